@@ -1,0 +1,40 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/** Limits and defaults of a server; each can be set in code, the first ones by environment or flags. */
+export interface Config {
+  /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
+  home: string
+  host: string
+  port: number
+  logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
+  /** Largest request body in bytes, for everything but dataset and model uploads. */
+  bodyLimit: number
+  /** Largest upload of a dataset or model file in bytes. */
+  uploadLimit: number
+  /** Longest text that a model accepts, in UTF-16 units. */
+  textLimit: number
+  /** Most texts or rows in one request. */
+  batchLimit: number
+  /** Requests that may wait for one model before new ones are refused. */
+  queueLimit: number
+  /** Default time a request may take, in milliseconds. */
+  deadline: number
+}
+
+/** The configuration from defaults, the environment, and what the caller sets. */
+export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
+  return {
+    home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
+    host: '127.0.0.1',
+    port: 7700,
+    logLevel: 'info',
+    bodyLimit: 16 << 20,
+    uploadLimit: 4 * 2 ** 30,
+    textLimit: 100_000,
+    batchLimit: 1_024,
+    queueLimit: 1_024,
+    deadline: 30_000,
+    ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Every error that a caller can see: stable code, HTTP status, message and the next step. `{name}` is filled from the
+ * details given to `fail`. Texts carry no file-system paths of the server and no stack.
+ */
+export const errors = {
+  // requests
+  BAD_REQUEST: [400, '{message}', 'Compare the request with the API description at /openapi.json.'],
+  UNAUTHORIZED: [401, 'this server needs a key', 'Send it as "Authorization: Bearer <key>".'],
+  NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
+  BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
+  TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
+  TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],
+  UNSUPPORTED: [501, '{what} is not supported', '{instead}'],
+
+  // registry
+  MODEL_NOT_FOUND: [404, 'no model named "{name}"', 'All models: athanor models'],
+  VERSION_NOT_FOUND: [404, 'model "{name}" has no version or alias "{version}"', 'Its versions: athanor show {name}'],
+  NAME_INVALID: [
+    400,
+    '"{name}" is not a valid name',
+    'Use 1 to 128 of a-z, 0-9, ".", "_", "-", starting with a letter or digit.',
+  ],
+  BLOB_CORRUPT: [500, 'a stored file no longer has its checksum; it was set aside', 'Register the version again.'],
+  MODEL_INVALID: [422, 'not a usable ONNX model: {reason}', 'Check the file with: athanor show --graph FILE'],
+  BUNDLE_INVALID: [422, 'not a usable bundle: {reason}', 'Export or train it again.'],
+
+  // data
+  DATA_NOT_FOUND: [
+    404,
+    'no data at {source}',
+    'Give a CSV, TSV, JSONL or Parquet file, a folder with one folder per class, or npm:<package>@<version>.',
+  ],
+  DATA_FORMAT_UNKNOWN: [400, 'cannot tell the format of {source}', 'Name it .csv, .tsv, .jsonl or .parquet.'],
+  DATA_EMPTY: [400, '{source} has no usable rows', 'See the data report for what was dropped and why.'],
+  DATA_UNDECODABLE: [
+    400,
+    '{source}, line {line}: bytes that are not {encoding}',
+    'Save the file as UTF-8, or name its encoding with --encoding.',
+  ],
+  DATA_MALFORMED: [400, '{source}, line {line}: {reason}', 'Mend that line, or remove it.'],
+  COLUMN_UNKNOWN: [
+    400,
+    'no column "{column}" in {source}; it has {columns}',
+    'Name the columns with --text and --label.',
+  ],
+  COLUMN_AMBIGUOUS: [
+    400,
+    'cannot tell which column of {source} is the {role}; it has {columns}',
+    'Name it with --{role}.',
+  ],
+  LABEL_MISSING: [
+    400,
+    '{source}, line {line}: no label',
+    'Label the row, or pass --drop-unlabelled to leave such rows out.',
+  ],
+  ONE_CLASS: [400, 'all rows have the label "{label}"; a classifier needs at least two', 'Add rows of another class.'],
+  LABEL_UNKNOWN: [
+    400,
+    '{source} has the label "{label}", which the model was not trained on',
+    'Known labels: {labels}',
+  ],
+  SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
+
+  // training
+  OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor train --help'],
+  RUN_NOT_FOUND: [404, 'no run named "{run}"', 'All runs: athanor ps'],
+  RUN_NOT_RESUMABLE: [409, 'run "{run}" cannot be resumed: {reason}', 'Start a new run: athanor train'],
+  LOSS_NOT_FINITE: [
+    422,
+    'the loss became {loss} at step {step}',
+    'Lower the learning rate; the last good checkpoint is kept.',
+  ],
+  GRADIENT_MISSING: [
+    422,
+    'operators without a gradient rule: {operators}',
+    'Freeze the parameters before them, or replace them.',
+  ],
+  TRAINER_DIED: [
+    500,
+    'the training process ended without a result ({reason})',
+    'Resume it: athanor train --resume {run}',
+  ],
+
+  // serving
+  MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
+  ENGINE_CRASHED: [
+    503,
+    'the engine process of "{name}" ended while it worked on this request',
+    'Try again; it is restarted.',
+  ],
+  OVERLOADED: [429, 'model "{name}" has {queued} requests waiting, its limit', 'Try again later.'],
+  DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
+
+  // the machine
+  PORT_BUSY: [409, 'port {port} is in use', 'Choose another: athanor serve --port {other}'],
+  HOME_BUSY: [
+    409,
+    'the data folder is in use by process {pid}',
+    'Use that server, stop it, or set ATHANOR_HOME to another folder.',
+  ],
+  HOME_UNUSABLE: [500, 'the data folder cannot be used: {reason}', 'Check its permissions, or set ATHANOR_HOME.'],
+  DISK_FULL: [507, 'the disk is full; nothing was changed', 'Free space, then try again.'],
+  SERVER_UNREACHABLE: [503, 'no server answers at {url}', 'Start one: athanor serve'],
+  INTERNAL: [500, 'something went wrong inside', 'The details are in the error log: athanor logs --errors'],
+} as const satisfies Record<string, readonly [status: number, message: string, hint: string]>
+
+export type ErrorCode = keyof typeof errors
+export type ErrorDetails = Record<string, string | number>
+
+/** The one error class: carries code, status, hint and details; its JSON form is what every door sends. */
+export class AthanorError extends Error {
+  readonly code: ErrorCode
+  readonly status: number
+  readonly hint: string
+  readonly details: ErrorDetails
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}, options: { cause?: unknown; suggestion?: string } = {}) {
+    const [status, message, hint] = errors[code]
+    super(fill(message, details), { cause: options.cause })
+    this.name = 'AthanorError'
+    this.code = code
+    this.status = status
+    this.hint = (options.suggestion ? `Did you mean "${options.suggestion}"? ` : '') + fill(hint, details)
+    this.details = details
+  }
+
+  toJSON() {
+    return { code: this.code, status: this.status, message: this.message, hint: this.hint }
+  }
+}
+
+/** An error of the table, ready to throw. */
+export function fail(code: ErrorCode, details?: ErrorDetails, options?: { cause?: unknown; suggestion?: string }) {
+  return new AthanorError(code, details, options)
+}
+
+/** Any thrown value as an AthanorError: disk-full errors by their code, anything unknown as INTERNAL with its cause. */
+export function asAthanorError(error: unknown): AthanorError {
+  if (error instanceof AthanorError) return error
+  const code = (error as NodeJS.ErrnoException | undefined)?.code
+  if (code === 'ENOSPC' || code === 'EDQUOT') return fail('DISK_FULL', {}, { cause: error })
+  return fail('INTERNAL', {}, { cause: error })
+}
+
+const fill = (template: string, details: ErrorDetails) =>
+  template.replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole))

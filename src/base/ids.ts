@@ -1,0 +1,24 @@
+import { randomBytes } from 'node:crypto'
+import { fail } from './errors.ts'
+
+/** A short random identifier, sortable by creation time: 8 characters of time, 8 random, in base 32. */
+export function newId(prefix: string, now = Date.now()): string {
+  const time = now.toString(32).padStart(9, '0')
+  const noise = randomBytes(5).readUIntBE(0, 5).toString(32).padStart(8, '0')
+  return `${prefix}_${time}${noise}`
+}
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,127}$/
+
+/** Returns the name if it is a valid model, alias or run name; throws NAME_INVALID otherwise. */
+export function checkName(name: string): string {
+  if (!NAME.test(name)) throw fail('NAME_INVALID', { name: name.slice(0, 80) })
+  return name
+}
+
+/** Splits `name`, `name@3` or `name@champion`; throws NAME_INVALID for anything else. */
+export function parseModelRef(ref: string): { name: string; version?: string } {
+  const at = ref.indexOf('@')
+  if (at < 0) return { name: checkName(ref) }
+  return { name: checkName(ref.slice(0, at)), version: checkName(ref.slice(at + 1)) }
+}
