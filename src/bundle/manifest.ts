@@ -1,0 +1,61 @@
+import { type Static, Type } from 'typebox'
+
+/** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
+export const TensorSpec = Type.Object({
+  name: Type.String(),
+  dtype: Type.String(),
+  shape: Type.Array(Type.Union([Type.Integer(), Type.String()])),
+})
+export type TensorSpec = Static<typeof TensorSpec>
+
+export const Signature = Type.Object({ inputs: Type.Array(TensorSpec), outputs: Type.Array(TensorSpec) })
+export type Signature = Static<typeof Signature>
+
+/** Named numbers measured on a held-out split: accuracy, macroF1, loss, … */
+export const Metrics = Type.Record(Type.String(), Type.Number())
+export type Metrics = Static<typeof Metrics>
+
+/** Where a bundle came from; enough to make it again. */
+export const Lineage = Type.Object({
+  /** sha256 of the data set's content, and the name it was given under. */
+  dataset: Type.Optional(Type.Object({ digest: Type.String(), source: Type.String(), rows: Type.Integer() })),
+  run: Type.Optional(Type.String()),
+  /** Version of the Athanor that made it. */
+  code: Type.String(),
+  seed: Type.Optional(Type.Integer()),
+  options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+})
+export type Lineage = Static<typeof Lineage>
+
+export const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
+export type Task = Static<typeof Task>
+
+/**
+ * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
+ * `text-classification` models take `ids` and `lengths` and give `probabilities`; `tensor` models are plain graphs.
+ */
+export const Manifest = Type.Object({
+  format: Type.Literal('athanor-bundle'),
+  formatVersion: Type.Literal(1),
+  task: Task,
+  family: Type.String(),
+  signature: Signature,
+  /** Labels in the order of the model's classes; empty for `tensor`. */
+  labels: Type.Array(Type.String()),
+  /** Configuration of the text pipeline (src/data), present for text tasks. */
+  pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  parameters: Type.Integer(),
+  metrics: Metrics,
+  /** Reference profile of the training data, for drift. */
+  profile: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** Report of reading, cleaning and splitting the training data. */
+  data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  lineage: Lineage,
+  description: Type.Optional(Type.String()),
+  createdAt: Type.String({ format: 'date-time' }),
+})
+export type Manifest = Static<typeof Manifest>
+
+/** A file of a bundle: its name, sha256 digest (hex) and size in bytes. */
+export const BundleFile = Type.Object({ name: Type.String(), digest: Type.String(), bytes: Type.Integer() })
+export type BundleFile = Static<typeof BundleFile>

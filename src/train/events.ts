@@ -1,0 +1,87 @@
+import { type Static, Type } from 'typebox'
+import { Metrics } from '../bundle/manifest.ts'
+
+/** Column names and form of a data set, where they cannot be guessed. */
+export const ReadColumns = Type.Object({
+  text: Type.Optional(Type.String()),
+  label: Type.Optional(Type.String()),
+  group: Type.Optional(Type.String()),
+  encoding: Type.Optional(Type.String()),
+  format: Type.Optional(Type.String()),
+})
+
+/** What a training run is asked to do. Anything left out is chosen by the family's defaults and the data. */
+export const RunSpec = Type.Object(
+  {
+    /** Name of the model that the result is registered under; made from the data set's name if absent. */
+    name: Type.Optional(Type.String()),
+    family: Type.Optional(Type.String()),
+    /** Id of an uploaded data set (`ds_…`), or `npm:<package>@<version>[#path]`. */
+    dataset: Type.String(),
+    validation: Type.Optional(Type.String()),
+    read: Type.Optional(ReadColumns),
+    dropUnlabelled: Type.Optional(Type.Boolean()),
+    seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
+    /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
+    options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
+  },
+  { additionalProperties: false },
+)
+export type RunSpec = Static<typeof RunSpec>
+
+export const RunState = Type.Union(
+  (
+    [
+      'queued',
+      'preparing',
+      'training',
+      'evaluating',
+      'registering',
+      'done',
+      'failed',
+      'cancelled',
+      'interrupted',
+    ] as const
+  ).map((state) => Type.Literal(state)),
+)
+export type RunState = Static<typeof RunState>
+
+/** What a run tells while it goes on; the CLI, the event stream and the SDK consume the same type. */
+export type TrainEvent =
+  | { type: 'state'; state: RunState }
+  /** Reading and encoding: rows so far; `total` where it is known. */
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'data'; report: Record<string, unknown> }
+  | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
+  /** Loss is the mean since the last step event; `eta` in seconds to the end of training. */
+  | {
+      type: 'step'
+      step: number
+      steps: number
+      epoch: number
+      epochs: number
+      loss: number
+      learningRate: number
+      samplesPerSecond: number
+      eta: number
+    }
+  | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'checkpoint'; step: number }
+  | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
+  | { type: 'failed'; error: { code: string; status: number; message: string; hint: string } }
+
+/** A training run as the API shows it. */
+export const Run = Type.Object({
+  run: Type.String(),
+  model: Type.String(),
+  state: RunState,
+  spec: RunSpec,
+  createdAt: Type.String(),
+  updatedAt: Type.String(),
+  metrics: Type.Optional(Metrics),
+  version: Type.Optional(Type.Integer()),
+  error: Type.Optional(
+    Type.Object({ code: Type.String(), status: Type.Integer(), message: Type.String(), hint: Type.String() }),
+  ),
+})
+export type Run = Static<typeof Run>
