@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { toBinary } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import ort from 'onnxruntime-node'
+import { GraphBuilder, type Value } from '../graph/builder.ts'
+import { ModelProtoSchema } from '../graph/gen/onnx_pb.js'
+import { operators } from '../graph/operators.ts'
+import * as o from '../graph/ops.ts'
+import { int64 } from '../graph/tensor.ts'
+import { gradients } from './gradients.ts'
+import { rules } from './rules.ts'
+
+/** How to exercise a rule: shapes of the differentiable inputs for sizes (n, m), and the expression. */
+interface Case {
+  inputs: (n: number, m: number) => number[][]
+  build: (x: Value[], n: number, m: number) => Value
+  /** Values are drawn from here; the default keeps away from kinks at zero. */
+  range?: [number, number]
+  dtype?: 'float32' | 'float64'
+  /** Draw distinct values, far enough apart that a small step changes no order. */
+  distinct?: boolean
+}
+const plain = (build: (x: Value) => Value, more: Partial<Case> = {}): Case => ({
+  inputs: (n, m) => [[n, m]],
+  build: ([x]) => build(x),
+  ...more,
+})
+const pair = (build: (a: Value, b: Value) => Value, more: Partial<Case> = {}): Case => ({
+  inputs: (n, m) => [[n, m], [m]], // the second is broadcast
+  build: ([a, b]) => build(a, b),
+  ...more,
+})
+const positive: Partial<Case> = { range: [0.5, 2] }
+const indices = (x: Value, dims: number[], values: number[]) => o.constant(x, int64(dims, values))
+
+const cases: Record<string, Case[]> = {
+  Add: [pair(o.add)],
+  Sub: [pair(o.sub), pair((a, b) => o.sub(b, a))],
+  Mul: [pair(o.mul)],
+  Div: [pair(o.div, positive)],
+  Pow: [pair(o.pow, positive), plain((x) => o.pow(x, 3))],
+  Sum: [{ inputs: (n, m) => [[n, m], [m], [n, 1]], build: (x) => o.sum(...x) }],
+  Max: [pair(o.max, { distinct: true })],
+  Min: [pair(o.min, { distinct: true })],
+  Neg: [plain(o.neg)],
+  Exp: [plain(o.exp)],
+  Log: [plain(o.log, positive)],
+  Sqrt: [plain(o.sqrt, positive)],
+  Reciprocal: [plain(o.reciprocal, positive)],
+  Abs: [plain(o.abs, { distinct: true })],
+  Erf: [plain(o.erf, { dtype: 'float32' })],
+  Tanh: [plain(o.tanh)],
+  Sigmoid: [plain(o.sigmoid)],
+  Relu: [plain(o.relu, { distinct: true })],
+  Identity: [plain(o.identity)],
+  Cast: [plain((x) => o.cast(o.cast(x, 'float32'), x.dtype), { dtype: 'float32' })],
+  Clip: [plain((x) => o.clip(x, -0.51, 0.52), { distinct: true })],
+  MatMul: [
+    {
+      inputs: (n, m) => [
+        [2, n, m],
+        [m, 3],
+      ],
+      build: ([a, b]) => o.matMul(a, b),
+    },
+    {
+      inputs: (n, m) => [
+        [2, n, m],
+        [2, m, 3],
+      ],
+      build: ([a, b]) => o.matMul(a, b),
+    },
+    {
+      inputs: (n, m) => [
+        [n, m],
+        [2, m, 3],
+      ],
+      build: ([a, b]) => o.matMul(a, b),
+    },
+    { inputs: (n, m) => [[m], [n, m, 3]], build: ([a, b]) => o.matMul(a, b) },
+    { inputs: (n, m) => [[n, m], [m]], build: ([a, b]) => o.matMul(a, b) },
+    {
+      inputs: (n, m) => [
+        [n, m],
+        [m, 3],
+      ],
+      build: ([a, b]) => o.matMul(a, b),
+      dtype: 'float32',
+    },
+  ],
+  Gemm: [false, true].flatMap((transA) =>
+    [false, true].map(
+      (transB): Case => ({
+        inputs: (n, m) => [transA ? [m, n] : [n, m], transB ? [3, m] : [m, 3], [3]],
+        build: ([a, b, c]) => o.gemm(a, b, c, { transA, transB, alpha: 0.5, beta: 2 }),
+      }),
+    ),
+  ),
+  Softmax: [plain((x) => o.softmax(x)), plain((x) => o.softmax(x, 0))],
+  LogSoftmax: [plain((x) => o.logSoftmax(x))],
+  LayerNormalization: [
+    {
+      inputs: (n, m) => [[2, n, m + 1], [m + 1], [m + 1]],
+      build: ([x, s, b]) => o.layerNormalization(x, s, b),
+      dtype: 'float32',
+    },
+  ],
+  ReduceSum: [
+    plain((x) => o.reduceSum(x, [1])),
+    plain((x) => o.reduceSum(x)),
+    plain((x) => o.reduceSum(x, [-2], true)),
+  ],
+  ReduceMean: [plain((x) => o.reduceMean(x, [0])), plain((x) => o.reduceMean(x))],
+  ReduceSumSquare: [plain((x) => o.reduceSumSquare(x, [1]))],
+  ReduceMax: [plain((x) => o.reduceMax(x, [1]), { distinct: true })],
+  ReduceMin: [plain((x) => o.reduceMin(x, [0], true), { distinct: true })],
+  Reshape: [plain((x) => o.reshape(x, [-1]))],
+  Flatten: [plain((x) => x.graph.node('Flatten', [x], { axis: 1 })[0])],
+  Squeeze: [{ inputs: (n, m) => [[n, 1, m]], build: ([x]) => o.squeeze(x, [1]) }],
+  Unsqueeze: [plain((x) => o.unsqueeze(x, [0, -1]))],
+  Expand: [{ inputs: (n, m) => [[n, 1, m]], build: ([x], n, m) => o.expand(x, [2, n, 3, m]) }],
+  Transpose: [
+    { inputs: (n, m) => [[n, 2, m]], build: ([x]) => o.transpose(x, [2, 0, 1]) },
+    plain((x) => o.transpose(x)),
+  ],
+  Concat: [
+    {
+      inputs: (n, m) => [
+        [n, m],
+        [n, 2],
+      ],
+      build: (x) => o.concat(x, 1),
+    },
+  ],
+  Split: [{ inputs: (n, m) => [[n, m + 2]], build: ([x], _n, m) => o.split(x, [2, m], 1)[1] }],
+  Slice: [
+    { inputs: (n, m) => [[n + 2, m]], build: ([x]) => o.slice(x, [1], [-1], [0]) },
+    { inputs: (n, m) => [[n + 2, m + 3]], build: ([x]) => o.slice(x, [0, 1], [2 ** 31, 4], [0, 1], [2, 1]) },
+  ],
+  Gather: [
+    { inputs: (n, m) => [[n + 1, m]], build: ([x]) => o.gather(x, indices(x, [2, 2], [0, 1, 1, 0])) },
+    { inputs: (n, m) => [[n, m + 1, 2]], build: ([x]) => o.gather(x, indices(x, [3], [1, 0, 1]), 1) },
+  ],
+  GatherElements: [
+    {
+      inputs: (_n, m) => [[2, m]],
+      build: ([x], _n, m) => o.gatherElements(x, indices(x, [1, m], Array(m).fill(1)), 0),
+    },
+  ],
+  Where: [pair((a, b) => o.where(o.greater(a, 0.05), a, b), { distinct: true })],
+}
+
+test('every rule has a case here and a shape rule', () => {
+  assert.deepEqual(Object.keys(cases).sort(), Object.keys(rules).sort())
+  for (const operator of Object.keys(rules)) assert.ok(operator in operators, `${operator} has no shape rule`)
+})
+
+type Run = (feeds: Record<string, ort.Tensor>) => Promise<Record<string, ort.Tensor>>
+async function session(graph: GraphBuilder): Promise<Run> {
+  const bytes = toBinary(ModelProtoSchema, graph.build())
+  const created = await ort.InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 4 })
+  return async (feeds) => (await created.run(feeds)) as Record<string, ort.Tensor>
+}
+
+for (const [operator, list] of Object.entries(cases)) {
+  test(`${operator}: the gradient agrees with central finite differences`, async () => {
+    for (const one of list) {
+      const sizes = fc.record({ n: fc.integer({ min: 1, max: 4 }), m: fc.integer({ min: 1, max: 4 }), seed: fc.nat() })
+      await fc.assert(
+        fc.asyncProperty(sizes, ({ n, m, seed }) => check(one, n, m, seed)),
+        { numRuns: 6, seed: 7 },
+      )
+    }
+  })
+}
+
+async function check(
+  { inputs, build, range = [-1, 1], dtype = 'float64', distinct }: Case,
+  n: number,
+  m: number,
+  seed: number,
+) {
+  const single = dtype === 'float32'
+  const make = single
+    ? (values: number[]) => Float32Array.from(values)
+    : (values: number[]) => Float64Array.from(values)
+  const shapes = inputs(n, m)
+  const count = shapes.map((shape) => shape.reduce((a, b) => a * b, 1))
+  let state = seed + 1
+  const next = () => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+    return state / 0x7fffffff
+  }
+  // distinct values: a shuffled grid, so that maxima, ties and kinks stay where they are under a small step
+  const total = count.reduce((a, b) => a + b, 0)
+  const grid = Array.from({ length: total }, (_, i) => range[0] + ((i + 0.37) / total) * (range[1] - range[0]))
+  grid.sort(() => next() - 0.5)
+  const values = count.map((length) =>
+    Array.from({ length }, () => (distinct ? grid.pop()! : range[0] + next() * (range[1] - range[0]))),
+  )
+
+  const graph = new GraphBuilder()
+  const x = shapes.map((shape, i) => graph.input(`x${i}`, dtype, shape))
+  const y = build(x, n, m)
+  // a weighted sum makes a scalar whose gradient has a different factor everywhere
+  const size = y.shape.reduce<number>((a, b) => a * Number(b), 1)
+  const weights = make(Array.from({ length: size }, (_, i) => Math.sin(i + 1)))
+  const loss = o.reduceSum(o.mul(y, graph.constant({ dtype, dims: y.shape.map(Number), data: weights })))
+  const derived = gradients(loss, x)
+  graph.output(loss, 'loss')
+  derived.forEach((gradient, i) => {
+    graph.output(gradient, `dx${i}`)
+  })
+  const run = await session(graph)
+  const evaluate = async (given: number[][]) =>
+    run(Object.fromEntries(given.map((v, i) => [`x${i}`, new ort.Tensor(dtype, make(v), shapes[i])])))
+
+  const at = await evaluate(values)
+  const [h, tolerance] = single ? [1e-2, 2e-2] : [1e-5, 1e-6]
+  for (let i = 0; i < values.length; i++) {
+    assert.deepEqual(at[`dx${i}`].dims, shapes[i], 'a gradient has the shape of its input')
+    for (let j = 0; j < values[i].length; j++) {
+      const nudged = async (by: number) => {
+        const copy = values.map((v) => [...v])
+        copy[i][j] += by
+        return Number((await evaluate(copy)).loss.data[0])
+      }
+      const numeric = ((await nudged(h)) - (await nudged(-h))) / (2 * h)
+      const exact = Number(at[`dx${i}`].data[j])
+      assert.ok(
+        Math.abs(numeric - exact) <= tolerance * Math.max(1, Math.abs(exact)),
+        `d/dx${i}[${j}]: ${exact}, differences say ${numeric}`,
+      )
+    }
+  }
+}

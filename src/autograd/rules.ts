@@ -1,0 +1,254 @@
+import { floatOf, intOf, intsOf } from '../graph/attributes.ts'
+import type { Node, Value } from '../graph/builder.ts'
+import * as o from '../graph/ops.ts'
+import { axisOf } from '../graph/shape.ts'
+import { numbers } from '../graph/tensor.ts'
+
+/** From a node and the gradients of its outputs, the gradients of its inputs (undefined where none flows). */
+export type Rule = (node: Node, outputGradients: readonly (Value | undefined)[]) => (Value | undefined)[]
+
+/** A rule for nodes of one output: x are the inputs, y the output, dy its gradient. */
+const rule =
+  (derive: (context: { x: readonly Value[]; y: Value; dy: Value; node: Node }) => (Value | undefined)[]): Rule =>
+  (node, [dy]) =>
+    dy ? derive({ x: node.inputs as readonly Value[], y: node.outputs[0], dy, node }) : []
+
+const elementwise = (derivative: (x: Value, y: Value, dy: Value) => Value): Rule =>
+  rule(({ x, y, dy }) => [derivative(x[0], y, dy)])
+
+/** Sums a gradient over the axes along which its operand was broadcast. Unequal symbols are taken to be equal sizes. */
+export function unbroadcast(gradient: Value, like: Value): Value {
+  const extra = gradient.shape.length - like.shape.length
+  const leading = Array.from({ length: extra }, (_, i) => i)
+  const stretched = like.shape.flatMap((dim, i) => (dim === 1 && gradient.shape[i + extra] !== 1 ? [i + extra] : []))
+  let result = gradient
+  if (stretched.length > 0) result = o.reduceSum(result, stretched, true)
+  if (leading.length > 0) result = o.reduceSum(result, leading)
+  return result
+}
+
+/** A·B with either side transposed, by the fused kernel where it exists (float32). */
+function product(a: Value, b: Value, transA: boolean, transB: boolean): Value {
+  if (a.dtype === 'float32') return o.fusedMatMul(a, b, { transA, transB })
+  const swap = (x: Value) =>
+    o.transpose(x, [...x.shape.keys()].slice(0, -2).concat(x.shape.length - 1, x.shape.length - 2))
+  return o.matMul(transA ? swap(a) : a, transB ? swap(b) : b)
+}
+
+/** All rows of a tensor as one matrix: (…, n) → (rows, n). */
+const rows = (x: Value) => (x.shape.length === 2 ? x : o.reshape(x, [-1, Number(x.shape.at(-1))]))
+
+const matMul = rule(({ x: [a, b], dy }) => {
+  if (b.shape.length === 2 && a.shape.length >= 2) {
+    // a weight used on many rows: one large product for its gradient
+    return [product(dy, b, false, true), product(rows(a), rows(dy), true, false)]
+  }
+  if (a.shape.length === 1 || b.shape.length === 1) {
+    const [left, right] = [
+      a.shape.length === 1 ? o.unsqueeze(a, [0]) : a,
+      b.shape.length === 1 ? o.unsqueeze(b, [1]) : b,
+    ]
+    let full = dy
+    if (b.shape.length === 1) full = o.unsqueeze(full, [-1])
+    if (a.shape.length === 1) full = o.unsqueeze(full, [-2])
+    const [da, db] = [product(full, right, false, true), product(left, full, true, false)]
+    return [
+      a.shape.length === 1 ? sumTo(o.squeeze(da, [-2]), a) : unbroadcast(da, a),
+      b.shape.length === 1 ? sumTo(o.squeeze(db, [-1]), b) : unbroadcast(db, b),
+    ]
+  }
+  return [unbroadcast(product(dy, b, false, true), a), unbroadcast(product(a, dy, true, false), b)]
+})
+const sumTo = (x: Value, like: Value) => unbroadcast(x, like)
+
+const gemm = rule(({ x: [a, b, c], dy, node: { proto } }) => {
+  const [transA, transB] = [intOf(proto, 'transA', 0) === 1, intOf(proto, 'transB', 0) === 1]
+  const [alpha, beta] = [floatOf(proto, 'alpha', 1), floatOf(proto, 'beta', 1)]
+  const scaled = alpha === 1 ? dy : o.mul(dy, alpha)
+  return [
+    transA ? product(b, scaled, transB, true) : product(scaled, b, false, !transB),
+    transB ? product(scaled, a, true, transA) : product(a, scaled, !transA, false),
+    c && unbroadcast(beta === 1 ? dy : o.mul(dy, beta), c),
+  ]
+})
+
+/** The axes a reduction ran over; all of them when none are given. */
+function reducedAxes({ proto, inputs }: Node): number[] {
+  const x = inputs[0]!
+  const given = intsOf(proto, 'axes') ?? (inputs[1]?.tensor && numbers(inputs[1].tensor))
+  return given?.map((axis) => axisOf(axis, x.shape.length, proto.name)) ?? [...x.shape.keys()]
+}
+/** Puts reduced axes back as ones, so that the value broadcasts against the reduction's input. */
+const restore = (value: Value, node: Node) =>
+  intOf(node.proto, 'keepdims', 1) === 1 ? value : o.unsqueeze(value, reducedAxes(node))
+
+const spread = (value: Value, node: Node) => o.expand(restore(value, node), o.shapeValue(node.inputs[0]!))
+
+/** Maximum or minimum: the gradient is shared equally among the elements that attain it. */
+const extremum = rule(({ x, y, dy, node }) => {
+  const hit = o.cast(o.equal(x[0], restore(y, node)), dy.dtype)
+  const count = o.reduceSum(hit, reducedAxes(node), true)
+  return [o.mul(o.div(hit, count), restore(dy, node))]
+})
+
+/** Binary maximum or minimum; ties go half to each side. */
+const choice = (wins: (a: Value, b: Value) => Value): Rule =>
+  rule(({ x: [a, b], dy }) => {
+    if (!b) return [dy]
+    const half = o.mul(o.cast(o.equal(a, b), dy.dtype), 0.5)
+    const left = o.add(o.cast(wins(a, b), dy.dtype), half)
+    return [unbroadcast(o.mul(dy, left), a), unbroadcast(o.mul(dy, o.sub(1, left)), b)]
+  })
+
+const likeInput: Rule = rule(({ x, dy }) => [o.reshape(dy, o.shapeValue(x[0]))])
+
+const softmaxAxis = (node: Node) => axisOf(intOf(node.proto, 'axis', -1), node.inputs[0]!.shape.length, node.proto.name)
+
+/**
+ * The gradient rules, one entry an operator (`Name`, or `domain:Name` outside ai.onnx). Rules are made of operators
+ * that have rules themselves.
+ */
+export const rules: Record<string, Rule> = {
+  Add: rule(({ x: [a, b], dy }) => [unbroadcast(dy, a), unbroadcast(dy, b)]),
+  Sub: rule(({ x: [a, b], dy }) => [unbroadcast(dy, a), unbroadcast(o.neg(dy), b)]),
+  Mul: rule(({ x: [a, b], dy }) => [unbroadcast(o.mul(dy, b), a), unbroadcast(o.mul(dy, a), b)]),
+  Div: rule(({ x: [a, b], y, dy }) => {
+    const da = o.div(dy, b)
+    return [unbroadcast(da, a), unbroadcast(o.neg(o.mul(da, y)), b)]
+  }),
+  Pow: rule(({ x: [a, b], y, dy }) => [
+    unbroadcast(o.mul(dy, o.mul(b, o.pow(a, o.sub(b, 1)))), a),
+    b.tensor ? undefined : unbroadcast(o.mul(dy, o.mul(y, o.log(a))), b),
+  ]),
+  Sum: rule(({ x, dy }) => x.map((value) => unbroadcast(dy, value))),
+  Max: choice(o.greater),
+  Min: choice(o.less),
+  Neg: elementwise((_x, _y, dy) => o.neg(dy)),
+  Exp: elementwise((_x, y, dy) => o.mul(dy, y)),
+  Log: elementwise((x, _y, dy) => o.div(dy, x)),
+  Sqrt: elementwise((_x, y, dy) => o.div(o.mul(dy, 0.5), y)),
+  Reciprocal: elementwise((_x, y, dy) => o.neg(o.mul(dy, o.mul(y, y)))),
+  Abs: elementwise((x, _y, dy) => o.mul(dy, o.sign(x))),
+  Erf: elementwise((x, _y, dy) => o.mul(dy, o.mul(o.exp(o.neg(o.mul(x, x))), 2 / Math.sqrt(Math.PI)))),
+  Tanh: elementwise((_x, y, dy) => o.mul(dy, o.sub(1, o.mul(y, y)))),
+  Sigmoid: elementwise((_x, y, dy) => o.mul(dy, o.mul(y, o.sub(1, y)))),
+  Relu: elementwise((x, _y, dy) => o.mul(dy, o.cast(o.greater(x, 0), dy.dtype))),
+  Identity: elementwise((_x, _y, dy) => dy),
+  Cast: elementwise((x, _y, dy) => o.cast(dy, x.dtype)),
+  Clip: elementwise((x, y, dy) => o.mul(dy, o.cast(o.equal(x, y), dy.dtype))),
+
+  MatMul: matMul,
+  Gemm: gemm,
+
+  Softmax: rule(({ y, dy, node }) => {
+    const scaled = o.mul(dy, y)
+    return [o.sub(scaled, o.mul(y, o.reduceSum(scaled, [softmaxAxis(node)], true)))]
+  }),
+  LogSoftmax: rule(({ y, dy, node }) => [o.sub(dy, o.mul(o.exp(y), o.reduceSum(dy, [softmaxAxis(node)], true)))]),
+  LayerNormalization: rule(({ x: [x, scale, bias], dy, node }) => {
+    const axis = axisOf(intOf(node.proto, 'axis', -1), x.shape.length, node.proto.name)
+    const axes = [...x.shape.keys()].slice(axis)
+    const centred = o.sub(x, o.reduceMean(x, axes, true))
+    const variance = o.reduceMean(o.mul(centred, centred), axes, true)
+    const inverse = o.reciprocal(o.sqrt(o.add(variance, floatOf(node.proto, 'epsilon', 1e-5))))
+    const normal = o.mul(centred, inverse)
+    const g = o.mul(dy, scale)
+    const inner = o.sub(
+      o.sub(g, o.reduceMean(g, axes, true)),
+      o.mul(normal, o.reduceMean(o.mul(g, normal), axes, true)),
+    )
+    return [o.mul(inverse, inner), unbroadcast(o.mul(dy, normal), scale), bias && unbroadcast(dy, bias)]
+  }),
+
+  ReduceSum: rule(({ dy, node }) => [spread(dy, node)]),
+  ReduceMean: rule(({ x, dy, node }) => {
+    const count = reducedAxes(node).map((axis) => o.dimension(x[0], axis))
+    const size = o.squeeze(
+      count.reduce((a, b) => o.mul(a, b)),
+      [0],
+    )
+    return [spread(o.div(dy, o.cast(size, dy.dtype)), node)]
+  }),
+  ReduceSumSquare: rule(({ x, dy, node }) => [o.mul(o.mul(x[0], 2), restore(dy, node))]),
+  ReduceMax: extremum,
+  ReduceMin: extremum,
+
+  Reshape: likeInput,
+  Flatten: likeInput,
+  Squeeze: likeInput,
+  Unsqueeze: likeInput,
+  Expand: rule(({ x, dy }) => [unbroadcast(dy, x[0])]),
+  Transpose: rule(({ x, dy, node }) => {
+    const perm = intsOf(node.proto, 'perm') ?? [...x[0].shape.keys()].reverse()
+    return [
+      o.transpose(
+        dy,
+        perm.map((_, i) => perm.indexOf(i)),
+      ),
+    ]
+  }),
+  Concat: rule(({ x, dy, node }) => {
+    const axis = axisOf(intOf(node.proto, 'axis', 0), dy.shape.length, node.proto.name)
+    const sizes = o.concat(
+      x.map((value) => o.dimension(value, axis)),
+      0,
+    )
+    return dy.graph.node('Split', [dy, sizes], { axis }, x.length)
+  }),
+  Split: (node, flows) => {
+    const axis = axisOf(intOf(node.proto, 'axis', 0), node.inputs[0]!.shape.length, node.proto.name)
+    return [
+      o.concat(
+        flows.map((flow, i) => flow ?? o.zerosLike(node.outputs[i])),
+        axis,
+      ),
+    ]
+  },
+  Slice: rule(({ x, dy, node }) => {
+    const [starts, ends, axes, steps] = node.inputs.slice(1).map((value) => value && numbers(value.tensor!))
+    let result = dy
+    starts!.forEach((start, i) => {
+      const axis = axisOf(axes?.[i] ?? i, x[0].shape.length, node.proto.name)
+      result = unslice(result, x[0], axis, start, ends![i], steps?.[i] ?? 1)
+    })
+    return [result]
+  }),
+  Gather: rule(({ x: [data, indices], dy, node }) => {
+    const axis = axisOf(intOf(node.proto, 'axis', 0), data.shape.length, node.proto.name)
+    if (axis === 0) return [o.scatterND(o.zerosLike(data), o.unsqueeze(indices, [-1]), dy, 'add')]
+    // bring the gathered axis to the front, scatter rows there, and bring it back
+    const rank = data.shape.length
+    const front = [axis, ...[...data.shape.keys()].filter((i) => i !== axis)]
+    const gathered = Array.from({ length: indices.shape.length }, (_, i) => axis + i)
+    const dyFront = o.transpose(dy, [...gathered, ...[...dy.shape.keys()].filter((i) => !gathered.includes(i))])
+    const scattered = o.scatterND(o.zerosLike(o.transpose(data, front)), o.unsqueeze(indices, [-1]), dyFront, 'add')
+    return [
+      o.transpose(
+        scattered,
+        Array.from({ length: rank }, (_, i) => front.indexOf(i)),
+      ),
+    ]
+  }),
+  GatherElements: rule(({ x: [data, indices], dy, node }) => [
+    o.scatterElements(o.zerosLike(data), indices, dy, intOf(node.proto, 'axis', 0), 'add'),
+  ]),
+  Where: rule(({ x: [condition, yes, no], dy }) => {
+    const zero = o.scalarLike(dy, 0)
+    return [undefined, unbroadcast(o.where(condition, dy, zero), yes), unbroadcast(o.where(condition, zero, dy), no)]
+  }),
+}
+
+/** The gradient of a slice along one axis: zeros everywhere but at the taken positions. */
+function unslice(dy: Value, like: Value, axis: number, start: number, end: number, step: number): Value {
+  const size = o.squeeze(o.dimension(like, axis), [0])
+  const scalar = (n: number) => o.constant(like, { dtype: 'int64', dims: [], data: BigInt64Array.of(BigInt(n)) })
+  const every = o.range(scalar(0), size, scalar(1))
+  const taken = o.unsqueeze(o.slice(every, [start], [end], [0], [step]), [1])
+  const front = [axis, ...[...dy.shape.keys()].filter((i) => i !== axis)]
+  const back = front.map((_, i) => front.indexOf(i))
+  const moved = axis === 0 ? dy : o.transpose(dy, front)
+  const rest = front.slice(1).map((i) => o.dimension(dy, i))
+  const zeros = o.constantOfShape(o.concat([o.dimension(like, axis), ...rest], 0), 0, dy.dtype)
+  const result = o.scatterND(zeros, taken, moved)
+  return axis === 0 ? result : o.transpose(result, back)
+}

@@ -1,0 +1,99 @@
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+
+/** One hyperparameter: its type is that of its default; `null` means chosen from the data. */
+export interface Option {
+  readonly type: 'integer' | 'number' | 'string' | 'boolean'
+  readonly default: number | string | boolean | null
+  readonly description: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly choices?: readonly string[]
+}
+export type Options = Record<string, number | string | boolean | null>
+
+/** Hyperparameters of preprocessing and of the loop, for every family; a family adds its own. */
+export const trainOptions = {
+  tokenizer: {
+    type: 'string',
+    default: 'character',
+    choices: ['character', 'word', 'bpe'],
+    description: 'how a text is cut into tokens',
+  },
+  vocabulary: { type: 'integer', default: 8000, minimum: 16, maximum: 1_000_000, description: 'most tokens known' },
+  minimumCount: {
+    type: 'integer',
+    default: 2,
+    minimum: 1,
+    maximum: 1_000_000,
+    description: 'occurrences a token needs to enter the vocabulary',
+  },
+  maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  epochs: { type: 'integer', default: null, minimum: 1, maximum: 10_000, description: 'passes over the training rows' },
+  batchSize: { type: 'integer', default: 32, minimum: 1, maximum: 4096, description: 'rows in one step' },
+  optimizer: { type: 'string', default: 'adamw', choices: ['adamw', 'sgd'], description: 'update rule' },
+  learningRate: { type: 'number', default: 0.002, minimum: 1e-8, maximum: 10, description: 'peak learning rate' },
+  warmup: {
+    type: 'number',
+    default: 0.03,
+    minimum: 0,
+    maximum: 1,
+    description: 'share of the steps over which the learning rate rises; it falls linearly afterwards',
+  },
+  weightDecay: { type: 'number', default: 0.01, minimum: 0, maximum: 1, description: 'decoupled weight decay' },
+  clipNorm: {
+    type: 'number',
+    default: 1,
+    minimum: 0,
+    maximum: 1e6,
+    description: 'largest gradient norm; 0 for no limit',
+  },
+  patience: {
+    type: 'integer',
+    default: 5,
+    minimum: 1,
+    maximum: 10_000,
+    description: 'epochs without a better validation score before training stops',
+  },
+  crop: {
+    type: 'boolean',
+    default: false,
+    description: 'train on random windows of the texts, so that short inputs are learnt too',
+  },
+  threads: { type: 'integer', default: null, minimum: 1, maximum: 256, description: 'threads of the training process' },
+} as const satisfies Record<string, Option>
+
+/** Defaults, overridden by what is given; throws OPTION_INVALID naming the option, what is wrong and the allowed range. */
+export function resolveOptions(table: Record<string, Option>, given: Options): Options {
+  const resolved: Options = Object.fromEntries(Object.entries(table).map(([name, option]) => [name, option.default]))
+  for (const [name, value] of Object.entries(given)) {
+    const option = table[name]
+    if (!option) {
+      const suggestion = suggest(name, Object.keys(table))
+      throw fail('OPTION_INVALID', { option: name.slice(0, 80), reason: 'there is no such option' }, { suggestion })
+    }
+    const reason = complaint(option, value)
+    if (reason) throw fail('OPTION_INVALID', { option: name, reason })
+    resolved[name] = value
+  }
+  return resolved
+}
+
+function complaint(option: Option, value: Options[string]): string | undefined {
+  const { type, minimum, maximum, choices } = option
+  if (type === 'boolean' || type === 'string') {
+    if (typeof value !== type) return `expected a ${type}, got ${JSON.stringify(value)}`
+    if (choices && !choices.includes(value as string)) return `expected one of ${choices.join(', ')}, got "${value}"`
+    return undefined
+  }
+  if (typeof value !== 'number' || !Number.isFinite(value)) return `expected a number, got ${JSON.stringify(value)}`
+  if (type === 'integer' && !Number.isInteger(value)) return `expected a whole number, got ${value}`
+  if (value < minimum! || value > maximum!) return `expected ${minimum} to ${maximum}, got ${value}`
+  return undefined
+}
+
+/**
+ * Epochs where none were asked for: enough that small data sets see about 60,000 rows of training,
+ * between 5 and 40 passes.
+ */
+export const defaultEpochs = (rows: number) => Math.min(40, Math.max(5, Math.round(60_000 / Math.max(1, rows))))
