@@ -148,6 +148,9 @@ const cases: Record<string, Case[]> = {
       build: ([x], _n, m) => o.gatherElements(x, indices(x, [1, m], Array(m).fill(1)), 0),
     },
   ],
+  ReverseSequence: [
+    { inputs: (n, m) => [[n + 1, 2, m]], build: ([x], n) => o.reverseSequence(x, indices(x, [2], [n, n + 1])) },
+  ],
   Where: [pair((a, b) => o.where(o.greater(a, 0.05), a, b), { distinct: true })],
 }
 

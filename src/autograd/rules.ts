@@ -232,6 +232,7 @@ export const rules: Record<string, Rule> = {
   GatherElements: rule(({ x: [data, indices], dy, node }) => [
     o.scatterElements(o.zerosLike(data), indices, dy, intOf(node.proto, 'axis', 0), 'add'),
   ]),
+  ReverseSequence: rule(({ x: [, lengths], dy }) => [o.reverseSequence(dy, lengths)]),
   Where: rule(({ x: [condition, yes, no], dy }) => {
     const zero = o.scalarLike(dy, 0)
     return [undefined, unbroadcast(o.where(condition, dy, zero), yes), unbroadcast(o.where(condition, zero, dy), no)]

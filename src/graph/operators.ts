@@ -402,7 +402,7 @@ const known = (shape: Shape | undefined) => (shape ? product(shape) : unknown())
 /** Operators (`Name`, or `domain:Name` outside ai.onnx) and their shape rules. An operator not here is of unknown shape. */
 export const operators: Record<string, ShapeRule> = {
   ...each(
-    'Neg Exp Log Sqrt Abs Erf Tanh Sigmoid Relu LeakyRelu Elu Selu Softplus Softsign Gelu HardSigmoid HardSwish Mish Clip Softmax LogSoftmax Hardmax Identity Floor Ceil Round Sign Reciprocal Sin Cos Tan CumSum ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization Trilu BitwiseNot',
+    'ReverseSequence Neg Exp Log Sqrt Abs Erf Tanh Sigmoid Relu LeakyRelu Elu Selu Softplus Softsign Gelu HardSigmoid HardSwish Mish Clip Softmax LogSoftmax Hardmax Identity Floor Ceil Round Sign Reciprocal Sin Cos Tan CumSum ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization Trilu BitwiseNot',
     same,
   ),
   ...each('Add Sub Mul Div Pow Min Max Sum Mean Mod PRelu BitShift BitwiseAnd BitwiseOr BitwiseXor', elementwise),

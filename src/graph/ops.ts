@@ -221,6 +221,10 @@ export function shapeValue(x: Value): Value {
 
 export const zerosLike = (x: Value) => constantOfShape(shapeValue(x), 0, x.dtype)
 
+/** Reverses the first `lengths[b]` steps of each sequence b of x (time, batch, …); lengths int64 (batch). */
+export const reverseSequence = (x: Value, lengths: Value) =>
+  apply('ReverseSequence', [x, lengths], { time_axis: 0, batch_axis: 1 })
+
 /** Normalises over the last axis; `scale` and `bias` have its size. */
 export const layerNormalization = (x: Value, scale: Value, bias?: Value, epsilon = 1e-5) =>
   apply('LayerNormalization', [x, scale, bias], { axis: -1, epsilon: { float: epsilon } })
