@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto'
+import { bareText } from './text.ts'
+
+/** Why a row was left out. */
+export type Reason = 'empty' | 'unlabelled' | 'duplicate' | 'nearDuplicate' | 'conflictingLabel' | 'leakage'
+
+export interface Removals {
+  counts: Record<Reason, number>
+  /** Up to three rows a reason, shortened. */
+  examples: Partial<Record<Reason, { line: number; text: string }[]>>
+}
+
+export const noRemovals = (): Removals => ({
+  counts: { empty: 0, unlabelled: 0, duplicate: 0, nearDuplicate: 0, conflictingLabel: 0, leakage: 0 },
+  examples: {},
+})
+
+export function recordRemoval(removals: Removals, reason: Reason, line: number, text: string) {
+  removals.counts[reason]++
+  const examples = removals.examples[reason] ?? []
+  removals.examples[reason] = examples
+  if (examples.length < 3) examples.push({ line, text: text.slice(0, 80) })
+}
+
+/** 64 bits that are equal for texts that differ only in case, width, punctuation and blanks. */
+export function contentKey(text: string): bigint {
+  const bare = bareText(text) || text
+  return createHash('sha1').update(bare).digest().readBigUInt64LE()
+}
+
+const HASHES = 64
+const BANDS = 16
+const SHINGLE = 5
+/** Texts shorter than this have too few shingles to compare; they are only checked for equality. */
+const SHORTEST = 24
+/** Rows whose signatures are kept; beyond it near duplicates are no longer looked for. */
+export const NEAR_LIMIT = 300_000
+const THRESHOLD = 0.9
+
+/**
+ * Finds texts nearly equal to one seen before: MinHash signatures of five-character shingles (Broder 1997) in bands of
+ * locality-sensitive hashing, compared where a band meets; estimated Jaccard similarity of at least 0.9.
+ */
+export class NearDuplicates {
+  readonly #bands = Array.from({ length: BANDS }, () => new Map<number, number[]>())
+  readonly #signatures: Uint32Array[] = []
+  readonly #owners: number[] = []
+
+  get full(): boolean {
+    return this.#signatures.length >= NEAR_LIMIT
+  }
+
+  /** The owner of a text nearly equal to this one, if there is one; otherwise remembers the text under `owner`. */
+  findOrAdd(text: string, owner: number): number | undefined {
+    const bare = bareText(text)
+    if (bare.length < SHORTEST || this.full) return undefined
+    const signature = minHash(bare)
+    const keys = this.#bands.map((_, band) => bandKey(signature, band))
+    for (const [band, key] of keys.entries()) {
+      for (const other of this.#bands[band].get(key) ?? []) {
+        if (similarity(signature, this.#signatures[other]) >= THRESHOLD) return this.#owners[other]
+      }
+    }
+    const index = this.#signatures.push(signature) - 1
+    this.#owners.push(owner)
+    for (const [band, key] of keys.entries()) {
+      const bucket = this.#bands[band].get(key)
+      if (!bucket) this.#bands[band].set(key, [index])
+      else if (bucket.length < 32) bucket.push(index) // a boilerplate opening must not make this quadratic
+    }
+    return undefined
+  }
+}
+
+const factors = Uint32Array.from({ length: HASHES }, (_, i) => Math.imul(i + 1, 0x9e3779b1) | 1)
+
+function minHash(text: string): Uint32Array {
+  const signature = new Uint32Array(HASHES).fill(0xffffffff)
+  const length = Math.min(text.length, 4096) // the beginning of a long text stands for it
+  for (let start = 0; start + SHINGLE <= length; start++) {
+    let hash = 0x811c9dc5
+    for (let i = 0; i < SHINGLE; i++) hash = Math.imul(hash ^ text.charCodeAt(start + i), 0x01000193)
+    hash ^= hash >>> 15
+    for (let i = 0; i < HASHES; i++) {
+      const value = (Math.imul(hash, factors[i]) ^ (hash >>> (i & 15))) >>> 0
+      if (value < signature[i]) signature[i] = value
+    }
+  }
+  return signature
+}
+
+function bandKey(signature: Uint32Array, band: number): number {
+  let key = band
+  const width = HASHES / BANDS
+  for (let i = 0; i < width; i++) key = Math.imul(key ^ signature[band * width + i], 0x85ebca6b)
+  return key
+}
+
+function similarity(a: Uint32Array, b: Uint32Array): number {
+  let equal = 0
+  for (let i = 0; i < HASHES; i++) if (a[i] === b[i]) equal++
+  return equal / HASHES
+}

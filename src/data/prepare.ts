@@ -1,0 +1,276 @@
+import { once } from 'node:events'
+import { createReadStream, createWriteStream, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { finished } from 'node:stream/promises'
+import { fail } from '../base/errors.ts'
+import { contentKey, NearDuplicates, noRemovals, type Reason, type Removals, recordRemoval } from './clean.ts'
+import type { Dataset, Row } from './dataset.ts'
+import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
+import { type PipelineConfig, TextPipeline } from './pipeline.ts'
+import { type DataReport, type Profile, Profiler } from './report.ts'
+import { type Part, type SplitOptions, splitRows } from './split.ts'
+import { normalise } from './text.ts'
+
+export interface PrepareOptions {
+  train: Dataset
+  /** A file of its own for validation; it stays whole, and training rows that occur in it are removed. */
+  validation?: Dataset
+  dropUnlabelled?: boolean
+  split: SplitOptions
+  pipeline: PipelineConfig
+  /** An empty or existing folder for what is prepared. */
+  folder: string
+}
+
+/** Clean, split, encoded data on disk, ready for training. */
+export interface Prepared {
+  labels: string[]
+  pipeline: TextPipeline
+  train: EncodedSplit
+  validation: EncodedSplit
+  /** Absent when a validation file was given: that file is the held-out split then. */
+  test: EncodedSplit | undefined
+  report: DataReport
+  profile: Profile
+  digest: string
+}
+
+export type PrepareProgress = (phase: 'reading' | 'encoding', done: number, total?: number) => void
+
+interface Kept {
+  label: number
+  group?: string
+  part: Part
+  removed?: Reason
+}
+
+const ROWS = 'rows.jsonl'
+const META = 'prepared.json'
+
+/**
+ * Reads, cleans, splits and encodes a data set, streaming: only labels, hashes and positions are held in memory. Throws
+ * DATA_EMPTY, LABEL_MISSING, ONE_CLASS, LABEL_UNKNOWN and what the readers throw.
+ */
+export async function prepare(options: PrepareOptions, onProgress: PrepareProgress = () => {}): Promise<Prepared> {
+  const { train, validation, split, folder } = options
+  const spool = join(folder, ROWS)
+  const collector = new Collector(options.pipeline, options.dropUnlabelled ?? false)
+  const out = createWriteStream(spool)
+  const write = async (dataset: Dataset, part: Part) => {
+    for await (const row of dataset.rows()) {
+      const text = collector.add(row, part, dataset)
+      if (text !== undefined && !out.write(`${JSON.stringify(text)}\n`)) await once(out, 'drain')
+      if (collector.read % 500 === 0) onProgress('reading', collector.read)
+    }
+  }
+  try {
+    // the held-out file first: what it shares with the training rows is removed from those
+    if (validation) await write(validation, 'validation')
+    await write(train, 'train')
+  } finally {
+    out.end()
+    await finished(out)
+  }
+  const { rows, labels, removals } = collector.finish(train.source)
+  const kept = [...rows.keys()].filter((i) => !rows[i].removed)
+  if (!validation) {
+    const parts = splitRows(
+      kept.map((i) => rows[i]),
+      split,
+    )
+    kept.forEach((i, at) => {
+      rows[i].part = parts[at]
+    })
+  }
+  checkParts(rows, labels, train.source)
+
+  const pipeline = await TextPipeline.train(
+    textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train'),
+    options.pipeline,
+  )
+  const profiler = new Profiler(labels)
+  const writers = new Map<Part, SplitWriter>()
+  let done = 0
+  for await (const batch of batched(numbered(spool), 256)) {
+    const use = batch.filter(({ index }) => !rows[index].removed)
+    const encoded = await pipeline.encode(use.map(({ text }) => text))
+    use.forEach(({ index, text }, i) => {
+      const { part, label } = rows[index]
+      const writer = writers.get(part) ?? new SplitWriter(folder, part)
+      writers.set(part, writer)
+      writer.add(label, encoded[i])
+      if (part === 'train') profiler.add(text, label, encoded[i])
+    })
+    done += use.length
+    onProgress('encoding', done, kept.length)
+  }
+  for (const writer of writers.values()) writer.close()
+  rmSync(spool)
+
+  const profile = profiler.profile()
+  const digest = validation ? `${await train.digest()}+${await validation.digest()}` : await train.digest()
+  const report: DataReport = {
+    source: train.source,
+    format: train.format,
+    encoding: train.encoding,
+    columns: train.columns,
+    rowsRead: collector.read,
+    rowsKept: kept.length,
+    removed: removals,
+    nearDuplicatesChecked: collector.nearChecked,
+    labels: Object.fromEntries(labels.map((label, i) => [label, kept.filter((row) => rows[row].label === i).length])),
+    splits: Object.fromEntries(
+      (['train', 'validation', 'test'] as const).map((part) => [
+        part,
+        kept.filter((i) => rows[i].part === part).length,
+      ]),
+    ) as DataReport['splits'],
+    splitBy: validation ? 'given file' : rows.some(({ group }) => group !== undefined) ? 'group' : 'label',
+    lengths: profile.lengths,
+    scripts: profile.scripts,
+  }
+  const meta = { labels, report, profile, digest, config: pipeline.config, tokenizer: pipeline.tokenizerJson }
+  writeFileSync(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
+  return openPrepared(folder)!
+}
+
+/** What `prepare` left in a folder; undefined when it did not finish. */
+export function openPrepared(folder: string): Prepared | undefined {
+  const path = join(folder, META)
+  if (!existsSync(path)) return undefined
+  const { config, tokenizer, ...meta } = JSON.parse(readFileSync(path, 'utf8')) as Prepared & {
+    config: PipelineConfig
+    tokenizer: string
+  }
+  return {
+    ...meta,
+    pipeline: TextPipeline.load(config, tokenizer),
+    train: openSplit(folder, 'train')!,
+    validation: openSplit(folder, 'validation')!,
+    test: openSplit(folder, 'test'),
+  }
+}
+
+/** Decides row by row what is kept. */
+class Collector {
+  read = 0
+  readonly #config: PipelineConfig
+  readonly #dropUnlabelled: boolean
+  readonly #rows: Kept[] = []
+  readonly #labels = new Map<string, number>()
+  readonly #seen = new Map<bigint, number>()
+  readonly #near = new NearDuplicates()
+  readonly #removals: Removals = noRemovals()
+
+  constructor(config: PipelineConfig, dropUnlabelled: boolean) {
+    this.#config = config
+    this.#dropUnlabelled = dropUnlabelled
+  }
+
+  get nearChecked(): boolean {
+    return !this.#near.full
+  }
+
+  /** The text to keep, or undefined when the row is dropped at once. */
+  add(row: Row, part: Part, dataset: Dataset): string | undefined {
+    this.read++
+    if (row.label === undefined) {
+      if (!this.#dropUnlabelled) throw fail('LABEL_MISSING', { source: dataset.source, line: row.line })
+      return this.#drop('unlabelled', row)
+    }
+    // a token costs at most a few characters: what is cut off anyway is not kept
+    const text = normalise(row.text.slice(0, this.#config.maxLength * 32), { unicode: 'none', lowercase: false })
+    if (text === '') return this.#drop('empty', row)
+    const label = this.#labelOf(row.label)
+    const index = this.#rows.length
+    const key = contentKey(text)
+    const twin = this.#seen.get(key) ?? (part === 'train' ? this.#near.findOrAdd(text, index) : undefined)
+    const exact = this.#seen.has(key)
+    if (twin !== undefined && part === 'train') {
+      const other = this.#rows[twin]
+      if (other.part === 'validation') return this.#drop('leakage', row)
+      if (other.label === label) return this.#drop(exact ? 'duplicate' : 'nearDuplicate', row)
+      if (exact) {
+        // the same text under two labels: neither can be trusted
+        if (!other.removed) {
+          other.removed = 'conflictingLabel'
+          this.#removals.counts.conflictingLabel++
+        }
+        return this.#drop('conflictingLabel', row)
+      }
+    }
+    if (part !== 'train') this.#near.findOrAdd(text, index)
+    if (!exact) this.#seen.set(key, index)
+    this.#rows.push({ label, part, ...(row.group !== undefined && { group: row.group }) })
+    return text
+  }
+
+  finish(source: string) {
+    if (!this.#rows.some((row) => !row.removed)) throw fail('DATA_EMPTY', { source })
+    // labels in a fixed order, whatever order the rows came in
+    const names = [...this.#labels.keys()].sort(byNumberThenText)
+    const order = names.map((name) => this.#labels.get(name)!)
+    for (const row of this.#rows) row.label = order.indexOf(row.label)
+    return { rows: this.#rows, labels: names, removals: this.#removals }
+  }
+
+  #labelOf(name: string): number {
+    const known = this.#labels.get(name)
+    if (known !== undefined) return known
+    this.#labels.set(name, this.#labels.size)
+    return this.#labels.size - 1
+  }
+
+  #drop(reason: Reason, row: Row): undefined {
+    recordRemoval(this.#removals, reason, row.line, row.text)
+    return undefined
+  }
+}
+
+const byNumberThenText = (a: string, b: string) => Number(a) - Number(b) || (a < b ? -1 : 1)
+
+function checkParts(rows: readonly Kept[], labels: readonly string[], source: string) {
+  const present = (part: Part) =>
+    new Set(rows.filter((row) => !row.removed && row.part === part).map((row) => row.label))
+  const [train, validation] = [present('train'), present('validation')]
+  if (train.size === 0) throw fail('DATA_EMPTY', { source })
+  if (train.size === 1) throw fail('ONE_CLASS', { label: labels[[...train][0]] })
+  if (validation.size === 0)
+    throw fail('SPLIT_IMPOSSIBLE', { reason: `${rows.length} rows are too few to hold some out` })
+  for (const label of validation) {
+    if (!train.has(label)) {
+      throw fail('LABEL_UNKNOWN', {
+        source: 'the validation split',
+        label: labels[label],
+        labels: [...train]
+          .map((i) => labels[i])
+          .join(', ')
+          .slice(0, 300),
+      })
+    }
+  }
+}
+
+async function* numbered(spool: string): AsyncGenerator<{ index: number; text: string }> {
+  let index = 0
+  for await (const line of createInterface({ input: createReadStream(spool), crlfDelay: Number.POSITIVE_INFINITY })) {
+    yield { index: index++, text: JSON.parse(line) as string }
+  }
+}
+
+async function* textsOf(spool: string, wanted: (index: number) => boolean): AsyncGenerator<string> {
+  for await (const { index, text } of numbered(spool)) if (wanted(index)) yield text
+}
+
+async function* batched<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let batch: T[] = []
+  for await (const item of items) {
+    batch.push(item)
+    if (batch.length === size) {
+      yield batch
+      batch = []
+    }
+  }
+  if (batch.length > 0) yield batch
+}
