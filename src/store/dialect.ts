@@ -1,0 +1,81 @@
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  type QueryResult,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely'
+
+/** Kysely over `node:sqlite`, which is synchronous: one connection, taken in turn. */
+export function nodeSqliteDialect(open: () => DatabaseSync): Dialect {
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new NodeSqliteDriver(open),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  }
+}
+
+class NodeSqliteDriver implements Driver {
+  readonly #open: () => DatabaseSync
+  #database: DatabaseSync | undefined
+  #connection: DatabaseConnection | undefined
+  #free: Promise<void> = Promise.resolve()
+  #release: () => void = () => {}
+
+  constructor(open: () => DatabaseSync) {
+    this.#open = open
+  }
+
+  async init() {
+    this.#database = this.#open()
+    this.#connection = connectionTo(this.#database)
+  }
+
+  /** Waits for whoever holds the connection: a transaction is never interleaved with another query. */
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const before = this.#free
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#free = promise
+    await before
+    this.#release = resolve
+    return this.#connection!
+  }
+
+  async releaseConnection() {
+    this.#release()
+  }
+
+  async beginTransaction(connection: DatabaseConnection) {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+  }
+  async commitTransaction(connection: DatabaseConnection) {
+    await connection.executeQuery(CompiledQuery.raw('commit'))
+  }
+  async rollbackTransaction(connection: DatabaseConnection) {
+    await connection.executeQuery(CompiledQuery.raw('rollback'))
+  }
+  async destroy() {
+    this.#database?.close()
+  }
+}
+
+function connectionTo(database: DatabaseSync): DatabaseConnection {
+  const prepare = ({ sql }: CompiledQuery) => database.prepare(sql)
+  return {
+    async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+      const statement = prepare(query)
+      const parameters = query.parameters as SQLInputValue[]
+      if (statement.columns().length > 0) return { rows: statement.all(...parameters) as R[] }
+      const { changes, lastInsertRowid } = statement.run(...parameters)
+      return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
+    },
+    async *streamQuery<R>(query: CompiledQuery): AsyncIterableIterator<QueryResult<R>> {
+      for (const row of prepare(query).iterate(...(query.parameters as SQLInputValue[]))) yield { rows: [row as R] }
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { fail } from '../base/errors.ts'
+
+/** Where a running server can be reached; written for other processes of the same user. */
+export interface ServerInfo {
+  url: string
+  pid: number
+}
+
+/**
+ * Makes the data folder (private to its user) and takes it for this process until `release` or the process ends. The
+ * lock is SQLite's exclusive lock on a small database, which the operating system gives back whatever happens to the
+ * process. Throws HOME_BUSY or HOME_UNUSABLE.
+ */
+export function lockHome(home: string): { release(): void } {
+  let lock: DatabaseSync
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 })
+    chmodSync(home, 0o700)
+    lock = new DatabaseSync(join(home, 'lock'))
+  } catch (error) {
+    throw fail('HOME_UNUSABLE', { reason: reasonOf(error) }, { cause: error })
+  }
+  try {
+    lock.exec('pragma locking_mode = exclusive; begin exclusive')
+  } catch (error) {
+    lock.close()
+    throw fail('HOME_BUSY', { pid: readOwner(home) ?? 'unknown' }, { cause: error })
+  }
+  writeFileSync(join(home, 'owner'), String(process.pid))
+  return { release: () => lock.close() }
+}
+
+const reasonOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? 'it cannot be opened'
+
+const readText = (path: string): string | undefined => {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+const readOwner = (home: string) => readText(join(home, 'owner'))
+
+const infoPath = (home: string) => join(home, 'server.json')
+
+export function writeServerInfo(home: string, info: ServerInfo) {
+  writeFileSync(infoPath(home), JSON.stringify(info), { mode: 0o600 })
+}
+
+export const removeServerInfo = (home: string) => rmSync(infoPath(home), { force: true })
+
+/** The server that says it runs on a data folder; undefined when none does or its process is gone. */
+export function readServerInfo(home: string): ServerInfo | undefined {
+  const text = readText(infoPath(home))
+  if (!text) return undefined
+  try {
+    const info = JSON.parse(text) as ServerInfo
+    process.kill(info.pid, 0)
+    return info
+  } catch {
+    return undefined
+  }
+}
