@@ -74,8 +74,6 @@ export const families = {
   },
 } as const satisfies Record<string, Family>
 
-export type FamilyName = keyof typeof families
-
 /** The inputs of every text classifier's graph: ids int64 (batch, time) and lengths int64 (batch). */
 export function classifierInputs(graph: GraphBuilder) {
   return { ids: graph.input('ids', 'int64', ['batch', 'time']), lengths: graph.input('lengths', 'int64', ['batch']) }

@@ -8,6 +8,8 @@ export const ReadColumns = Type.Object({
   group: Type.Optional(Type.String()),
   encoding: Type.Optional(Type.String()),
   format: Type.Optional(Type.String()),
+  /** Keep only rows of these labels. */
+  labels: Type.Optional(Type.Array(Type.String())),
 })
 
 /** What a training run is asked to do. Anything left out is chosen by the family's defaults and the data. */
@@ -29,21 +31,18 @@ export const RunSpec = Type.Object(
 )
 export type RunSpec = Static<typeof RunSpec>
 
-export const RunState = Type.Union(
-  (
-    [
-      'queued',
-      'preparing',
-      'training',
-      'evaluating',
-      'registering',
-      'done',
-      'failed',
-      'cancelled',
-      'interrupted',
-    ] as const
-  ).map((state) => Type.Literal(state)),
-)
+export const runStates = [
+  'queued',
+  'preparing',
+  'training',
+  'evaluating',
+  'registering',
+  'done',
+  'failed',
+  'cancelled',
+  'interrupted',
+] as const
+export const RunState = Type.Unsafe<(typeof runStates)[number]>({ type: 'string', enum: [...runStates] })
 export type RunState = Static<typeof RunState>
 
 /** What a run tells while it goes on; the CLI, the event stream and the SDK consume the same type. */

@@ -1,0 +1,28 @@
+import type { EncodedSplit } from '../data/encoded.ts'
+import type { Batch } from './session.ts'
+
+/** How to cut a random window out of a text: start and length for a row of the given length. */
+export type Window = (row: number, length: number) => { start: number; length: number }
+
+/** The rows of a split as one padded batch; time is rounded up to a multiple of 8, so that few shapes occur. */
+export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window): Batch {
+  const parts = Array.from(rows, (row) => {
+    const ids = split.ids(row)
+    if (!window) return ids
+    const { start, length } = window(row, ids.length)
+    return ids.subarray(start, start + length)
+  })
+  const longest = parts.reduce((most, { length }) => Math.max(most, length), 1)
+  const time = Math.ceil(longest / 8) * 8
+  const ids = new BigInt64Array(rows.length * time)
+  parts.forEach((part, r) => {
+    for (let t = 0; t < part.length; t++) ids[r * time + t] = BigInt(part[t])
+  })
+  return {
+    ids,
+    lengths: BigInt64Array.from(parts, ({ length }) => BigInt(length)),
+    labels: BigInt64Array.from(rows, (row) => BigInt(split.label(row))),
+    rows: rows.length,
+    time,
+  }
+}
