@@ -63,7 +63,8 @@ const hostile: Record<string, [change: (model: ModelProto) => void, reason: RegE
   'an unknown operator domain': [(m) => (m.graph!.node[0].domain = 'my.library'), /operator domain/],
   'too many nodes': [
     (m) => {
-      for (let i = 0; i <= 200_000; i++) m.graph!.node.push(create(NodeProtoSchema, { opType: 'Relu', output: [`n${i}`] }))
+      for (let i = 0; i <= 200_000; i++)
+        m.graph!.node.push(create(NodeProtoSchema, { opType: 'Relu', output: [`n${i}`] }))
     },
     /nodes/,
   ],

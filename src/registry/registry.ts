@@ -32,6 +32,8 @@ export interface ModelSummary {
 /** Models, versions and aliases. A version is visible only when all of its files are durable. */
 export class Registry {
   readonly #store: Store
+  /** Told of every change of versions or aliases. */
+  onChange: () => void = () => {}
 
   constructor(store: Store) {
     this.#store = store
@@ -84,6 +86,7 @@ export class Registry {
           .execute()
         return last_version
       })
+      this.onChange()
       return { name, version, manifest, files: stored, createdAt }
     } finally {
       this.#store.blobs.settle(stored.map(({ digest }) => digest))
@@ -226,6 +229,7 @@ export class Registry {
     let query = this.#store.db.deleteFrom('versions').where('model', '=', name)
     if (target !== undefined) query = query.where('version', '=', target)
     await query.execute()
+    this.onChange()
     await this.collectGarbage()
   }
 
@@ -238,6 +242,7 @@ export class Registry {
       .values({ model: name, alias, version })
       .onConflict((c) => c.columns(['model', 'alias']).doUpdateSet({ version }))
       .execute()
+    this.onChange()
   }
 
   async removeAlias(name: string, alias: string): Promise<void> {
@@ -247,6 +252,7 @@ export class Registry {
       .where('alias', '=', alias)
       .executeTakeFirst()
     if (Number(numDeletedRows) === 0) throw fail('VERSION_NOT_FOUND', { name, version: alias })
+    this.onChange()
   }
 
   /** Paths of a version's files, each compared with its digest before its first use; throws BLOB_CORRUPT. */

@@ -1,0 +1,289 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { setPriority, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import {
+  type EngineAnswer,
+  type EngineOutput,
+  type EngineRequest,
+  type EngineStats,
+  type FromEngine,
+  monotonic,
+  type Timings,
+  type ToEngine,
+} from './messages.ts'
+
+export interface EngineSpec {
+  name: string
+  version: number
+  manifest: Manifest
+  /** Paths of the bundle's files. */
+  files: Record<string, string>
+}
+
+export interface EngineOptions {
+  threads: number
+  /** Most tokens in one batch, padding included. */
+  tokenBudget: number
+  /** Scheduling priority below the control process's, so that it keeps answering while engines work. */
+  niceness: number
+  /** Milliseconds without a sign of life, work pending, after which an engine is taken for hung. */
+  hangLimit: number
+  /** Milliseconds a bundle may take to load. */
+  loadLimit: number
+}
+
+export const engineDefaults: EngineOptions = {
+  threads: 1,
+  tokenBudget: 8192,
+  niceness: 5,
+  hangLimit: 20_000,
+  loadLimit: 120_000,
+}
+
+export type EngineState = 'starting' | 'ready' | 'restarting' | 'broken' | 'stopped'
+
+interface Pending {
+  request: EngineRequest
+  attempts: number
+  resolve(answer: { output: EngineOutput; timings: Timings }): void
+  reject(error: AthanorError): void
+}
+
+type NewRequest = { texts: string[] } | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
+
+/** Seconds before the n-th restart in a row. */
+const backoff = (crashes: number) => Math.min(30, crashes <= 1 ? 0 : 2 ** (crashes - 2))
+const CRASHES_ALLOWED = 5
+const CRASH_WINDOW = 60_000
+
+/**
+ * A child process that runs one version. When it dies it is started again; what it was asked is asked once more, and a
+ * request that meets a second death fails with ENGINE_CRASHED. Five deaths in a minute break the engine.
+ */
+export class Engine {
+  readonly spec: EngineSpec
+  readonly #options: EngineOptions
+  readonly loadedAt = new Date().toISOString()
+  state: EngineState = 'starting'
+  requests = 0
+  #child: ChildProcess | undefined
+  #ready: Promise<void>
+  readonly #pending = new Map<number, Pending>()
+  readonly #statsWaiting = new Map<number, (stats: EngineStats) => void>()
+  #outgoing: EngineRequest[] = []
+  #lastSign = monotonic()
+  #crashes: number[] = []
+  #nextId = 1
+  readonly #watchdog: NodeJS.Timeout
+  /** Told of each death of the process. */
+  onCrash: (reason: string) => void = () => {}
+
+  constructor(spec: EngineSpec, options: Partial<EngineOptions> = {}) {
+    this.spec = spec
+    this.#options = { ...engineDefaults, ...options }
+    this.#ready = this.#start()
+    this.#ready.catch(() => undefined)
+    this.#watchdog = setInterval(() => this.#checkAlive(), 1000).unref()
+  }
+
+  /** Resolves when the bundle is loaded; throws what loading threw (MODEL_INVALID, …). */
+  get ready(): Promise<void> {
+    return this.#ready
+  }
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+  get waiting(): number {
+    return this.#pending.size
+  }
+
+  /** Throws ENGINE_CRASHED, MODEL_NOT_READY, DEADLINE_EXCEEDED, or what the model says of its input. */
+  request(
+    what: NewRequest,
+    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+  ): Promise<{ output: EngineOutput; timings: Timings }> {
+    const { name } = this.spec
+    if (this.state === 'broken' || this.state === 'stopped') {
+      return Promise.reject(
+        fail('MODEL_NOT_READY', {
+          name,
+          reason: this.state === 'broken' ? 'its engine keeps crashing' : 'it is unloaded',
+        }),
+      )
+    }
+    const base = { id: this.#nextId++, at: monotonic() }
+    const request: EngineRequest =
+      'texts' in what
+        ? { ...base, kind: 'texts', texts: what.texts }
+        : { ...base, kind: 'tensors', inputs: what.inputs }
+    this.requests++
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => settle(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
+      const abort = () => settle(fail('DEADLINE_EXCEEDED', { limit: deadline }))
+      const settle = (result: AthanorError | { output: EngineOutput; timings: Timings }) => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', abort)
+        this.#pending.delete(request.id)
+        // what has not been sent yet need not be run at all
+        const at = this.#outgoing.indexOf(request)
+        if (at >= 0) this.#outgoing.splice(at, 1)
+        if (result instanceof AthanorError) reject(result)
+        else resolve(result)
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      this.#pending.set(request.id, { request, attempts: 0, resolve: settle, reject: settle })
+      this.#queue(request)
+    })
+  }
+
+  async stats(): Promise<EngineStats | undefined> {
+    const child = this.#child
+    if (this.state !== 'ready' || !child) return undefined
+    const id = this.#nextId++
+    const { promise, resolve } = Promise.withResolvers<EngineStats | undefined>()
+    this.#statsWaiting.set(id, resolve)
+    this.#send({ type: 'stats', id })
+    const timer = setTimeout(() => resolve(undefined), 1000)
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      this.#statsWaiting.delete(id)
+    }
+  }
+
+  /** Waits for what is in flight, up to `grace` milliseconds, then ends the process. */
+  async stop(grace = 10_000) {
+    if (this.state === 'stopped') return
+    const limit = monotonic() + grace
+    while (this.#pending.size > 0 && monotonic() < limit) await new Promise((resolve) => setTimeout(resolve, 5))
+    this.state = 'stopped'
+    clearInterval(this.#watchdog)
+    this.#failAll('MODEL_NOT_READY', { name: this.spec.name, reason: 'it is unloaded' })
+    const child = this.#child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const exited = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL') // it holds nothing that needs saving, and native code need not hear anything else
+    await exited
+  }
+
+  #start(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const cwd = join(tmpdir(), 'athanor-engine')
+    mkdirSync(cwd, { recursive: true })
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
+    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
+      serialization: 'advanced',
+      cwd,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      env: { PATH: process.env.PATH, LANG: process.env.LANG, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    this.#child = child
+    this.#lastSign = monotonic()
+    if (child.pid !== undefined) {
+      try {
+        setPriority(child.pid, this.#options.niceness)
+      } catch {
+        // some systems do not let a process lower another's priority; the engine runs all the same
+      }
+    }
+    const timer = setTimeout(() => {
+      reject(fail('MODEL_NOT_READY', { name: this.spec.name, reason: 'it did not load in time' }))
+      child.kill('SIGKILL')
+    }, this.#options.loadLimit)
+    child.on('message', (message: FromEngine) => {
+      this.#lastSign = monotonic()
+      if (message.type === 'answers') for (const answer of message.answers) this.#settle(answer)
+      else if (message.type === 'stats') this.#statsWaiting.get(message.id)?.(message.stats)
+      else if (message.type === 'ready') {
+        clearTimeout(timer)
+        this.state = 'ready'
+        resolve()
+        for (const { request } of this.#pending.values()) this.#queue(request)
+      } else {
+        clearTimeout(timer)
+        const error = fail(message.error.code as ErrorCode, message.error.details)
+        this.state = 'broken'
+        this.#failAll(error.code, error.details)
+        reject(error)
+        child.kill('SIGKILL')
+      }
+    })
+    child.on('error', () => undefined) // a message to a process that just died; its exit is handled
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer)
+      reject(fail('ENGINE_CRASHED', { name: this.spec.name }))
+      if (child === this.#child && this.state !== 'stopped' && this.state !== 'broken')
+        this.#crashed(signal ?? `code ${code}`)
+    })
+    const { manifest, files } = this.spec
+    const { threads, tokenBudget } = this.#options
+    this.#send({ type: 'load', manifest, files, threads, tokenBudget })
+    return promise
+  }
+
+  #crashed(reason: string) {
+    this.onCrash(reason)
+    const now = monotonic()
+    this.#crashes = [...this.#crashes.filter((at) => now - at < CRASH_WINDOW), now]
+    this.#outgoing = []
+    for (const pending of [...this.#pending.values()]) {
+      if (pending.attempts >= 2) pending.reject(fail('ENGINE_CRASHED', { name: this.spec.name }))
+    }
+    if (this.#crashes.length >= CRASHES_ALLOWED) {
+      this.state = 'broken'
+      this.#failAll('ENGINE_CRASHED', { name: this.spec.name })
+      return
+    }
+    this.state = 'restarting'
+    setTimeout(() => {
+      if (this.state !== 'restarting') return
+      this.#ready = this.#start()
+      this.#ready.catch(() => undefined)
+    }, backoff(this.#crashes.length) * 1000)
+  }
+
+  #checkAlive() {
+    const sent = [...this.#pending.values()].some(({ attempts }) => attempts > 0)
+    if (this.state !== 'ready' || !sent) this.#lastSign = monotonic()
+    else if (monotonic() - this.#lastSign > this.#options.hangLimit) this.#child?.kill('SIGKILL')
+  }
+
+  /** Requests of one turn of the event loop go out in one message. */
+  #queue(request: EngineRequest) {
+    if (this.state !== 'ready') return // sent when it is
+    this.#outgoing.push(request)
+    if (this.#outgoing.length > 1) return
+    setImmediate(() => {
+      const requests = this.#outgoing
+      this.#outgoing = []
+      if (requests.length === 0 || this.state !== 'ready') return
+      for (const { id } of requests) {
+        const pending = this.#pending.get(id)
+        if (pending) pending.attempts++
+      }
+      this.#send({ type: 'requests', requests })
+    })
+  }
+
+  #settle(answer: EngineAnswer) {
+    const pending = this.#pending.get(answer.id)
+    if (!pending) return // given up meanwhile
+    if ('error' in answer)
+      pending.reject(fail(answer.error.code as ErrorCode, { ...answer.error.details, model: this.spec.name }))
+    else pending.resolve(answer)
+  }
+
+  #failAll(code: ErrorCode, details: Record<string, string | number>) {
+    for (const pending of [...this.#pending.values()]) pending.reject(fail(code, details))
+  }
+
+  #send(message: ToEngine) {
+    if (this.#child?.connected) this.#child.send(message, () => undefined)
+  }
+}

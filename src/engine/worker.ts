@@ -1,0 +1,71 @@
+// The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
+import { readFileSync } from 'node:fs'
+import { asAthanorError } from '../base/errors.ts'
+import type { EngineAnswer, EngineRequest, FromEngine, ToEngine } from './messages.ts'
+import { createRunner, type Runner } from './runner.ts'
+
+let runner: Runner | undefined
+let waiting: EngineRequest[] = []
+let busy = false
+let answers: EngineAnswer[] = []
+
+const send = (message: FromEngine) => {
+  process.send?.(message)
+}
+
+process.on('message', (message: ToEngine) => {
+  if (message.type === 'requests') {
+    waiting.push(...message.requests)
+    if (!busy) void work()
+  } else if (message.type === 'load') void load(message)
+  else {
+    const { user, system } = process.cpuUsage()
+    const stats = {
+      rss: process.memoryUsage.rss(),
+      cpuSeconds: (user + system) / 1e6,
+      waiting: waiting.length,
+      batches: runner?.batches ?? 0,
+    }
+    send({ type: 'stats', id: message.id, stats })
+  }
+})
+process.on('disconnect', () => process.exit(0)) // an engine does not outlive its parent
+
+async function load({ manifest, files, threads, tokenBudget }: Extract<ToEngine, { type: 'load' }>) {
+  try {
+    const read = (name: string) => readFileSync(files[name])
+    runner = await createRunner(manifest, read, { threads, tokenBudget })
+    send({ type: 'ready' })
+  } catch (error) {
+    send({ type: 'failed', error: describe(error) })
+  }
+}
+
+/**
+ * Works off what is waiting. A run blocks the event loop, so whatever arrives meanwhile is read after it and becomes the
+ * next round: batches grow with load, and nobody waits for a timer.
+ */
+async function work() {
+  busy = true
+  while (waiting.length > 0) {
+    const round = waiting
+    waiting = []
+    for await (const answer of runner!.run(round)) {
+      answers.push(answer)
+      if (answers.length === 1) setImmediate(flush)
+    }
+    // let the channel be read before the next round is formed
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  busy = false
+}
+
+function flush() {
+  send({ type: 'answers', answers })
+  answers = []
+}
+
+export function describe(error: unknown) {
+  const { code, details } = asAthanorError(error)
+  return { code, details }
+}

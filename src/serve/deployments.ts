@@ -1,0 +1,219 @@
+import { availableParallelism } from 'node:os'
+import type { Config } from '../base/config.ts'
+import { fail } from '../base/errors.ts'
+import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
+import { Engine, type EngineOptions } from '../engine/engine.ts'
+import type { EngineOutput, EngineStats, Timings } from '../engine/messages.ts'
+import type { Tensor } from '../graph/tensor.ts'
+import type { Registry, Version } from '../registry/registry.ts'
+import { checkTensors } from './tensors.ts'
+
+export interface Ranked {
+  label: string
+  score: number
+}
+
+export interface Prediction {
+  model: string
+  version: number
+  manifest: Manifest
+  output: EngineOutput
+  timings: Timings
+}
+
+export interface CallOptions {
+  signal?: AbortSignal
+  /** Milliseconds the call may take. */
+  deadline?: number
+}
+
+export interface LoadedEngine {
+  model: string
+  version: number
+  pid: number | undefined
+  state: string
+  loadedAt: string
+  requests: number
+  waiting: number
+  stats?: EngineStats
+}
+
+/** Models with more parameters than this get all cores; small ones answer faster on one. */
+const SMALL = 8_000_000
+
+/** Served versions: an engine each, loaded when first asked for, with bounded queues and deadlines. */
+export class Deployments {
+  readonly #registry: Registry
+  readonly #config: Config
+  readonly #engineOptions: Partial<EngineOptions>
+  readonly #engines = new Map<string, Promise<Engine>>()
+  readonly #loaded = new Map<string, Engine>()
+  /** What refs mean, until the registry changes. */
+  readonly #resolved = new Map<string, Promise<Version>>()
+  #closed = false
+  onCrash: (version: Version, reason: string) => void = () => {}
+
+  constructor({
+    registry,
+    config,
+    engine = {},
+  }: { registry: Registry; config: Config; engine?: Partial<EngineOptions> }) {
+    this.#registry = registry
+    this.#config = config
+    this.#engineOptions = engine
+    registry.onChange = () => this.#resolved.clear()
+  }
+
+  /** Class probabilities of texts; throws TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws. */
+  async predict(ref: string, texts: readonly string[], options: CallOptions = {}): Promise<Prediction> {
+    const { batchLimit, textLimit } = this.#config
+    if (texts.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one text' })
+    if (texts.length > batchLimit)
+      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
+    for (const text of texts)
+      if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
+    return this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+  }
+
+  /** Outputs of a plain graph; the inputs must fit its signature (TENSOR_INVALID otherwise). */
+  async infer(ref: string, inputs: Record<string, Tensor>, options: CallOptions = {}): Promise<Prediction> {
+    return this.#call(
+      ref,
+      'tensor',
+      ({ name, manifest }) => {
+        checkTensors(manifest.signature.inputs as TensorSpec[], inputs, name)
+        return { inputs }
+      },
+      options,
+    )
+  }
+
+  async #call(
+    ref: string,
+    task: Manifest['task'],
+    request: (version: Version) => Parameters<Engine['request']>[0],
+    { signal, deadline = this.#config.deadline }: CallOptions,
+  ): Promise<Prediction> {
+    const version = await this.resolve(ref)
+    const { name, manifest } = version
+    if (manifest.task !== task) {
+      const wants = manifest.task === 'tensor' ? 'tensors by name' : 'texts'
+      throw fail('BAD_REQUEST', { message: `model "${name}" takes ${wants}` })
+    }
+    const what = request(version)
+    const engine = await this.#engineFor(version)
+    if (engine.waiting >= this.#config.queueLimit) throw fail('OVERLOADED', { name, queued: engine.waiting })
+    const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
+    return { model: name, version: version.version, manifest, output, timings }
+  }
+
+  /** What a ref means; remembered until the registry changes. */
+  resolve(ref: string): Promise<Version> {
+    const known = this.#resolved.get(ref)
+    if (known) return known
+    const asked = this.#registry.resolve(ref)
+    if (this.#resolved.size > 10_000) this.#resolved.clear()
+    this.#resolved.set(ref, asked)
+    asked.catch(() => this.#resolved.delete(ref))
+    return asked
+  }
+
+  async load(ref: string): Promise<Version> {
+    const version = await this.resolve(ref)
+    await this.#engineFor(version)
+    return version
+  }
+
+  /** Ends the engine of a version, after what is in flight; true if there was one. */
+  async unload(ref: string): Promise<boolean> {
+    return this.#unload(await this.resolve(ref))
+  }
+
+  async #unload(version: Pick<Version, 'name' | 'version'>): Promise<boolean> {
+    const key = keyOf(version)
+    const starting = this.#engines.get(key)
+    if (!starting) return false
+    this.#engines.delete(key)
+    const engine = await starting.catch(() => undefined)
+    this.#loaded.delete(key)
+    await engine?.stop()
+    return true
+  }
+
+  /** Deletes a model or version after ending its engines. */
+  async delete(ref: string): Promise<void> {
+    const { name, version } = await this.resolve(ref)
+    for (const loaded of this.#loaded.values()) {
+      const { spec } = loaded
+      if (spec.name === name && (!ref.includes('@') || spec.version === version)) await this.#unload(spec)
+    }
+    await this.#registry.delete(ref)
+  }
+
+  isLoaded(name: string, version: number): boolean {
+    return this.#loaded.has(keyOf({ name, version }))
+  }
+
+  async list(): Promise<LoadedEngine[]> {
+    return Promise.all(
+      [...this.#loaded.values()].map(async (engine) => {
+        const { name, version } = engine.spec
+        const stats = await engine.stats()
+        const { pid, state, loadedAt, requests, waiting } = engine
+        return { model: name, version, pid, state, loadedAt, requests, waiting, ...(stats && { stats }) }
+      }),
+    )
+  }
+
+  async close() {
+    this.#closed = true
+    await Promise.all(
+      [...this.#engines.values()].map(async (starting) => (await starting.catch(() => undefined))?.stop(5000)),
+    )
+    this.#engines.clear()
+    this.#loaded.clear()
+  }
+
+  /** The engine of a version, started if need be; requests that come meanwhile share the start. */
+  #engineFor(version: Version): Promise<Engine> {
+    if (this.#closed) throw fail('MODEL_NOT_READY', { name: version.name, reason: 'the server is shutting down' })
+    const key = keyOf(version)
+    const known = this.#engines.get(key)
+    if (known) {
+      // a broken one is given up, so that the next request starts afresh
+      if (this.#loaded.get(key)?.state !== 'broken') return known
+      void this.#unload(version)
+    }
+    const starting = this.#start(version)
+    this.#engines.set(key, starting)
+    starting.catch(() => {
+      if (this.#engines.get(key) === starting) this.#engines.delete(key)
+    })
+    return starting
+  }
+
+  async #start(version: Version): Promise<Engine> {
+    const { name, version: number, manifest } = version
+    const files = await this.#registry.checkout(version)
+    const threads = manifest.parameters > SMALL ? Math.min(8, availableParallelism()) : 1
+    const engine = new Engine({ name, version: number, manifest, files }, { threads, ...this.#engineOptions })
+    engine.onCrash = (reason) => this.onCrash(version, reason)
+    await engine.ready
+    this.#loaded.set(keyOf(version), engine)
+    return engine
+  }
+}
+
+const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`
+
+/** The labels of one row of probabilities, best first, at most `topK`. */
+export function rank(
+  labels: readonly string[],
+  probabilities: Float32Array,
+  row: number,
+  topK = labels.length,
+): Ranked[] {
+  const scores = probabilities.subarray(row * labels.length, (row + 1) * labels.length)
+  const order = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b)
+  return order.slice(0, topK).map((i) => ({ label: labels[i], score: scores[i] }))
+}

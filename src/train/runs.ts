@@ -1,0 +1,320 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { EventEmitter, on } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { copyFile, link, rm } from 'node:fs/promises'
+import { setPriority } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type AthanorError, asAthanorError, type ErrorCode, fail } from '../base/errors.ts'
+import { checkName } from '../base/ids.ts'
+import { suggest } from '../base/suggest.ts'
+import { readBundle } from '../bundle/bundle.ts'
+import { parsePackageSpec } from '../data/packages.ts'
+import type { Registry } from '../registry/registry.ts'
+import { Datasets } from '../store/datasets.ts'
+import { type RunRecord, RunRecords } from '../store/runs.ts'
+import type { Store } from '../store/store.ts'
+import type { Run, RunSpec, RunState, TrainEvent } from './events.ts'
+import { type DataSource, optionsOf, type TrainJob } from './train.ts'
+import type { FromTrainer, ToTrainer } from './worker.ts'
+
+export interface NumberedEvent {
+  id: number
+  event: TrainEvent
+}
+
+interface Active {
+  run: string
+  child: ChildProcess
+  /** How it is meant to end: by itself, or because someone stopped it. */
+  wanted: 'done' | 'cancelled' | 'interrupted'
+  ended: Promise<void>
+}
+
+const finished: readonly RunState[] = ['done', 'failed', 'cancelled', 'interrupted']
+export const isFinished = (state: string) => (finished as readonly string[]).includes(state)
+
+/** Step events kept of a run, about; the others are only passed on while they are new. */
+const STEP_EVENTS_KEPT = 400
+
+/**
+ * Training runs of this server: a queue worked off one at a time, each in a process of its own and at low priority. What
+ * a run tells is stored, so that it can be followed from anywhere and after a restart.
+ */
+export class Runs {
+  readonly #store: Store
+  readonly #registry: Registry
+  readonly #records: RunRecords
+  readonly #datasets: Datasets
+  readonly #live = new EventEmitter().setMaxListeners(0)
+  #active: Active | undefined
+  #queue: string[] = []
+  #closed = false
+  /** Told of failures, for the error log. */
+  onFailure: (run: string, error: AthanorError) => void = () => {}
+
+  private constructor(store: Store, registry: Registry) {
+    this.#store = store
+    this.#registry = registry
+    this.#records = new RunRecords(store)
+    this.#datasets = new Datasets(store)
+  }
+
+  /** Opens the runs of a data folder: those that an earlier process left unfinished are marked interrupted. */
+  static async open(store: Store, registry: Registry): Promise<Runs> {
+    const runs = new Runs(store, registry)
+    for (const { run, state } of await runs.#records.list()) {
+      if (!isFinished(state)) await runs.#end(run, 'interrupted')
+    }
+    return runs
+  }
+
+  get active(): number {
+    return (this.#active ? 1 : 0) + this.#queue.length
+  }
+
+  /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND or NAME_INVALID. */
+  async create(spec: RunSpec): Promise<Run> {
+    optionsOf(spec)
+    const names = [await this.#nameOf(spec.dataset)]
+    if (spec.validation !== undefined) await this.#nameOf(spec.validation)
+    const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
+    const record = await this.#records.create(model, spec)
+    await this.#emit(record.run, { type: 'state', state: 'queued' })
+    this.#queue.push(record.run)
+    this.#startNext()
+    return asRun(record)
+  }
+
+  async get(run: string): Promise<Run> {
+    const record = await this.#records.get(run)
+    if (record) return asRun(record)
+    const known = (await this.#records.list()).map((other) => other.run)
+    throw fail('RUN_NOT_FOUND', { run: run.slice(0, 80) }, { suggestion: suggest(run, known) })
+  }
+
+  async list(): Promise<Run[]> {
+    return (await this.#records.list()).map(asRun)
+  }
+
+  /** What a run told after event `after`, and what it tells from now on, until it has ended. */
+  async *events(run: string, after = 0, signal?: AbortSignal): AsyncGenerator<NumberedEvent> {
+    await this.get(run)
+    const listening = new AbortController()
+    const live = on(this.#live, run, {
+      signal: signal ? AbortSignal.any([signal, listening.signal]) : listening.signal,
+    })
+    try {
+      let last = after
+      for (const stored of (await this.#records.events(run, after)) as NumberedEvent[]) {
+        yield stored
+        last = stored.id
+      }
+      if (isFinished((await this.get(run)).state)) {
+        for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) yield stored
+        return
+      }
+      for await (const [numbered] of live as AsyncIterable<[NumberedEvent]>) {
+        if (numbered.id > 0 && numbered.id <= last) continue
+        yield numbered
+        const { event } = numbered
+        if (event.type === 'state' && isFinished(event.state)) return
+      }
+    } catch (error) {
+      if ((error as Error).name !== 'AbortError') throw error
+    } finally {
+      listening.abort()
+    }
+  }
+
+  /** Ends a run for good. */
+  async cancel(run: string): Promise<Run> {
+    const { state } = await this.get(run)
+    if (this.#active?.run === run) await this.#stop('cancelled')
+    else if (!isFinished(state) || state === 'interrupted') {
+      this.#queue = this.#queue.filter((other) => other !== run)
+      await this.#end(run, 'cancelled')
+      await rm(this.#folder(run), { recursive: true, force: true })
+    }
+    return this.get(run)
+  }
+
+  /** Stops a run so that it can be resumed. */
+  async interrupt(run: string): Promise<Run> {
+    await this.get(run)
+    if (this.#active?.run === run) await this.#stop('interrupted')
+    return this.get(run)
+  }
+
+  /** Goes on with an interrupted or failed run from its last checkpoint; throws RUN_NOT_RESUMABLE. */
+  async resume(run: string): Promise<Run> {
+    const { state } = await this.get(run)
+    if (state !== 'interrupted' && state !== 'failed') {
+      throw fail('RUN_NOT_RESUMABLE', { run, reason: isFinished(state) ? `it is ${state}` : 'it is still going on' })
+    }
+    await this.#records.update(run, { state: 'queued', error: undefined })
+    await this.#emit(run, { type: 'state', state: 'queued' })
+    this.#queue.push(run)
+    this.#startNext()
+    return this.get(run)
+  }
+
+  /** Interrupts what is going on, resumably. */
+  async close() {
+    this.#closed = true
+    for (const run of this.#queue) await this.#end(run, 'interrupted')
+    this.#queue = []
+    await this.#stop('interrupted')
+  }
+
+  /** Read anew: it changes while others wait. */
+  #activeNow(): Active | undefined {
+    return this.#active
+  }
+
+  #folder(run: string): string {
+    return join(this.#store.home, 'runs', run)
+  }
+
+  async #nameOf(dataset: string): Promise<string> {
+    if (dataset.startsWith('npm:')) return parsePackageSpec(dataset).name
+    return (await this.#datasets.get(dataset)).filename
+  }
+
+  #startNext() {
+    if (this.#active || this.#closed) return
+    const run = this.#queue.shift()
+    if (run === undefined) return
+    const ended = this.#work(run)
+      .catch(async (error) => {
+        await this.#failed(run, asAthanorError(error))
+      })
+      .finally(() => {
+        this.#active = undefined
+        this.#startNext()
+      })
+    this.#activeNow()!.ended = ended
+  }
+
+  async #work(run: string) {
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
+    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
+      serialization: 'advanced',
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    this.#active = { run, child, wanted: 'done', ended: Promise.resolve() }
+    const { spec, model } = await this.get(run)
+    const folder = this.#folder(run)
+    mkdirSync(folder, { recursive: true })
+    const job: TrainJob = { run, spec, folder, dataset: await this.#source(spec.dataset, folder, 'train') }
+    if (spec.validation !== undefined) job.validation = await this.#source(spec.validation, folder, 'validation')
+    try {
+      setPriority(child.pid!, 10) // serving comes first
+    } catch {
+      // not allowed everywhere; training runs all the same
+    }
+    const outcome = await this.#converse(run, child, job)
+    const wanted = this.#activeNow()?.wanted
+    if (wanted === 'cancelled') {
+      await this.#end(run, 'cancelled')
+      await rm(folder, { recursive: true, force: true })
+    } else if (outcome.type === 'stopped' || wanted === 'interrupted') await this.#end(run, 'interrupted')
+    else if (outcome.type === 'failed') {
+      const { error, suggestion, detail } = outcome
+      throw fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail })
+    } else {
+      await this.#state(run, 'registering')
+      const { manifest, files } = await readBundle(outcome.result.bundle)
+      const { version } = await this.#registry.register(model, manifest, files)
+      const { metrics, family } = manifest
+      await this.#records.update(run, { metrics, version })
+      await this.#emit(run, { type: 'done', model, version, family, metrics, seconds: metrics.trainingSeconds })
+      await this.#end(run, 'done')
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+
+  /** Passes events on until the process has said how it ends, or is gone. */
+  #converse(run: string, child: ChildProcess, job: TrainJob): Promise<Exclude<FromTrainer, { type: 'event' }>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
+    let handling = Promise.resolve()
+    let steps = 0
+    let [every, seen] = [1, 0]
+    const receive = async (message: FromTrainer) => {
+      if (message.type !== 'event') return resolve(message)
+      const { event } = message
+      if (event.type === 'state') return this.#state(run, event.state)
+      if (event.type !== 'step' && event.type !== 'progress') return this.#emit(run, event)
+      // of many steps only some are stored, more sparsely the longer the run
+      const keep = event.type === 'step' && seen++ % every === 0
+      if (keep && ++steps % STEP_EVENTS_KEPT === 0) every *= 2
+      await (keep ? this.#emit(run, event) : this.#live.emit(run, { id: 0, event }))
+    }
+    child.on('message', (message: FromTrainer) => {
+      handling = handling.then(() => receive(message)).catch(reject)
+    })
+    child.once('exit', (code, signal) => {
+      handling = handling.then(() => reject(fail('TRAINER_DIED', { reason: signal ?? `exit code ${code}`, run })))
+    })
+    child.send({ type: 'start', job } satisfies ToTrainer)
+    return promise.finally(() => child.kill('SIGKILL'))
+  }
+
+  /** An uploaded file under its own name in the run's folder, so that its format can be told. */
+  async #source(dataset: string, folder: string, part: string): Promise<DataSource> {
+    if (dataset.startsWith('npm:')) return { path: dataset, name: dataset }
+    const { digest, filename } = await this.#datasets.get(dataset)
+    const name = basename(filename)
+    const path = join(folder, `${part}-${name}`)
+    const blob = this.#store.blobs.path(digest)
+    await rm(path, { force: true })
+    await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
+    return { path, name }
+  }
+
+  async #stop(wanted: 'cancelled' | 'interrupted') {
+    const active = this.#activeNow()
+    if (!active) return
+    active.wanted = wanted
+    if (active.child.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
+    const timer = setTimeout(() => active.child.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
+    await active.ended
+    clearTimeout(timer)
+  }
+
+  async #failed(run: string, error: AthanorError) {
+    const wanted = this.#activeNow()?.wanted
+    if (wanted === 'interrupted' || wanted === 'cancelled') return this.#end(run, wanted)
+    await this.#records.update(run, { error: error.toJSON() })
+    await this.#emit(run, { type: 'failed', error: error.toJSON() })
+    await this.#end(run, 'failed')
+    this.onFailure(run, error)
+  }
+
+  async #state(run: string, state: RunState) {
+    await this.#records.update(run, { state })
+    await this.#emit(run, { type: 'state', state })
+  }
+
+  #end(run: string, state: RunState) {
+    return this.#state(run, state)
+  }
+
+  async #emit(run: string, event: TrainEvent) {
+    const id = await this.#records.addEvent(run, event)
+    this.#live.emit(run, { id, event } satisfies NumberedEvent)
+  }
+}
+
+const asRun = (record: RunRecord) => record as Run
+
+/** A model's name from a file's: its stem, in the characters that names may have. */
+export function modelNameFrom(filename: string): string {
+  return basename(filename)
+    .replace(/\.\w+$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
+    .slice(0, 100)
+}

@@ -1,0 +1,84 @@
+import { type Logger, pino } from 'pino'
+import type { Config } from '../base/config.ts'
+import { AthanorError, asAthanorError } from '../base/errors.ts'
+import type { LogEntries, LogEntry } from '../store/log.ts'
+
+/** Entries that may wait for the database; beyond it they are counted and dropped. */
+const WAITING_LIMIT = 5_000
+const FLUSH_EVERY = 250
+
+export type Context = Pick<LogEntry, 'model' | 'version' | 'requestId' | 'ms'>
+
+/**
+ * The server's log: structured lines on standard error, and what people look for later in the database. Writing never
+ * holds up a request.
+ */
+export class Log {
+  readonly #pino: Logger
+  readonly #entries: LogEntries
+  #waiting: LogEntry[] = []
+  #dropped = 0
+  readonly #timer: NodeJS.Timeout
+
+  constructor(entries: LogEntries, level: Config['logLevel']) {
+    this.#entries = entries
+    this.#pino = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
+    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY).unref()
+  }
+
+  info(event: string, context: Context & { message?: string } = {}) {
+    this.#write({ at: now(), level: 'info', event, ...context })
+  }
+
+  warn(event: string, context: Context & { message?: string } = {}) {
+    this.#write({ at: now(), level: 'warn', event, ...context })
+  }
+
+  /** An error as callers saw it; the cause and stack of an unexpected one are kept for operators. */
+  error(event: string, thrown: unknown, context: Context = {}) {
+    const error = asAthanorError(thrown)
+    const { code, message, hint, status, cause } = error
+    const detail = cause instanceof Error ? cause.stack : typeof cause === 'string' ? cause : undefined
+    const level = status >= 500 ? 'error' : 'warn'
+    this.#write({
+      at: now(),
+      level,
+      event,
+      code,
+      message,
+      hint,
+      ...context,
+      ...(detail && { detail: detail.slice(0, 8000) }),
+    })
+  }
+
+  async flush() {
+    const batch = this.#waiting
+    this.#waiting = []
+    if (this.#dropped > 0) {
+      batch.push({ at: now(), level: 'warn', event: 'log.dropped', message: `${this.#dropped} entries were dropped` })
+      this.#dropped = 0
+    }
+    await this.#entries.add(batch).catch((error: unknown) => {
+      this.#pino.error({ error: (error as Error).message }, 'the log cannot be stored')
+    })
+  }
+
+  async close() {
+    clearInterval(this.#timer)
+    await this.flush()
+  }
+
+  #write(entry: LogEntry) {
+    const { level, event, message, at: _at, ...fields } = entry
+    this.#pino[level]({ event, ...fields }, message ?? event)
+    if (this.#waiting.length < WAITING_LIMIT) this.#waiting.push(entry)
+    else this.#dropped++
+  }
+}
+
+const now = () => new Date().toISOString()
+
+/** Whether an error is the caller's own and not worth keeping: everything below 500 but refusals under load. */
+export const isCallerError = (error: unknown) =>
+  error instanceof AthanorError && error.status < 500 && error.status !== 429
