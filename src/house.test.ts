@@ -17,7 +17,7 @@ const house: Record<string, readonly string[]> = {
   engine: ['graph', 'data', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
   train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry'],
-  serve: ['graph', 'bundle', 'engine', 'registry', 'train'],
+  serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],
   doors: ['graph', 'data', 'nn', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
@@ -70,7 +70,7 @@ test('the house has no cycles', () => {
 })
 
 test('files stay short: median below 150 lines, none above 500 but tables', () => {
-  const tables = new Set(['src/base/errors.ts'])
+  const tables = new Set(['src/base/errors.ts', 'src/graph/operators.ts'])
   const lengths = sources.map((file) => ({ file, lines: text.get(file)!.split('\n').length }))
   const sorted = lengths.map(({ lines }) => lines).sort((a, b) => a - b)
   assert.ok(sorted[Math.floor(sorted.length / 2)] < 150, `median ${sorted[Math.floor(sorted.length / 2)]}`)

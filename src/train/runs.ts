@@ -15,7 +15,7 @@ import { Datasets } from '../store/datasets.ts'
 import { type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 import type { Run, RunSpec, RunState, TrainEvent } from './events.ts'
-import { type DataSource, optionsOf, type TrainJob } from './train.ts'
+import { type DataSource, optionsOf, type TrainJob } from './job.ts'
 import type { FromTrainer, ToTrainer } from './worker.ts'
 
 export interface NumberedEvent {

@@ -20,37 +20,16 @@ import {
   classifierLoss,
   countParameters,
   type Family,
-  families,
   inferenceGraph,
 } from '../nn/families.ts'
 import { assemble, type Window } from './assemble.ts'
 import { epochBatches, evaluationBatches } from './batches.ts'
 import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'
-import type { RunSpec, TrainEvent } from './events.ts'
+import type { TrainEvent } from './events.ts'
+import { type DataSource, familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
 import { Confusion } from './metrics.ts'
-import { defaultEpochs, type Options, resolveOptions, trainOptions } from './options.ts'
+import { defaultEpochs, type Options } from './options.ts'
 import { batchTensors, TrainingSession } from './session.ts'
-
-/** A source of data where the training process can read it: a file, or `npm:…`. */
-export interface DataSource {
-  path: string
-  name: string
-}
-
-export interface TrainJob {
-  run: string
-  spec: RunSpec
-  dataset: DataSource
-  validation?: DataSource
-  /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
-  folder: string
-}
-
-/** What training ends with: a bundle in a folder and what it scored on the held-out split. */
-export interface TrainResult {
-  bundle: string
-  metrics: Metrics
-}
 
 interface Progress {
   epoch: number
@@ -68,21 +47,6 @@ interface Progress {
 const CHECKPOINT_EVERY = 20
 /** Milliseconds between step events. */
 const REPORT_EVERY = 250
-
-export function familyOf(spec: RunSpec): { name: string; family: Family } {
-  const name = spec.family ?? 'lstm'
-  if (!Object.hasOwn(families, name)) {
-    throw fail('OPTION_INVALID', {
-      option: 'family',
-      reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
-    })
-  }
-  return { name, family: families[name as keyof typeof families] }
-}
-
-/** All options of a family with their values for a specification; throws OPTION_INVALID. */
-export const optionsOf = (spec: RunSpec): Options =>
-  resolveOptions({ ...trainOptions, ...familyOf(spec).family.options }, (spec.options ?? {}) as Options)
 
 /**
  * Trains a classifier: prepares the data, takes optimizer steps, validates after each epoch, keeps the best weights and

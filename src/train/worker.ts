@@ -3,7 +3,8 @@ import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { asAthanorError } from '../base/errors.ts'
 import type { TrainEvent } from './events.ts'
-import { type TrainJob, type TrainResult, train } from './train.ts'
+import type { TrainJob, TrainResult } from './job.ts'
+import { train } from './train.ts'
 
 /** What the control process sends, and what it gets. */
 export type ToTrainer = { type: 'start'; job: TrainJob } | { type: 'stop' }

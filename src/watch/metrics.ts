@@ -130,6 +130,37 @@ export class Metrics {
     return this.#registry.metrics()
   }
 
+  /** A version's figures in the shape of the Open Inference Protocol's statistics extension. */
+  async statistics(model: string, version: number) {
+    const has = (labels: Partial<Record<string, string | number>>) =>
+      labels.model === model && labels.version === String(version)
+    const total = async (metric: Histogram<string>) => {
+      const { values } = await metric.get()
+      const pick = (end: string) =>
+        values
+          .filter(({ labels, metricName }) => has(labels) && metricName?.endsWith(end))
+          .reduce((sum, { value }) => sum + value, 0)
+      return { count: pick('_count'), ns: Math.round(pick('_sum') * 1e9) }
+    }
+    const m = this.#metrics
+    const failures = (await m.errors.get()).values.filter(({ labels }) => labels.model === model)
+    const failed = failures.reduce((sum, { value }) => sum + value, 0)
+    const [success, queue, pre, run, post] = await Promise.all([m.duration, m.queue, m.pre, m.run, m.post].map(total))
+    return {
+      name: model,
+      version: String(version),
+      inference_count: success.count,
+      inference_stats: {
+        success,
+        fail: { count: failed, ns: 0 },
+        queue,
+        compute_input: pre,
+        compute_infer: run,
+        compute_output: post,
+      },
+    }
+  }
+
   get contentType(): string {
     return this.#registry.contentType
   }

@@ -1,0 +1,290 @@
+import { AthanorError, unreachable } from './error.ts'
+import { parseEvents } from './events.ts'
+import type {
+  Dataset,
+  EngineInfo,
+  ErrorBody,
+  Evaluation,
+  JsonTensor,
+  LogEntry,
+  ModelDetail,
+  ModelSummary,
+  Prediction,
+  Ranked,
+  Run,
+  RunSpec,
+  Status,
+  TrainEvent,
+} from './types.ts'
+
+export { AthanorError } from './error.ts'
+export type * from './types.ts'
+
+export interface ClientOptions {
+  /** Where the server is; `http://127.0.0.1:7700` by default. */
+  url?: string
+  /** Sent as a bearer token, for servers that ask for one. */
+  key?: string
+  /** Milliseconds a request may take; uploads and event streams are not limited. */
+  timeout?: number
+  /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
+  retries?: number
+}
+
+interface Call {
+  method?: string
+  query?: Record<string, string | number | undefined>
+  json?: unknown
+  body?: BodyInit
+  signal?: AbortSignal
+  timeout?: number
+  headers?: Record<string, string>
+}
+
+const ended = new Set(['done', 'failed', 'cancelled', 'interrupted'])
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/**
+ * A client of an Athanor server. Every method throws AthanorError with the server's code, status, hint and request id.
+ *
+ * @example
+ * const athanor = new Athanor()
+ * const [best] = await athanor.predict('sentiment', 'what a lovely film')
+ */
+export class Athanor {
+  readonly url: string
+  readonly #key: string | undefined
+  readonly #timeout: number
+  readonly #retries: number
+
+  constructor({ url = 'http://127.0.0.1:7700', key, timeout = 60_000, retries = 2 }: ClientOptions = {}) {
+    this.url = url.replace(/\/+$/, '')
+    this.#key = key
+    this.#timeout = timeout
+    this.#retries = retries
+  }
+
+  /** Labels of a text, best first. */
+  async predict(model: string, text: string, options: { topK?: number; signal?: AbortSignal } = {}): Promise<Ranked[]> {
+    const [first] = await this.predictAll(model, [text], options)
+    return first
+  }
+
+  /** Labels of each text, best first. */
+  async predictAll(
+    model: string,
+    texts: readonly string[],
+    options: { topK?: number; signal?: AbortSignal } = {},
+  ): Promise<Ranked[][]> {
+    return (await this.predictDetailed(model, texts, options)).outputs
+  }
+
+  /** As `predictAll`, with version, request id and timings. */
+  predictDetailed(
+    model: string,
+    texts: readonly string[],
+    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
+  ): Promise<Prediction<Ranked[][]>> {
+    const json = { inputs: texts, ...(topK !== undefined && { parameters: { topK } }) }
+    return this.#json(`/api/models/${encodeURIComponent(model)}/predict`, {
+      method: 'POST',
+      json,
+      ...(signal && { signal }),
+    })
+  }
+
+  /** Outputs of a model that takes tensors. */
+  infer(
+    model: string,
+    inputs: Record<string, JsonTensor>,
+  ): Promise<Prediction<Record<string, JsonTensor & { dtype: string }>>> {
+    return this.#json(`/api/models/${encodeURIComponent(model)}/predict`, { method: 'POST', json: { inputs } })
+  }
+
+  readonly models = {
+    list: async (filter: { search?: string; task?: string } = {}): Promise<ModelSummary[]> =>
+      (await this.#json<{ models: ModelSummary[] }>('/api/models', { query: filter })).models,
+    show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
+    delete: (model: string): Promise<void> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}`, { method: 'DELETE' }),
+    load: (model: string): Promise<{ model: string; version: number; loaded: boolean }> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}/load`, { method: 'POST' }),
+    unload: (model: string): Promise<{ model: string; version: number; loaded: boolean }> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}/unload`, { method: 'POST' }),
+    setAlias: (model: string, alias: string, version: number): Promise<{ aliases: Record<string, number> }> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}/aliases/${encodeURIComponent(alias)}`, {
+        method: 'PUT',
+        json: { version },
+      }),
+    removeAlias: (model: string, alias: string): Promise<void> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}/aliases/${encodeURIComponent(alias)}`, { method: 'DELETE' }),
+    /** Registers ONNX bytes as the next version of a model that takes tensors. */
+    import: (name: string, onnx: Uint8Array, { description }: { description?: string } = {}): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/versions`, {
+        method: 'POST',
+        query: { description },
+        body: onnx as BodyInit,
+        headers: { 'content-type': 'application/octet-stream' },
+        timeout: 0,
+      }),
+    /** Bytes of a version's file, e.g. `model.onnx`. */
+    file: async (model: string, file: string): Promise<Uint8Array> => {
+      const response = await this.#send(`/api/models/${encodeURIComponent(model)}/files/${encodeURIComponent(file)}`, {
+        timeout: 0,
+      })
+      return new Uint8Array(await response.arrayBuffer())
+    },
+  }
+
+  readonly datasets = {
+    /** Uploads a file; a stream is sent as it comes. Name it with its ending: it tells the format. */
+    upload: (filename: string, content: ReadableStream<Uint8Array> | Uint8Array | Blob): Promise<Dataset> =>
+      this.#json('/api/datasets', {
+        method: 'POST',
+        query: { filename },
+        body: content as BodyInit,
+        headers: { 'content-type': 'application/octet-stream' },
+        timeout: 0,
+      }),
+    list: async (): Promise<Dataset[]> => (await this.#json<{ datasets: Dataset[] }>('/api/datasets')).datasets,
+    delete: (id: string): Promise<void> => this.#json(`/api/datasets/${encodeURIComponent(id)}`, { method: 'DELETE' }),
+  }
+
+  readonly runs = {
+    create: (spec: RunSpec): Promise<Run> => this.#json('/api/runs', { method: 'POST', json: spec }),
+    list: async (): Promise<Run[]> => (await this.#json<{ runs: Run[] }>('/api/runs')).runs,
+    get: (run: string): Promise<Run> => this.#json(`/api/runs/${encodeURIComponent(run)}`),
+    cancel: (run: string): Promise<Run> =>
+      this.#json(`/api/runs/${encodeURIComponent(run)}/cancel`, { method: 'POST' }),
+    interrupt: (run: string): Promise<Run> =>
+      this.#json(`/api/runs/${encodeURIComponent(run)}/interrupt`, { method: 'POST' }),
+    resume: (run: string): Promise<Run> =>
+      this.#json(`/api/runs/${encodeURIComponent(run)}/resume`, { method: 'POST' }),
+    /** What a run tells, from its beginning (or after event `after`) to its end; reconnects where the stream breaks. */
+    events: (run: string, options: { signal?: AbortSignal; after?: number } = {}): AsyncGenerator<TrainEvent> =>
+      this.#events(run, options),
+  }
+
+  /** Accuracy and F1 of a classifier on a labelled data set. */
+  evaluate(model: string, dataset: string, read?: RunSpec['read']): Promise<Evaluation> {
+    return this.#json('/api/evaluations', {
+      method: 'POST',
+      json: { model, dataset, ...(read && { read }) },
+      timeout: 0,
+    })
+  }
+
+  async logs(
+    filter: { level?: string; model?: string; code?: string; request?: string; since?: string; limit?: number } = {},
+  ): Promise<LogEntry[]> {
+    return (await this.#json<{ entries: LogEntry[] }>('/api/logs', { query: filter })).entries
+  }
+
+  async engines(): Promise<EngineInfo[]> {
+    return (await this.#json<{ engines: EngineInfo[] }>('/api/engines')).engines
+  }
+
+  status(): Promise<Status> {
+    return this.#json('/api/status')
+  }
+
+  /** The server's metrics as Prometheus reads them. */
+  async metrics(): Promise<string> {
+    return (await this.#send('/metrics', {})).text()
+  }
+
+  async *#events(
+    run: string,
+    { signal, after = 0 }: { signal?: AbortSignal; after?: number },
+  ): AsyncGenerator<TrainEvent> {
+    let last = String(after)
+    for (let failures = 0; ; ) {
+      try {
+        const call = { headers: { 'last-event-id': last }, timeout: 0, ...(signal && { signal }) }
+        const { body } = await this.#send(`/api/runs/${encodeURIComponent(run)}/events`, call)
+        for await (const { id, data } of parseEvents(body!)) {
+          failures = 0
+          if (id !== undefined) last = id
+          const event = JSON.parse(data) as TrainEvent
+          yield event
+          if (event.type === 'state' && ended.has(event.state)) return
+        }
+      } catch (error) {
+        if (signal?.aborted) return
+        if (error instanceof AthanorError && error.status < 500) throw error
+        if (++failures > 5) throw error instanceof AthanorError ? error : unreachable(this.url, error)
+      }
+      if (signal?.aborted) return
+      await pause(Math.min(5000, 200 * 2 ** failures))
+    }
+  }
+
+  async #json<T>(path: string, call: Call = {}): Promise<T> {
+    const response = await this.#send(path, call)
+    return (response.status === 204 ? undefined : await response.json()) as T
+  }
+
+  async #send(path: string, call: Call): Promise<Response> {
+    const { method = 'GET', query = {}, json, body, signal, timeout = this.#timeout, headers = {} } = call
+    const given = Object.entries(query).filter(([, value]) => value !== undefined)
+    const search = given.length > 0 ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : ''
+    const limits = [...(signal ? [signal] : []), ...(timeout > 0 ? [AbortSignal.timeout(timeout)] : [])]
+    const init: RequestInit & { duplex?: 'half' } = {
+      method,
+      headers: {
+        ...(json !== undefined && { 'content-type': 'application/json' }),
+        ...(this.#key && { authorization: `Bearer ${this.#key}` }),
+        ...headers,
+      },
+      ...(json !== undefined && { body: JSON.stringify(json) }),
+      ...(body !== undefined && { body, duplex: 'half' as const }),
+      ...(limits.length > 0 && { signal: AbortSignal.any(limits) }),
+    }
+    // an upload cannot be read twice, and starting a run twice would be wrong
+    const repeatable = body === undefined && (method === 'GET' || path.endsWith('/predict'))
+    for (let attempt = 0; ; attempt++) {
+      const again = repeatable && attempt < this.#retries && !signal?.aborted
+      let response: Response
+      try {
+        response = await fetch(this.url + path + search, init)
+      } catch (error) {
+        if (signal?.aborted) throw error
+        if ((error as Error).name === 'TimeoutError') {
+          throw new AthanorError(
+            {
+              code: 'DEADLINE_EXCEEDED',
+              status: 504,
+              message: `no answer within ${timeout} ms`,
+              hint: 'Try again, or raise the timeout.',
+            },
+            { cause: error },
+          )
+        }
+        if (!again) throw unreachable(this.url, error)
+        await pause(100 * 2 ** attempt)
+        continue
+      }
+      if (response.ok) return response
+      if (again && (response.status === 429 || response.status === 503)) {
+        await response.body?.cancel()
+        await pause(Number(response.headers.get('retry-after') ?? 1) * 1000)
+        continue
+      }
+      throw await errorFrom(response)
+    }
+  }
+}
+
+async function errorFrom(response: Response): Promise<AthanorError> {
+  const text = await response.text()
+  try {
+    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
+  } catch {
+    return new AthanorError({
+      code: 'INTERNAL',
+      status: response.status,
+      message: `the server answered ${response.status}`,
+      hint: 'See its log: athanor logs',
+    })
+  }
+}

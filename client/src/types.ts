@@ -1,0 +1,186 @@
+/** What the server sends and takes; field by field as in its OpenAPI document. */
+export type Metrics = Record<string, number>
+
+export interface Ranked {
+  label: string
+  score: number
+}
+
+export interface JsonTensor {
+  shape: number[]
+  data: unknown[]
+}
+
+export interface Prediction<Outputs> {
+  model: string
+  version: number
+  requestId: string
+  outputs: Outputs
+  /** Milliseconds. */
+  timings: { queue: number; pre: number; run: number; post: number; total: number }
+}
+
+export interface ModelSummary {
+  name: string
+  task: string
+  family: string
+  version: number
+  versions: number
+  aliases: Record<string, number>
+  metrics: Metrics
+  bytes: number
+  updatedAt: string
+  loaded: boolean
+}
+
+export interface TensorSpec {
+  name: string
+  dtype: string
+  shape: (number | string)[]
+}
+
+export interface Manifest {
+  task: 'text-classification' | 'tensor'
+  family: string
+  signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }
+  labels: string[]
+  parameters: number
+  metrics: Metrics
+  lineage: {
+    dataset?: { digest: string; source: string; rows: number }
+    run?: string
+    code: string
+    seed?: number
+    options?: Record<string, unknown>
+  }
+  data?: Record<string, unknown>
+  profile?: Record<string, unknown>
+  pipeline?: Record<string, unknown>
+  description?: string
+  createdAt: string
+}
+
+export interface ModelDetail {
+  name: string
+  version: number
+  aliases: Record<string, number>
+  versions: { version: number; family: string; metrics: Metrics; createdAt: string }[]
+  manifest: Manifest
+  files: { name: string; digest: string; bytes: number }[]
+}
+
+export interface Dataset {
+  id: string
+  filename: string
+  digest: string
+  bytes: number
+  createdAt: string
+}
+
+export interface RunSpec {
+  name?: string
+  family?: string
+  /** Id of an uploaded data set, or `npm:<package>@<version>`. */
+  dataset: string
+  validation?: string
+  read?: { text?: string; label?: string; group?: string; encoding?: string; format?: string; labels?: string[] }
+  dropUnlabelled?: boolean
+  seed?: number
+  options?: Record<string, number | string | boolean>
+}
+
+export type RunState =
+  | 'queued'
+  | 'preparing'
+  | 'training'
+  | 'evaluating'
+  | 'registering'
+  | 'done'
+  | 'failed'
+  | 'cancelled'
+  | 'interrupted'
+
+export interface ErrorBody {
+  code: string
+  status: number
+  message: string
+  hint: string
+  requestId?: string
+}
+
+export interface Run {
+  run: string
+  model: string
+  state: RunState
+  spec: RunSpec
+  createdAt: string
+  updatedAt: string
+  metrics?: Metrics
+  version?: number
+  error?: ErrorBody
+}
+
+export type TrainEvent =
+  | { type: 'state'; state: RunState }
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'data'; report: Record<string, unknown> }
+  | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
+  | {
+      type: 'step'
+      step: number
+      steps: number
+      epoch: number
+      epochs: number
+      loss: number
+      learningRate: number
+      samplesPerSecond: number
+      eta: number
+    }
+  | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'checkpoint'; step: number }
+  | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
+  | { type: 'failed'; error: ErrorBody }
+
+export interface Evaluation {
+  model: string
+  version: number
+  metrics: Metrics
+  rows: number
+  perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
+}
+
+export interface LogEntry {
+  at: string
+  level: string
+  event: string
+  code?: string
+  message?: string
+  hint?: string
+  model?: string
+  version?: number
+  requestId?: string
+  ms?: number
+  detail?: string
+}
+
+export interface EngineInfo {
+  model: string
+  version: number
+  pid?: number
+  state: string
+  loadedAt: string
+  requests: number
+  waiting: number
+  rss?: number
+  cpuSeconds?: number
+  batches?: number
+}
+
+export interface Status {
+  version: string
+  url: string
+  pid: number
+  uptimeSeconds: number
+  models: { registered: number; loaded: number }
+  runs: { active: number }
+}

@@ -1,0 +1,98 @@
+import { type Config, configure } from './base/config.ts'
+import { fail } from './base/errors.ts'
+import type { House } from './doors/route.ts'
+import { createServer } from './doors/server.ts'
+import { Registry } from './registry/registry.ts'
+import { Deployments } from './serve/deployments.ts'
+import { Datasets } from './store/datasets.ts'
+import { removeServerInfo, writeServerInfo } from './store/home.ts'
+import { LogEntries } from './store/log.ts'
+import { openStore } from './store/store.ts'
+import { Runs } from './train/runs.ts'
+import { Log } from './watch/log.ts'
+import { Metrics } from './watch/metrics.ts'
+
+export interface App {
+  readonly url: string
+  readonly config: Config
+  readonly house: House
+  /** Refuses new requests, lets what is in flight end, interrupts training resumably and gives the data folder back. */
+  close(): Promise<void>
+}
+
+const loopback = new Set(['127.0.0.1', 'localhost', '::1'])
+
+/** Opens the data folder, puts the rooms together and listens. Throws HOME_BUSY, HOME_UNUSABLE, PORT_BUSY or OPTION_INVALID. */
+export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
+  const config = configure(overrides)
+  if (!loopback.has(config.host)) {
+    // there are no keys yet: whoever reached the port could do anything
+    throw fail('OPTION_INVALID', {
+      option: 'host',
+      reason: `"${config.host}" is not a loopback address, and this version has no keys to protect it`,
+    })
+  }
+  const store = await openStore(config.home)
+  try {
+    const registry = new Registry(store)
+    const runs = await Runs.open(store, registry)
+    const metrics = new Metrics()
+    const entries = new LogEntries(store)
+    const log = new Log(entries, config.logLevel)
+    const deployments = new Deployments({ registry, config })
+    deployments.onCrash = ({ name, version }, reason) => {
+      metrics.crashed(name, version)
+      log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
+    }
+    runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+    let url = ''
+    const house: House = {
+      config,
+      store,
+      registry,
+      datasets: new Datasets(store),
+      runs,
+      deployments,
+      entries,
+      metrics,
+      log,
+      startedAt: performance.now(),
+      url: () => url,
+    }
+    const server = await createServer(house)
+    try {
+      url = (await server.listen({ host: config.host, port: config.port })).replace('[::1]', 'localhost')
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EADDRINUSE' || code === 'EACCES')
+        throw fail('PORT_BUSY', { port: config.port, other: config.port + 1 }, { cause: error })
+      throw error
+    }
+    writeServerInfo(config.home, { url, pid: process.pid })
+    log.info('server.started', { message: url })
+    let closing: Promise<void> | undefined
+    const close = async () => {
+      removeServerInfo(config.home)
+      await runs.close()
+      const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
+      await server.close()
+      clearTimeout(cut)
+      await deployments.close()
+      await log.close()
+      metrics.close()
+      await store.close()
+    }
+    return {
+      url,
+      config,
+      house,
+      close() {
+        closing ??= close()
+        return closing
+      },
+    }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}

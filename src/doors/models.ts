@@ -1,0 +1,202 @@
+import { createReadStream } from 'node:fs'
+import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
+import { checkName } from '../base/ids.ts'
+import { version as code } from '../base/version.ts'
+import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
+import { readModel } from '../graph/codec.ts'
+import { signatureOf } from '../graph/signature.ts'
+import type { Version } from '../registry/registry.ts'
+import { type House, route } from './route.ts'
+
+const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
+const Named = Type.Object({ name: Type.String() })
+const Aliased = Type.Object({ name: Type.String(), alias: Type.String() })
+
+const ModelSummary = Type.Object({
+  name: Type.String(),
+  task: Type.String(),
+  family: Type.String(),
+  version: Type.Integer(),
+  versions: Type.Integer(),
+  aliases: Type.Record(Type.String(), Type.Integer()),
+  metrics: Metrics,
+  bytes: Type.Integer(),
+  updatedAt: Type.String(),
+  loaded: Type.Boolean(),
+})
+const ModelDetail = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  aliases: Type.Record(Type.String(), Type.Integer()),
+  versions: Type.Array(
+    Type.Object({ version: Type.Integer(), family: Type.String(), metrics: Metrics, createdAt: Type.String() }),
+  ),
+  manifest: Manifest,
+  files: Type.Array(BundleFile),
+})
+const Loaded = Type.Object({ model: Type.String(), version: Type.Integer(), loaded: Type.Boolean() })
+
+const tag = 'models'
+
+async function detail({ registry }: House, { name, version, manifest, files }: Version) {
+  const [aliases, versions] = await Promise.all([registry.aliases(name), registry.versions(name)])
+  return {
+    name,
+    version,
+    aliases,
+    versions: versions.map((one) => ({
+      version: one.version,
+      family: one.manifest.family,
+      metrics: one.manifest.metrics,
+      createdAt: one.createdAt,
+    })),
+    manifest,
+    files,
+  }
+}
+
+export const modelRoutes = [
+  route(
+    'GET /api/models',
+    { summary: 'List and search models', permission: 'read', tag },
+    {
+      querystring: Type.Object(
+        { search: Type.Optional(Type.String()), task: Type.Optional(Type.String()) },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({ models: Type.Array(ModelSummary) }),
+    },
+    async ({ registry, deployments }, { query }) => ({
+      models: (await registry.list(query)).map((model) => ({
+        ...model,
+        loaded: deployments.isLoaded(model.name, model.version),
+      })),
+    }),
+  ),
+  route(
+    'GET /api/models/:model',
+    { summary: 'Show a model: versions, aliases, and the manifest and files of one version', permission: 'read', tag },
+    { params: Ref, response: ModelDetail },
+    async (house, { params }) => detail(house, await house.deployments.resolve(params.model)),
+  ),
+  route(
+    'GET /api/models/:model/files/:file',
+    { summary: 'Download a file of a version', permission: 'read', tag },
+    { params: Type.Object({ model: Type.String(), file: Type.String() }) },
+    async ({ registry, deployments }, { params, reply }) => {
+      const version = await deployments.resolve(params.model)
+      const file = version.files.find(({ name }) => name === params.file)
+      if (!file)
+        throw fail('BAD_REQUEST', {
+          message: `the version has no file "${params.file.slice(0, 80)}"; it has ${version.files.map(({ name }) => name).join(', ')}`,
+        })
+      const paths = await registry.checkout(version)
+      reply.header('content-length', file.bytes).type('application/octet-stream')
+      return createReadStream(paths[file.name])
+    },
+  ),
+  route(
+    'POST /api/models/:name/versions',
+    {
+      summary: 'Register an ONNX file as the next version of a model that takes tensors',
+      permission: 'write',
+      tag,
+      status: 201,
+      raw: true,
+    },
+    {
+      params: Named,
+      querystring: Type.Object(
+        { description: Type.Optional(Type.String({ maxLength: 2000 })) },
+        { additionalProperties: false },
+      ),
+      response: ModelDetail,
+    },
+    async (house, { params, query, body }) => {
+      checkName(params.name)
+      const bytes = await collect(
+        body as unknown as AsyncIterable<Uint8Array>,
+        Math.min(house.config.uploadLimit, 2 ** 31 - 1),
+      )
+      const model = readModel(bytes)
+      const manifest: Manifest = {
+        format: 'athanor-bundle',
+        formatVersion: 1,
+        task: 'tensor',
+        family: 'onnx',
+        signature: signatureOf(model),
+        labels: [],
+        parameters: (model.graph?.initializer ?? []).reduce(
+          (sum, { dims }) => sum + dims.reduce((a, b) => a * Number(b), 1),
+          0,
+        ),
+        metrics: {},
+        lineage: { code },
+        ...(query.description !== undefined && { description: query.description }),
+        createdAt: new Date().toISOString(),
+      }
+      return detail(house, await house.registry.register(params.name, manifest, { 'model.onnx': bytes }))
+    },
+  ),
+  route(
+    'DELETE /api/models/:model',
+    { summary: 'Delete a model, or one version (name@3)', permission: 'write', tag, status: 204 },
+    { params: Ref },
+    async ({ deployments }, { params }) => {
+      await deployments.delete(params.model)
+    },
+  ),
+  route(
+    'PUT /api/models/:name/aliases/:alias',
+    { summary: 'Point an alias to a version', permission: 'write', tag },
+    {
+      params: Aliased,
+      body: Type.Object({ version: Type.Integer({ minimum: 1 }) }, { additionalProperties: false }),
+      response: Type.Object({ aliases: Type.Record(Type.String(), Type.Integer()) }),
+    },
+    async ({ registry }, { params, body }) => {
+      await registry.setAlias(params.name, params.alias, body.version)
+      return { aliases: await registry.aliases(params.name) }
+    },
+  ),
+  route(
+    'DELETE /api/models/:name/aliases/:alias',
+    { summary: 'Remove an alias', permission: 'write', tag, status: 204 },
+    { params: Aliased },
+    async ({ registry }, { params }) => {
+      await registry.removeAlias(params.name, params.alias)
+    },
+  ),
+  route(
+    'POST /api/models/:model/load',
+    { summary: 'Start the engine of a version', permission: 'write', tag },
+    { params: Ref, response: Loaded },
+    async ({ deployments }, { params }) => {
+      const { name, version } = await deployments.load(params.model)
+      return { model: name, version, loaded: true }
+    },
+  ),
+  route(
+    'POST /api/models/:model/unload',
+    { summary: 'End the engine of a version, after what is in flight', permission: 'write', tag },
+    { params: Ref, response: Loaded },
+    async ({ deployments }, { params }) => {
+      const { name, version } = await deployments.resolve(params.model)
+      await deployments.unload(params.model)
+      return { model: name, version, loaded: false }
+    },
+  ),
+]
+
+/** All of a stream; throws BODY_TOO_LARGE as soon as it is over the limit. */
+export async function collect(content: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of content) {
+    size += part.byteLength
+    if (size > limit) throw fail('BODY_TOO_LARGE', { limit })
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,196 @@
+import { Type } from 'typebox'
+import { version } from '../base/version.ts'
+import { families } from '../nn/families.ts'
+import { Run, RunSpec } from '../train/events.ts'
+import { trainOptions } from '../train/options.ts'
+import { abortWith, route } from './route.ts'
+
+const Dataset = Type.Object({
+  id: Type.String(),
+  filename: Type.String(),
+  digest: Type.String(),
+  bytes: Type.Integer(),
+  createdAt: Type.String(),
+})
+const ByRun = Type.Object({ run: Type.String() })
+
+export const datasetRoutes = [
+  route(
+    'POST /api/datasets',
+    {
+      summary: 'Upload a data file (CSV, TSV, JSONL or Parquet)',
+      permission: 'write',
+      tag: 'datasets',
+      status: 201,
+      raw: true,
+    },
+    {
+      querystring: Type.Object(
+        { filename: Type.String({ minLength: 1, maxLength: 200, pattern: '^[^/\\\\\\u0000-\\u001f]+$' }) },
+        { additionalProperties: false },
+      ),
+      response: Dataset,
+    },
+    async ({ datasets, config }, { query, body }) =>
+      datasets.add(query.filename, body as unknown as AsyncIterable<Uint8Array>, config.uploadLimit),
+  ),
+  route(
+    'GET /api/datasets',
+    { summary: 'List uploaded data files', permission: 'read', tag: 'datasets' },
+    { response: Type.Object({ datasets: Type.Array(Dataset) }) },
+    async ({ datasets }) => ({ datasets: await datasets.list() }),
+  ),
+  route(
+    'DELETE /api/datasets/:id',
+    { summary: 'Delete an uploaded data file', permission: 'write', tag: 'datasets', status: 204 },
+    { params: Type.Object({ id: Type.String() }) },
+    async ({ datasets, registry }, { params }) => {
+      await datasets.delete(params.id)
+      await registry.collectGarbage()
+    },
+  ),
+]
+
+export const runRoutes = [
+  route(
+    'GET /api/families',
+    { summary: 'Model families and their options', permission: 'read', tag: 'runs' },
+    {},
+    async () =>
+      Object.entries(families).map(([name, { description, options }]) => ({
+        name,
+        description,
+        options: { ...trainOptions, ...options },
+      })),
+  ),
+  route(
+    'POST /api/runs',
+    { summary: 'Start a training run', permission: 'write', tag: 'runs', status: 201 },
+    { body: RunSpec, response: Run },
+    async ({ runs }, { body }) => runs.create(body),
+  ),
+  route(
+    'GET /api/runs',
+    { summary: 'List training runs, newest first', permission: 'read', tag: 'runs' },
+    { response: Type.Object({ runs: Type.Array(Run) }) },
+    async ({ runs }) => ({ runs: await runs.list() }),
+  ),
+  route(
+    'GET /api/runs/:run',
+    { summary: 'Show a training run', permission: 'read', tag: 'runs' },
+    { params: ByRun, response: Run },
+    async ({ runs }, { params }) => runs.get(params.run),
+  ),
+  route(
+    'GET /api/runs/:run/events',
+    { summary: 'Follow a run (server-sent events; goes on after Last-Event-ID)', permission: 'read', tag: 'runs' },
+    { params: ByRun },
+    async ({ runs }, { params, request, reply }) => {
+      await runs.get(params.run)
+      const after = Number(request.headers['last-event-id'] ?? 0)
+      const events = runs.events(params.run, Number.isSafeInteger(after) ? after : 0, abortWith(request, reply))
+      reply.hijack()
+      const { raw } = reply
+      raw.writeHead(200, {
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-store',
+        'x-request-id': request.id,
+      })
+      const heartbeat = setInterval(() => raw.write(': still here\n\n'), 15_000)
+      try {
+        for await (const { id, event } of events) {
+          const sent = raw.write(
+            `${id > 0 ? `id: ${id}\n` : ''}event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+          )
+          // a reader that is slower than the run holds the stream back, not the server's memory
+          if (!sent) await new Promise((resolve) => raw.once('drain', resolve).once('close', resolve))
+        }
+      } finally {
+        clearInterval(heartbeat)
+        raw.end()
+      }
+    },
+  ),
+  ...(['cancel', 'interrupt', 'resume'] as const).map((action) =>
+    route(
+      `POST /api/runs/:run/${action}`,
+      {
+        summary: {
+          cancel: 'End a run for good',
+          interrupt: 'Stop a run so that it can be resumed',
+          resume: 'Go on with an interrupted run',
+        }[action],
+        permission: 'write',
+        tag: 'runs',
+      },
+      { params: ByRun, response: Run },
+      async ({ runs }, { params }) => runs[action](params.run),
+    ),
+  ),
+]
+
+export const platformRoutes = [
+  route('GET /health', { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
+    status: 'ok',
+  })),
+  route(
+    'GET /ready',
+    { summary: 'The server can do its work', permission: 'read', tag: 'platform' },
+    {},
+    async ({ store }) => {
+      await store.db.selectFrom('models').select('name').limit(1).execute()
+      return { ready: true }
+    },
+  ),
+  route(
+    'GET /metrics',
+    { summary: 'Metrics in Prometheus’ text format', permission: 'read', tag: 'platform' },
+    {},
+    async ({ metrics, deployments, runs }, { reply }) => {
+      reply.type(metrics.contentType)
+      return metrics.text(await deployments.list(), runs.active)
+    },
+  ),
+  route(
+    'GET /api/status',
+    { summary: 'What runs here', permission: 'read', tag: 'platform' },
+    {},
+    async ({ registry, deployments, runs, startedAt, url }) => ({
+      version,
+      url: url(),
+      pid: process.pid,
+      uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
+      models: { registered: (await registry.list()).length, loaded: (await deployments.list()).length },
+      runs: { active: runs.active },
+    }),
+  ),
+  route(
+    'GET /api/engines',
+    { summary: 'Engines and what they use', permission: 'read', tag: 'platform' },
+    {},
+    async ({ deployments }) => ({
+      engines: (await deployments.list()).map(({ stats, ...engine }) => ({ ...engine, ...stats })),
+    }),
+  ),
+  route(
+    'GET /api/logs',
+    { summary: 'The stored log, newest first', permission: 'admin', tag: 'platform' },
+    {
+      querystring: Type.Object(
+        {
+          level: Type.Optional(Type.String()),
+          model: Type.Optional(Type.String()),
+          code: Type.Optional(Type.String()),
+          request: Type.Optional(Type.String()),
+          since: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+    },
+    async ({ entries, log }, { query }) => {
+      await log.flush()
+      return { entries: await entries.list(query) }
+    },
+  ),
+]

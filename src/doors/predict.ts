@@ -1,0 +1,133 @@
+import { Type } from 'typebox'
+import { asAthanorError } from '../base/errors.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
+import { type Prediction, rank } from '../serve/deployments.ts'
+import { flattenNumbers, toValues } from './data.ts'
+import { abortWith, type House, route } from './route.ts'
+
+const PredictionBody = Type.Object({
+  model: Type.String(),
+  version: Type.Integer(),
+  requestId: Type.String(),
+  /** Texts: for each, labels best first. Tensors: outputs by name. */
+  outputs: Type.Unknown(),
+  timings: Type.Object({
+    queue: Type.Number(),
+    pre: Type.Number(),
+    run: Type.Number(),
+    post: Type.Number(),
+    total: Type.Number(),
+  }),
+})
+
+const JsonTensor = Type.Object({
+  shape: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 64 }),
+  data: Type.Array(Type.Unknown()),
+})
+
+const Body = Type.Object(
+  {
+    inputs: Type.Union([
+      Type.String(),
+      Type.Array(Type.String(), { minItems: 1 }),
+      Type.Record(Type.String(), JsonTensor),
+    ]),
+    parameters: Type.Optional(
+      Type.Object(
+        { topK: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })) },
+        { additionalProperties: false },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** Runs `call`, counting its answer or failure under a door's name. */
+export async function counted(
+  house: House,
+  door: string,
+  ref: string,
+  requestId: string,
+  call: () => Promise<Prediction>,
+): Promise<Prediction & { total: number }> {
+  const started = performance.now()
+  try {
+    const prediction = await call()
+    const total = performance.now() - started
+    house.metrics.answered({ model: prediction.model, version: prediction.version, door }, prediction.timings, total)
+    return { ...prediction, total }
+  } catch (thrown) {
+    const error = asAthanorError(thrown)
+    const known = await house.deployments.resolve(ref).catch(() => undefined)
+    house.metrics.failed({ door, ...(known && { model: known.name }) }, error.code)
+    const context = {
+      requestId,
+      ms: performance.now() - started,
+      ...(known && { model: known.name, version: known.version }),
+    }
+    house.log.error('request.failed', error, context)
+    throw error
+  }
+}
+
+export const predictRoutes = [
+  route(
+    'POST /api/models/:model/predict',
+    { summary: 'Classify texts, or run a plain graph on tensors', permission: 'use', tag: 'predict' },
+    { params: Type.Object({ model: Type.String() }), body: Body, response: PredictionBody },
+    async (house, { params, body, request, reply }) => {
+      const signal = abortWith(request, reply)
+      const { inputs, parameters } = body
+      const ref = params.model
+      const prediction = await counted(house, 'native', ref, request.id, async () => {
+        if (typeof inputs === 'string') return house.deployments.predict(ref, [inputs], { signal })
+        if (Array.isArray(inputs)) return house.deployments.predict(ref, inputs, { signal })
+        const { name, manifest } = await house.deployments.resolve(ref)
+        const tensors: Record<string, Tensor> = {}
+        for (const [input, { shape, data }] of Object.entries(inputs)) {
+          const spec = manifest.signature.inputs.find((one) => one.name === input)
+          const dtype = spec && Object.hasOwn(dataTypes, spec.dtype) ? (spec.dtype as DataType) : 'float32'
+          tensors[input] = flattenNumbers(data, shape, dtype, `inputs.${input}`, name)
+        }
+        return house.deployments.infer(ref, tensors, { signal })
+      })
+      const { model, version, manifest, output, timings, total } = prediction
+      const { queue, pre, run, post } = timings
+      return {
+        model,
+        version,
+        requestId: request.id,
+        outputs:
+          output.kind === 'texts'
+            ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
+                rank(manifest.labels, output.probabilities, row, parameters?.topK),
+              )
+            : Object.fromEntries(
+                Object.entries(output.outputs).map(([name, tensor]) => [
+                  name,
+                  { dtype: tensor.dtype, shape: tensor.dims, data: toValues(tensor) },
+                ]),
+              ),
+        timings: { queue, pre, run, post, total },
+      }
+    },
+  ),
+  route(
+    'POST /api/evaluations',
+    { summary: 'Measure a classifier on a labelled data set', permission: 'use', tag: 'predict' },
+    {
+      body: Type.Object(
+        {
+          model: Type.String(),
+          dataset: Type.String(),
+          read: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        },
+        { additionalProperties: false },
+      ),
+    },
+    async (house, { body }) => {
+      const { evaluate } = await import('../serve/evaluate.ts')
+      return evaluate(house, body)
+    },
+  ),
+]

@@ -1,0 +1,84 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Static, TSchema } from 'typebox'
+import type { Config } from '../base/config.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { Deployments } from '../serve/deployments.ts'
+import type { Datasets } from '../store/datasets.ts'
+import type { LogEntries } from '../store/log.ts'
+import type { Store } from '../store/store.ts'
+import type { Runs } from '../train/runs.ts'
+import type { Log } from '../watch/log.ts'
+import type { Metrics } from '../watch/metrics.ts'
+
+/** The rooms that doors open onto. */
+export interface House {
+  readonly config: Config
+  readonly store: Store
+  readonly registry: Registry
+  readonly datasets: Datasets
+  readonly runs: Runs
+  readonly deployments: Deployments
+  readonly entries: LogEntries
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly startedAt: number
+  readonly url: () => string
+}
+
+/** What a caller must be allowed to do to use a route; a route without a permission is not opened. */
+export type Permission = 'read' | 'use' | 'write' | 'admin'
+
+interface Schemas {
+  params?: TSchema
+  querystring?: TSchema
+  body?: TSchema
+  response?: TSchema
+}
+type Part<S extends Schemas, K extends keyof Schemas> = S[K] extends TSchema ? Static<S[K]> : undefined
+
+/** One route: what it is for, who may use it, its schemas, and its handler. OpenAPI and validation derive from it. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly path: string
+  readonly summary: string
+  readonly permission: Permission
+  readonly tag: string
+  readonly status: number
+  /** The body is raw bytes, streamed to the handler. */
+  readonly raw: boolean
+  readonly bodyLimit?: number
+  readonly schemas: Schemas
+  readonly handle: (
+    house: House,
+    call: { params: unknown; query: unknown; body: unknown; request: FastifyRequest; reply: FastifyReply },
+  ) => unknown
+}
+
+/** Defines a route; the handler's types are those of the schemas. */
+export function route<S extends Schemas>(
+  head: `${Route['method']} ${string}`,
+  about: { summary: string; permission: Permission; tag: string; status?: number; raw?: boolean; bodyLimit?: number },
+  schemas: S,
+  handle: (
+    house: House,
+    call: {
+      params: Part<S, 'params'>
+      query: Part<S, 'querystring'>
+      body: Part<S, 'body'>
+      request: FastifyRequest
+      reply: FastifyReply
+    },
+  ) => unknown,
+): Route {
+  const [method, path] = head.split(' ') as [Route['method'], string]
+  return { method, path, status: 200, raw: false, ...about, schemas, handle: handle as Route['handle'] }
+}
+
+/** An AbortSignal that fires when the client goes away before it is answered. */
+export function abortWith(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  request.raw.socket.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort()
+  })
+  return gone.signal
+}

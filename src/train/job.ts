@@ -1,0 +1,41 @@
+import { fail } from '../base/errors.ts'
+import type { Metrics } from '../bundle/manifest.ts'
+import { type Family, families } from '../nn/families.ts'
+import type { RunSpec } from './events.ts'
+import { type Options, resolveOptions, trainOptions } from './options.ts'
+
+/** A source of data where the training process can read it: a file, or `npm:…`. */
+export interface DataSource {
+  path: string
+  name: string
+}
+
+export interface TrainJob {
+  run: string
+  spec: RunSpec
+  dataset: DataSource
+  validation?: DataSource
+  /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
+  folder: string
+}
+
+/** What training ends with: a bundle in a folder and what it scored on the held-out split. */
+export interface TrainResult {
+  bundle: string
+  metrics: Metrics
+}
+
+export function familyOf(spec: RunSpec): { name: string; family: Family } {
+  const name = spec.family ?? 'lstm'
+  if (!Object.hasOwn(families, name)) {
+    throw fail('OPTION_INVALID', {
+      option: 'family',
+      reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
+    })
+  }
+  return { name, family: families[name as keyof typeof families] }
+}
+
+/** All options of a family with their values for a specification; throws OPTION_INVALID. */
+export const optionsOf = (spec: RunSpec): Options =>
+  resolveOptions({ ...trainOptions, ...familyOf(spec).family.options }, (spec.options ?? {}) as Options)
