@@ -22,3 +22,13 @@ export function parseModelRef(ref: string): { name: string; version?: string } {
   if (at < 0) return { name: checkName(ref) }
   return { name: checkName(ref.slice(0, at)), version: checkName(ref.slice(at + 1)) }
 }
+
+/** A model's name from a file's: its stem, in the characters that names may have. */
+export function modelNameFrom(filename: string): string {
+  return filename
+    .replace(/\.\w+$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
+    .slice(0, 100)
+}

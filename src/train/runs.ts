@@ -6,7 +6,7 @@ import { setPriority } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type AthanorError, asAthanorError, type ErrorCode, fail } from '../base/errors.ts'
-import { checkName } from '../base/ids.ts'
+import { checkName, modelNameFrom } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { readBundle } from '../bundle/bundle.ts'
 import { parsePackageSpec } from '../data/packages.ts'
@@ -308,13 +308,3 @@ export class Runs {
 }
 
 const asRun = (record: RunRecord) => record as Run
-
-/** A model's name from a file's: its stem, in the characters that names may have. */
-export function modelNameFrom(filename: string): string {
-  return basename(filename)
-    .replace(/\.\w+$/, '')
-    .toLowerCase()
-    .replace(/[^a-z0-9._-]+/g, '-')
-    .replace(/^[^a-z0-9]+|[^a-z0-9]+$/g, '')
-    .slice(0, 100)
-}

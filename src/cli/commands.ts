@@ -1,0 +1,192 @@
+import { Option } from 'commander'
+import { alias, importModel, models, remove, show } from './commands/models.ts'
+import { evaluate, run } from './commands/run.ts'
+import { serve } from './commands/serve.ts'
+import { type TrainOptions, train } from './commands/train.ts'
+import { logs, ps } from './commands/watch.ts'
+import type { Context, GlobalOptions } from './context.ts'
+
+interface Call<Options> {
+  args: string[]
+  options: Options & GlobalOptions
+  signal: AbortSignal
+}
+
+/** A command: its name with arguments, what it does, a real example, its options, and whether it talks to a server. */
+export type CommandEntry = {
+  name: string
+  group: string
+  summary: string
+  example: string
+  options?: (() => Option)[]
+} & (
+  | { needs: 'server'; act: (call: Call<never> & { context: Context }) => Promise<void> }
+  | { needs: 'nothing'; act: (call: Call<never>) => Promise<void> }
+)
+
+const option = (flags: string, description: string) => () => new Option(flags, description)
+const repeated = (flags: string, description: string) => () =>
+  new Option(flags, description).argParser<string[]>((value, list) => [...(list ?? []), value])
+
+const columns = [
+  option('--text <column>', 'the column that holds the text'),
+  option('--label <column>', 'the column that holds the label'),
+  option('--encoding <name>', 'utf-8, gb18030, big5, utf-16le, … (found out if not given)'),
+  option('--labels <list>', 'keep only rows of these labels, separated by commas'),
+]
+
+const MODELS = 'Make models:'
+const USE = 'Use models:'
+const WATCH = 'Watch:'
+
+/** Every command of the CLI; help and documentation derive from this table. */
+export const commands: readonly CommandEntry[] = [
+  {
+    name: 'train [data]',
+    group: MODELS,
+    summary:
+      'Train a text classifier on a CSV, TSV, JSONL or Parquet file, a folder per class, or npm:<package>@<version>',
+    example: 'athanor train reviews.csv --validation dev.csv --name sentiment',
+    options: [
+      option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
+      option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
+      option('--family <family>', 'model family (lstm)'),
+      option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
+      ...columns,
+      option('--group <column>', 'rows of one group are never split apart'),
+      option('--drop-unlabelled', 'leave out rows without a label'),
+      repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--resume <run>', 'go on with an interrupted run'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<TrainOptions> & { context: Context }) => train(context, args[0], options),
+  },
+  {
+    name: 'evaluate <model> <data>',
+    group: MODELS,
+    summary: 'Measure a classifier on a labelled file',
+    example: 'athanor evaluate sentiment@champion test.csv',
+    options: columns,
+    needs: 'server',
+    act: ({ context, args, options }) => evaluate(context, args[0], args[1], options),
+  },
+  {
+    name: 'import <file>',
+    group: MODELS,
+    summary: 'Register an ONNX file as a model that takes tensors',
+    example: 'athanor import resnet.onnx --name resnet',
+    options: [option('--name <name>', 'the model to register'), option('--description <text>', 'what it is for')],
+    needs: 'server',
+    act: ({ context, args, options }) => importModel(context, args[0], options),
+  },
+  {
+    name: 'models',
+    group: USE,
+    summary: 'List models',
+    example: 'athanor models --search sentiment',
+    options: [
+      option('--search <words>', 'only those that have all these words'),
+      option('--task <task>', 'text-classification or tensor'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => models(context, options),
+  },
+  {
+    name: 'show <model>',
+    group: USE,
+    summary: 'Show a model’s card, or its graph',
+    example: 'athanor show sentiment --graph',
+    options: [option('--graph', 'print the ONNX graph of a model or .onnx file')],
+    needs: 'server',
+    act: ({ context, args, options }) => show(context, args[0], options),
+  },
+  {
+    name: 'run <model> [text...]',
+    group: USE,
+    summary: 'Classify texts (arguments, or lines of standard input)',
+    example: 'athanor run sentiment "what a lovely film"',
+    options: [option('--top <number>', 'labels to show for each text')],
+    needs: 'server',
+    act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'alias <model> <alias> [version]',
+    group: USE,
+    summary: 'Point an alias to a version; without a version, remove it',
+    example: 'athanor alias sentiment champion 3',
+    needs: 'server',
+    act: ({ context, args }) => alias(context, args[0], args[1], args[2]),
+  },
+  {
+    name: 'rm <model>',
+    group: USE,
+    summary: 'Delete a model, or one version (name@3)',
+    example: 'athanor rm sentiment@2 --yes',
+    options: [option('--yes', 'do not ask')],
+    needs: 'server',
+    act: ({ context, args, options }) => remove(context, args[0], options),
+  },
+  {
+    name: 'serve',
+    group: WATCH,
+    summary: 'Run the server until Ctrl-C',
+    example: 'athanor serve --port 7700',
+    options: [
+      option('--port <number>', 'port (7700)'),
+      option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      () =>
+        new Option('--log <level>', 'log lines on standard error').choices([
+          'silent',
+          'error',
+          'warn',
+          'info',
+          'debug',
+        ]),
+    ],
+    needs: 'nothing',
+    act: ({ options }) => serve(options),
+  },
+  {
+    name: 'ps',
+    group: WATCH,
+    summary: 'Show training runs and engines',
+    example: 'athanor ps --all',
+    options: [option('--all', 'finished runs too')],
+    needs: 'server',
+    act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'logs',
+    group: WATCH,
+    summary: 'Show the stored log',
+    example: 'athanor logs --errors --model sentiment',
+    options: [
+      option('--errors', 'warnings and errors only'),
+      option('--model <name>', 'of one model'),
+      option('--code <code>', 'of one error code'),
+      option('--request <id>', 'of one request'),
+      option('--since <time>', 'from this time on (ISO 8601)'),
+      option('--limit <number>', 'how many (50)'),
+      option('--follow', 'go on until Ctrl-C'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => logs(context, options),
+  },
+  {
+    name: 'doctor',
+    group: WATCH,
+    summary: 'Check what Athanor needs from this machine',
+    example: 'athanor doctor',
+    needs: 'nothing',
+    act: async ({ options }) => (await import('./commands/doctor.ts')).doctor(options),
+  },
+  {
+    name: 'demo',
+    group: WATCH,
+    summary: 'Do the whole line on real data: train, register, serve, ask, watch',
+    example: 'athanor demo --once',
+    options: [option('--once', 'end when done instead of serving on')],
+    needs: 'nothing',
+    act: async ({ options, signal }) => (await import('./commands/demo.ts')).demo(options, signal),
+  },
+]

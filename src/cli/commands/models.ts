@@ -1,0 +1,145 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { fail } from '../../base/errors.ts'
+import { modelNameFrom } from '../../base/ids.ts'
+import type { Context } from '../context.ts'
+import { ago, bytes, compact } from '../terminal.ts'
+
+/** Lists models, with a filter of words. */
+export async function models({ client, out }: Context, { search, task }: { search?: string; task?: string }) {
+  const list = await client.models.list({
+    ...(search !== undefined && { search }),
+    ...(task !== undefined && { task }),
+  })
+  if (out.json) return out.document(list)
+  if (list.length === 0)
+    return out.say(search ? `no model matches "${search}"` : 'no models yet. Train one:  athanor train DATA.csv')
+  const score = (metrics: Record<string, number>) => (metrics.accuracy === undefined ? '' : metrics.accuracy.toFixed(4))
+  out.table(
+    ['NAME', 'VERSION', 'TASK', 'FAMILY', 'ACCURACY', 'SIZE', 'ALIASES', 'UPDATED'],
+    list.map((m) => {
+      const aliases = Object.entries(m.aliases).map(([alias, version]) => `${alias}→${version}`)
+      return [
+        m.name,
+        String(m.version),
+        m.task,
+        m.family,
+        score(m.metrics),
+        bytes(m.bytes),
+        aliases.join(' '),
+        ago(m.updatedAt),
+      ]
+    }),
+  )
+}
+
+/** Shows a model's card, or its graph; a file that ends in .onnx is read from disk. */
+export async function show({ client, out }: Context, target: string, { graph }: { graph?: boolean }) {
+  if (graph) {
+    const onnx =
+      target.endsWith('.onnx') && existsSync(target)
+        ? await readFile(target)
+        : await client.models.file(target, 'model.onnx')
+    const [{ readModel }, { printModel }] = await Promise.all([
+      import('../../graph/codec.ts'),
+      import('../../graph/print.ts'),
+    ])
+    for (const line of printModel(readModel(onnx))) out.data(line)
+    return
+  }
+  const detail = await client.models.show(target)
+  if (out.json) return out.document(detail)
+  const { name, version, aliases, versions, manifest, files } = detail
+  const { lineage } = manifest
+  const row = (title: string, value: string | undefined) => value && out.data(`  ${title.padEnd(12)} ${value}`)
+  out.data(
+    `${out.style('bold', `${name}@${version}`)}  ${manifest.task} · ${manifest.family} · ${compact(manifest.parameters)} parameters`,
+  )
+  row('about', manifest.description)
+  row(
+    'labels',
+    manifest.labels.length > 0
+      ? `${manifest.labels.slice(0, 12).join(', ')}${manifest.labels.length > 12 ? `, … (${manifest.labels.length})` : ''}`
+      : undefined,
+  )
+  row(
+    'metrics',
+    Object.entries(manifest.metrics)
+      .map(([key, value]) => `${key} ${Number(value.toPrecision(5))}`)
+      .join(', '),
+  )
+  for (const [title, specs] of [
+    ['inputs', manifest.signature.inputs],
+    ['outputs', manifest.signature.outputs],
+  ] as const) {
+    row(title, specs.map((spec) => `${spec.name} ${spec.dtype}[${spec.shape.join(', ')}]`).join(', '))
+  }
+  row(
+    'data',
+    lineage.dataset &&
+      `${lineage.dataset.source}, ${lineage.dataset.rows} rows, sha256 ${lineage.dataset.digest.slice(0, 12)}…`,
+  )
+  row(
+    'made by',
+    `athanor ${lineage.code}${lineage.run ? `, run ${lineage.run}` : ''}${lineage.seed === undefined ? '' : `, seed ${lineage.seed}`}`,
+  )
+  row('files', files.map((file) => `${file.name} ${bytes(file.bytes)}`).join(', '))
+  row(
+    'aliases',
+    Object.entries(aliases)
+      .map(([alias, to]) => `${alias} → ${to}`)
+      .join(', ') || undefined,
+  )
+  out.data('')
+  out.table(
+    ['VERSION', 'FAMILY', 'ACCURACY', 'CREATED'],
+    versions.map((one) => [
+      String(one.version),
+      one.family,
+      one.metrics.accuracy?.toFixed(4) ?? '',
+      ago(one.createdAt),
+    ]),
+  )
+}
+
+/** Registers an ONNX file as a model that takes tensors. */
+export async function importModel(
+  { client, out }: Context,
+  file: string,
+  { name, description }: { name?: string; description?: string },
+) {
+  const onnx = await readFile(file).catch(() => {
+    throw fail('DATA_NOT_FOUND', { source: file })
+  })
+  const detail = await client.models.import(name ?? modelNameFrom(basename(file)), onnx, {
+    ...(description !== undefined && { description }),
+  })
+  if (out.json) return out.document(detail)
+  out.data(`${detail.name}@${detail.version}`)
+  out.say(`  Next:  athanor show ${detail.name}`)
+}
+
+/** Points an alias to a version, or removes it. */
+export async function alias({ client, out }: Context, model: string, name: string, version: string | undefined) {
+  if (version === undefined) await client.models.removeAlias(model, name)
+  else await client.models.setAlias(model, name, Number(version))
+  const { aliases } = await client.models.show(model)
+  if (out.json) return out.document({ model, aliases })
+  out.say(version === undefined ? `${model}@${name} removed` : `${model}@${name} → ${version}`)
+}
+
+/** Deletes a model or one version, after asking on a terminal. */
+export async function remove({ client, out }: Context, ref: string, { yes }: { yes?: boolean }) {
+  await client.models.show(ref)
+  if (!yes && process.stdin.isTTY && !out.json) {
+    const { createInterface } = await import('node:readline/promises')
+    const ask = createInterface({ input: process.stdin, output: process.stderr })
+    const answer = await ask.question(`Delete ${ref} for good? (y/N) `)
+    ask.close()
+    if (!/^y(es)?$/i.test(answer.trim())) return out.say('nothing deleted')
+  }
+  await client.models.delete(ref)
+  if (out.json) return out.document({ deleted: ref })
+  out.say(`${ref} deleted`)
+}

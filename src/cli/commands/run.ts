@@ -1,0 +1,56 @@
+import { basename } from 'node:path'
+import { fail } from '../../base/errors.ts'
+import type { Context } from '../context.ts'
+import { upload } from '../upload.ts'
+
+/** Classifies texts given as arguments, or one a line on standard input. */
+export async function run({ client, out }: Context, model: string, texts: string[], { top }: { top?: string }) {
+  const inputs = texts.length > 0 ? texts : await standardInput()
+  if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
+  const topK = top === undefined ? undefined : Number(top)
+  if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
+    throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })
+  const outputs = await client.predictAll(model, inputs, { ...(topK !== undefined && { topK }) })
+  if (out.json) return out.document(outputs.map(([best, ...others]) => (topK === undefined ? best : [best, ...others])))
+  const show = (ranked: { label: string; score: number }[]) =>
+    ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
+  outputs.forEach((ranked, i) => {
+    const line = show(ranked.slice(0, topK ?? 3))
+    out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
+  })
+}
+
+async function standardInput(): Promise<string[]> {
+  if (process.stdin.isTTY) return []
+  let text = ''
+  for await (const piece of process.stdin.setEncoding('utf8')) text += piece
+  return text.split('\n').filter((line) => line.trim() !== '')
+}
+
+/** Measures a classifier on a labelled file. */
+export async function evaluate(
+  context: Context,
+  model: string,
+  source: string,
+  options: { text?: string; label?: string; encoding?: string; labels?: string },
+) {
+  const { client, out } = context
+  const { labels, ...columns } = options
+  const read = { ...columns, ...(labels !== undefined && { labels: labels.split(',') }) }
+  const result = await client.evaluate(model, await upload(source, context), read)
+  if (out.json) return out.document(result)
+  const { metrics, rows, perLabel } = result
+  out.data(
+    `${result.model}@${result.version} on ${basename(source)}: accuracy ${metrics.accuracy.toFixed(4)}, macro-F1 ${metrics.macroF1.toFixed(4)}, ${rows} rows`,
+  )
+  out.table(
+    ['LABEL', 'PRECISION', 'RECALL', 'F1', 'ROWS'],
+    perLabel.map((one) => [
+      one.label,
+      one.precision.toFixed(4),
+      one.recall.toFixed(4),
+      one.f1.toFixed(4),
+      String(one.rows),
+    ]),
+  )
+}

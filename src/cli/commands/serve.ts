@@ -1,0 +1,30 @@
+import { fail } from '../../base/errors.ts'
+import type { GlobalOptions } from '../context.ts'
+import { Terminal } from '../terminal.ts'
+
+/** Runs the server in the foreground until Ctrl-C or SIGTERM. */
+export async function serve(options: GlobalOptions & { port?: string; host?: string; log?: string }) {
+  const out = new Terminal(options)
+  const port = options.port === undefined ? undefined : Number(options.port)
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65_536))
+    throw fail('OPTION_INVALID', { option: 'port', reason: `expected 0 to 65535, got "${options.port}"` })
+  const { startApp } = await import('../../app.ts')
+  const app = await startApp({
+    ...(port !== undefined && { port }),
+    ...(options.host !== undefined && { host: options.host }),
+    logLevel: (options.log ?? 'warn') as 'warn',
+  })
+  const { version } = await import('../../base/version.ts')
+  if (out.json) out.document({ url: app.url, pid: process.pid, readyMs: Math.round(performance.now()) })
+  else {
+    out.say(`${out.style('bold', 'athanor')} ${version}  ready in ${Math.round(performance.now())} ms`)
+    out.say(`  ➜ API      ${app.url}/api/models      ➜ Open Inference Protocol  ${app.url}/v2`)
+    out.say(`  ➜ Metrics  ${app.url}/metrics         ➜ Description              ${app.url}/openapi.json`)
+    out.say('  Try:  athanor train DATA.csv   (Ctrl-C ends the server)')
+  }
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
+  out.say('ending …')
+  await app.close()
+}

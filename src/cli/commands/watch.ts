@@ -1,0 +1,87 @@
+import type { Context } from '../context.ts'
+import { ago, bytes } from '../terminal.ts'
+
+/** What is going on: training runs and engines. */
+export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
+  const [runs, engines] = await Promise.all([client.runs.list(), client.engines()])
+  const shown = all ? runs : runs.filter(({ state }) => !['done', 'failed', 'cancelled'].includes(state))
+  if (out.json) return out.document({ runs: shown, engines })
+  if (shown.length > 0) {
+    out.table(
+      ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED'],
+      shown.map((run) => [run.run, run.model, run.state, run.metrics?.accuracy?.toFixed(4) ?? '', ago(run.createdAt)]),
+    )
+  }
+  if (engines.length > 0) {
+    if (shown.length > 0) out.data('')
+    out.table(
+      ['ENGINE', 'PID', 'STATE', 'MEMORY', 'CPU', 'REQUESTS', 'WAITING', 'LOADED'],
+      engines.map((e) => [
+        `${e.model}@${e.version}`,
+        String(e.pid ?? ''),
+        e.state,
+        e.rss === undefined ? '' : bytes(e.rss),
+        e.cpuSeconds === undefined ? '' : `${e.cpuSeconds.toFixed(1)}s`,
+        String(e.requests),
+        String(e.waiting),
+        ago(e.loadedAt),
+      ]),
+    )
+  }
+  if (shown.length + engines.length === 0) out.say('nothing is running. Finished runs:  athanor ps --all')
+}
+
+export interface LogOptions {
+  errors?: boolean
+  model?: string
+  code?: string
+  request?: string
+  since?: string
+  limit?: string
+  follow?: boolean
+}
+
+/** The stored log, oldest of the chosen entries first. */
+export async function logs({ client, out, signal }: Context, options: LogOptions) {
+  const { errors, model, code, request, since, limit = '50' } = options
+  const filter = {
+    ...(model && { model }),
+    ...(code && { code }),
+    ...(request && { request }),
+    ...(since && { since }),
+  }
+  const read = async (more: { since?: string } = {}) => {
+    const entries = await client.logs({ ...filter, ...more, limit: Number(limit) })
+    return entries.filter(({ level }) => !errors || level !== 'info').reverse()
+  }
+  let entries = await read()
+  if (out.json && !options.follow) return out.document(entries)
+  if (entries.length === 0 && !options.follow) return out.say('the log has no such entries')
+  let seen = new Set<string>()
+  for (;;) {
+    for (const entry of entries) {
+      const key = JSON.stringify(entry)
+      if (seen.has(key)) continue
+      seen.add(key)
+      if (out.json) {
+        out.document(entry)
+        continue
+      }
+      const { at, level, event, code: errorCode, message, model: name, version, requestId, ms } = entry
+      const colour = level === 'error' ? 'red' : level === 'warn' ? 'yellow' : 'dim'
+      const facts = [
+        name && `${name}${version ? `@${version}` : ''}`,
+        ms !== undefined && `${ms.toFixed(1)} ms`,
+        requestId,
+      ].filter(Boolean)
+      out.data(
+        `${at.replace('T', ' ').slice(0, 23)} ${out.style(colour, level.padEnd(5))} ${errorCode ?? event}  ${message ?? ''}  ${out.style('dim', facts.join('  '))}`.trimEnd(),
+      )
+    }
+    if (!options.follow || signal.aborted) return
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    if (signal.aborted) return
+    if (seen.size > 10_000) seen = new Set()
+    entries = await read({ since: new Date(Date.now() - 10_000).toISOString() })
+  }
+}

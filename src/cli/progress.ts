@@ -1,0 +1,85 @@
+import asciichart from 'asciichart'
+import type { TrainEvent } from '../../client/src/index.ts'
+import { type DataReport, describeReport } from '../data/report.ts'
+import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
+
+const number = (value: number) => value.toPrecision(3)
+
+/** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */
+export class TrainProgress {
+  readonly #out: Terminal
+  readonly losses: number[] = []
+  readonly accuracies: number[] = []
+  samplesPerSecond: number[] = []
+  #best = 0
+  #tenth = 0
+
+  constructor(out: Terminal) {
+    this.#out = out
+  }
+
+  show(event: TrainEvent) {
+    const out = this.#out
+    switch (event.type) {
+      case 'progress':
+        out.redraw([
+          `${event.phase} ${event.total ? bar(event.done / event.total, 24) : ''} ${compact(event.done)} rows`,
+        ])
+        break
+      case 'data':
+        for (const line of describeReport(event.report as unknown as DataReport)) out.say(out.style('dim', line))
+        break
+      case 'model':
+        out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
+        break
+      case 'step':
+        this.#step(event)
+        break
+      case 'epoch':
+        this.accuracies.push(event.validation.accuracy)
+        this.#best = Math.max(this.#best, event.validation.accuracy)
+        if (!out.live) {
+          const { epoch, epochs, loss, validation } = event
+          out.say(
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation accuracy ${validation.accuracy.toFixed(4)}${event.best ? '  best' : ''}`,
+          )
+        }
+        break
+      case 'state':
+        if (event.state === 'evaluating') out.redraw(['evaluating on the held-out split …'])
+        break
+      default:
+        break
+    }
+  }
+
+  /** The loss over the run as a chart. */
+  chart(): string[] {
+    if (this.losses.length < 2) return []
+    const width = Math.min(this.#out.width - 16, 72)
+    const series = Array.from({ length: width }, (_, i) => this.losses[Math.floor((i * this.losses.length) / width)])
+    const drawn = asciichart.plot(series, { height: 8, format: (value: number) => value.toFixed(3).padStart(9) })
+    return ['     loss', ...drawn.split('\n')]
+  }
+
+  #step({ step, steps, epoch, epochs, loss, samplesPerSecond, eta }: Extract<TrainEvent, { type: 'step' }>) {
+    this.losses.push(loss)
+    this.samplesPerSecond.push(samplesPerSecond)
+    const out = this.#out
+    const fraction = step / steps
+    const percent = `${Math.floor(fraction * 100)}%`.padStart(4)
+    const figures = `loss ${number(loss)}  ${compact(samplesPerSecond)} samples/s  eta ${duration(eta)}`
+    if (out.live) {
+      const accuracy = this.accuracies.length
+        ? `  accuracy ${this.accuracies.at(-1)!.toFixed(3)} (best ${this.#best.toFixed(3)})`
+        : ''
+      out.redraw([
+        `epoch ${epoch}/${epochs} ${out.style('cyan', bar(fraction, 26))}${percent}  ${figures}`,
+        `loss  ${out.style('yellow', sparkline(this.losses, Math.min(out.width - 36, 60)))}${accuracy}`,
+      ])
+    } else if (Math.floor(fraction * 10) > this.#tenth) {
+      this.#tenth = Math.floor(fraction * 10)
+      out.say(`${percent}  epoch ${epoch}/${epochs}  ${figures}`)
+    }
+  }
+}
