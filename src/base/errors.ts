@@ -5,6 +5,7 @@
 export const errors = {
   // requests
   BAD_REQUEST: [400, '{message}', 'Compare the request with the API description at /openapi.json.'],
+  COMMAND_UNKNOWN: [400, 'there is no command "{command}"', 'All commands: athanor --help'],
   UNAUTHORIZED: [401, 'this server needs a key', 'Send it as "Authorization: Bearer <key>".'],
   NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],

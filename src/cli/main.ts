@@ -1,4 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { commands } from './commands.ts'
 import { connect } from './connect.ts'
@@ -54,7 +56,12 @@ for (const { name, summary, group, example, options = [], needs, act } of comman
   program.addCommand(command)
 }
 
-program.action(async () => {
+program.argument('[command]').allowExcessArguments()
+program.action(async (command: string | undefined) => {
+  if (command !== undefined) {
+    const names = commands.map(({ name }) => name.split(' ')[0])
+    throw fail('COMMAND_UNKNOWN', { command: command.slice(0, 80) }, { suggestion: suggest(command, names) })
+  }
   const { status } = await import('./commands/status.ts')
   await status(program.opts<GlobalOptions>(), () => program.outputHelp())
 })

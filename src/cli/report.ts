@@ -15,5 +15,5 @@ export function report(thrown: unknown, out: Terminal): number {
     )
     if (code === 'INTERNAL' && process.env.ATHANOR_DEBUG) console.error(thrown)
   }
-  return code === 'OPTION_INVALID' ? exitCodes.usage : exitCodes.failed
+  return code === 'OPTION_INVALID' || code === 'COMMAND_UNKNOWN' ? exitCodes.usage : exitCodes.failed
 }

@@ -230,7 +230,7 @@ const perModel = places.flatMap(([path, params]) => [
     async (house, { params, body, request, reply }) => {
       const { json, parts } = writeResponse(
         body,
-        await infer(house, refOf(params), body, splitBinary(request, body), request.id, abortWith(request, reply)),
+        await infer(house, refOf(params), body, splitBinary(request, body), request.id, abortWith(reply)),
       )
       if (parts.length === 0) return json
       const head = Buffer.from(JSON.stringify(json))

@@ -88,7 +88,7 @@ export const runRoutes = [
     async ({ runs }, { params, request, reply }) => {
       await runs.get(params.run)
       const after = Number(request.headers['last-event-id'] ?? 0)
-      const events = runs.events(params.run, Number.isSafeInteger(after) ? after : 0, abortWith(request, reply))
+      const events = runs.events(params.run, Number.isSafeInteger(after) ? after : 0, abortWith(reply))
       reply.hijack()
       const { raw } = reply
       raw.writeHead(200, {

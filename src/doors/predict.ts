@@ -76,7 +76,7 @@ export const predictRoutes = [
     { summary: 'Classify texts, or run a plain graph on tensors', permission: 'use', tag: 'predict' },
     { params: Type.Object({ model: Type.String() }), body: Body, response: PredictionBody },
     async (house, { params, body, request, reply }) => {
-      const signal = abortWith(request, reply)
+      const signal = abortWith(reply)
       const { inputs, parameters } = body
       const ref = params.model
       const prediction = await counted(house, 'native', ref, request.id, async () => {

@@ -75,9 +75,9 @@ export function route<S extends Schemas>(
 }
 
 /** An AbortSignal that fires when the client goes away before it is answered. */
-export function abortWith(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+export function abortWith(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
-  request.raw.socket.once('close', () => {
+  reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) gone.abort()
   })
   return gone.signal
