@@ -10,7 +10,7 @@ import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { type DataReport, type Profile, Profiler } from './report.ts'
 import { type Part, type SplitOptions, splitRows } from './split.ts'
-import { normalise } from './text.ts'
+import { mainScript, normalise } from './text.ts'
 
 export interface PrepareOptions {
   train: Dataset
@@ -18,7 +18,8 @@ export interface PrepareOptions {
   validation?: Dataset
   dropUnlabelled?: boolean
   split: SplitOptions
-  pipeline: PipelineConfig
+  /** A tokenizer of `auto` is chosen from the data: characters for texts of several scripts, words otherwise. */
+  pipeline: Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
   /** An empty or existing folder for what is prepared. */
   folder: string
 }
@@ -55,7 +56,7 @@ const META = 'prepared.json'
 export async function prepare(options: PrepareOptions, onProgress: PrepareProgress = () => {}): Promise<Prepared> {
   const { train, validation, split, folder } = options
   const spool = join(folder, ROWS)
-  const collector = new Collector(options.pipeline, options.dropUnlabelled ?? false)
+  const collector = new Collector(options.pipeline.maxLength, options.dropUnlabelled ?? false)
   const out = createWriteStream(spool)
   const write = async (dataset: Dataset, part: Part) => {
     for await (const row of dataset.rows()) {
@@ -85,10 +86,10 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   }
   checkParts(rows, labels, train.source)
 
-  const pipeline = await TextPipeline.train(
-    textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train'),
-    options.pipeline,
-  )
+  const { tokenizer: asked, ...others } = options.pipeline
+  const tokenizer = asked === 'auto' ? collector.suitableTokenizer() : asked
+  const trainTexts = textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train')
+  const pipeline = await TextPipeline.train(trainTexts, { ...others, tokenizer })
   const profiler = new Profiler(labels)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -155,16 +156,17 @@ export function openPrepared(folder: string): Prepared | undefined {
 /** Decides row by row what is kept. */
 class Collector {
   read = 0
-  readonly #config: PipelineConfig
+  readonly #maxLength: number
   readonly #dropUnlabelled: boolean
   readonly #rows: Kept[] = []
   readonly #labels = new Map<string, number>()
   readonly #seen = new Map<bigint, number>()
   readonly #near = new NearDuplicates()
   readonly #removals: Removals = noRemovals()
+  readonly #scripts = new Map<string, number>()
 
-  constructor(config: PipelineConfig, dropUnlabelled: boolean) {
-    this.#config = config
+  constructor(maxLength: number, dropUnlabelled: boolean) {
+    this.#maxLength = maxLength
     this.#dropUnlabelled = dropUnlabelled
   }
 
@@ -180,7 +182,7 @@ class Collector {
       return this.#drop('unlabelled', row)
     }
     // a token costs at most a few characters: what is cut off anyway is not kept
-    const text = normalise(row.text.slice(0, this.#config.maxLength * 32), { unicode: 'none', lowercase: false })
+    const text = normalise(row.text.slice(0, this.#maxLength * 32), { unicode: 'none', lowercase: false })
     if (text === '') return this.#drop('empty', row)
     const label = this.#labelOf(row.label)
     const index = this.#rows.length
@@ -202,8 +204,20 @@ class Collector {
     }
     if (part !== 'train') this.#near.findOrAdd(text, index)
     if (!exact) this.#seen.set(key, index)
+    if (this.#rows.length < 5000) {
+      const script = mainScript(text)
+      this.#scripts.set(script, (this.#scripts.get(script) ?? 0) + 1)
+    }
     this.#rows.push({ label, part, ...(row.group !== undefined && { group: row.group }) })
     return text
+  }
+
+  /** Words where one script is used throughout (Japanese mixes three); characters where texts differ in script. */
+  suitableTokenizer(): 'word' | 'character' {
+    const east = ['Han', 'Hiragana', 'Katakana'].reduce((sum, script) => sum + (this.#scripts.get(script) ?? 0), 0)
+    const counts = [...this.#scripts.values()]
+    const all = counts.reduce((a, b) => a + b, 0)
+    return Math.max(east, ...counts) >= 0.8 * all ? 'word' : 'character'
   }
 
   finish(source: string) {

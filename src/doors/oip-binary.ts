@@ -78,7 +78,7 @@ export function tensorFromBinary(
   const { array, bytes: width } = dataTypes[dtype]
   if (bytes.byteLength !== count * width)
     throw refuse(`${bytes.byteLength} bytes, but the shape asks for ${count * width}`)
-  const copy = bytes.slice() // a part of the body need not be aligned
+  const copy = new Uint8Array(bytes) // a part of the body need not be aligned
   return { dtype, dims, data: new array!(copy.buffer, 0, count) as TypedArray }
 }
 

@@ -57,6 +57,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     const route = request.routeOptions.url ?? 'unknown'
     house.metrics.answeredHttp(request.method, route, reply.statusCode, reply.elapsedTime)
   })
+  app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
   app.addContentTypeParser('application/octet-stream', async (request: FastifyRequest, payload: IncomingMessage) => {
     if (!request.url.startsWith('/v2/')) return payload // files are streamed to their handler
     return parseBinaryBody(

@@ -65,7 +65,7 @@ function preview(tensor: TensorProto): string {
   if (!dtype || dtype === 'string') return ''
   const { bytes, array } = dataTypes[dtype]
   if (elements > 4 || tensor.rawData.length === 0) return ` (${(elements * bytes).toLocaleString('en')} bytes)`
-  return ` = ${[...new array(tensor.rawData.slice().buffer)].join(', ')}`
+  return ` = ${[...new array(new Uint8Array(tensor.rawData).buffer)].join(', ')}`
 }
 
 function printAttribute({ name, type, f, i, s, t, floats, ints, strings }: AttributeProto): string {

@@ -113,7 +113,7 @@ export function fromProto(proto: TensorProto): Tensor {
     )
   const { array, bytes } = dataTypes[dtype]
   if (proto.rawData.length) {
-    const copy = proto.rawData.slice() // raw bytes need not be aligned
+    const copy = new Uint8Array(proto.rawData) // raw bytes need not be aligned
     return tensor(dtype, dims, new array(copy.buffer, 0, copy.byteLength / bytes))
   }
   if (dtype === 'int64') return tensor(dtype, dims, BigInt64Array.from(proto.int64Data))

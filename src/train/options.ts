@@ -16,11 +16,11 @@ export type Options = Record<string, number | string | boolean | null>
 export const trainOptions = {
   tokenizer: {
     type: 'string',
-    default: 'character',
-    choices: ['character', 'word', 'bpe'],
-    description: 'how a text is cut into tokens',
+    default: 'auto',
+    choices: ['auto', 'character', 'word', 'bpe'],
+    description: 'how a text is cut into tokens; auto takes characters for texts of several scripts, words otherwise',
   },
-  vocabulary: { type: 'integer', default: 8000, minimum: 16, maximum: 1_000_000, description: 'most tokens known' },
+  vocabulary: { type: 'integer', default: 20_000, minimum: 16, maximum: 1_000_000, description: 'most tokens known' },
   minimumCount: {
     type: 'integer',
     default: 2,

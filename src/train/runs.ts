@@ -97,7 +97,10 @@ export class Runs {
     return (await this.#records.list()).map(asRun)
   }
 
-  /** What a run told after event `after`, and what it tells from now on, until it has ended. */
+  /**
+   * What a run told after event `after` (by default since it was last queued), and what it tells from now on, until it
+   * has ended.
+   */
   async *events(run: string, after = 0, signal?: AbortSignal): AsyncGenerator<NumberedEvent> {
     await this.get(run)
     const listening = new AbortController()
@@ -106,7 +109,9 @@ export class Runs {
     })
     try {
       let last = after
-      for (const stored of (await this.#records.events(run, after)) as NumberedEvent[]) {
+      const told = (await this.#records.events(run, after)) as NumberedEvent[]
+      const queued = ({ event }: NumberedEvent) => event.type === 'state' && event.state === 'queued'
+      for (const stored of after > 0 ? told : told.slice(Math.max(0, told.findLastIndex(queued)))) {
         yield stored
         last = stored.id
       }

@@ -143,7 +143,7 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
       recentSteps++
       recentRows += rows.length
       const now = performance.now()
-      if (now - lastReport >= REPORT_EVERY || progress.step === steps) {
+      if (now - lastReport >= REPORT_EVERY || progress.batch === batches.length) {
         const samplesPerSecond = recentRows / ((now - lastReport) / 1000)
         const eta = (clock.seconds() / progress.step) * (steps - progress.step)
         const at = { step: progress.step, steps, epoch: epoch + 1, epochs }
@@ -229,9 +229,9 @@ async function* prepareData(job: TrainJob, options: Options, seed: number): Asyn
   const read = (source: DataSource) => openDataset(source.path, { ...spec.read, name: source.name })
   const train = await read(job.dataset)
   const validation = job.validation && (await read(job.validation))
-  const pipeline: PipelineConfig = {
-    normalise: { unicode: 'NFKC', lowercase: true },
-    tokenizer: options.tokenizer as PipelineConfig['tokenizer'],
+  const pipeline = {
+    normalise: { unicode: 'NFKC', lowercase: true } as const,
+    tokenizer: options.tokenizer as PipelineConfig['tokenizer'] | 'auto',
     vocabulary: Number(options.vocabulary),
     minimumCount: Number(options.minimumCount),
     maxLength: Number(options.maxLength),

@@ -80,6 +80,8 @@ export async function demo(options: GlobalOptions & { once?: boolean }, signal: 
       read: { labels: Object.keys(languages) },
       options: {
         tokenizer: 'character',
+        pooling: 'mean',
+        bidirectional: false,
         crop: true,
         batchSize: 16,
         learningRate: 0.005,
