@@ -2,7 +2,7 @@
 // Starts the CLI on a Node that runs it: this one if it is 24 or newer, else the one npm brought as a dependency.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import nodeModule, { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 const built = new URL('../dist/src/cli/main.js', import.meta.url)
@@ -10,6 +10,7 @@ const source = new URL('../src/cli/main.ts', import.meta.url)
 const main = existsSync(source) ? source : built // a checkout runs its sources, the package its build
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
+  nodeModule.enableCompileCache() // starts in half the time from the second time on
   await import(main.href)
 } else {
   const node = bundledNode()

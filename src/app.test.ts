@@ -172,7 +172,7 @@ test('what a caller does wrong is told with code, message and next step', async 
     [fetch(`${app.url}/api/modles`), 404, '/api/models'],
     [fetch(`${app.url}/api/logs?limit=many`), 400, 'limit'],
     [fetch(`${app.url}/api/models/tiny/files/..%2f..%2fathanor.sqlite`), 400, 'no file'],
-    [post('/api/datasets?filename=..%2Fx.csv', ''), 400, 'filename'],
+    [post('/api/datasets?filename=..%2Fx.csv', 'x', { 'content-type': 'application/octet-stream' }), 400, 'filename'],
   ]
   for (const [response, status, part] of wrong) {
     const answer = await response

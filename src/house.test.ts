@@ -21,6 +21,7 @@ const house: Record<string, readonly string[]> = {
   watch: ['store', 'engine'],
   doors: ['graph', 'data', 'nn', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
+  testing: ['graph', 'data', 'nn', 'bundle'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

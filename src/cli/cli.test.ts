@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { tinyGraph } from '../testing/tiny.ts'
+import { commands } from './commands.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'athanor-cli-'))
+const bin = fileURLToPath(new URL('../../bin/athanor.js', import.meta.url))
+const env = { ...process.env, ATHANOR_HOME: join(root, 'home'), CI: '1' }
+
+interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+const start = (...args: string[]) => startIn(env.ATHANOR_HOME, ...args)
+function startIn(home: string, ...args: string[]): ChildProcess & { ended: Promise<Ended> } {
+  const child = spawn(process.execPath, [bin, ...args], {
+    env: { ...env, ATHANOR_HOME: home },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (piece) => {
+    stdout += piece
+  })
+  child.stderr.on('data', (piece) => {
+    stderr += piece
+  })
+  return Object.assign(child, {
+    ended: once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr })),
+  })
+}
+const athanor = (...args: string[]) => start(...args).ended
+
+// one server for all: without it every command would start one of its own
+let server: ReturnType<typeof start>
+let info: { url: string; pid: number }
+before(async () => {
+  server = start('serve', '--port', '0', '--json')
+  const [line] = (await once(server.stdout!, 'data')) as [Buffer]
+  info = JSON.parse(String(line))
+})
+after(async () => {
+  server.kill('SIGTERM')
+  assert.equal((await server.ended).code, 0)
+  rmSync(root, { recursive: true, force: true })
+})
+
+const data = join(root, 'films.csv')
+writeFileSync(
+  data,
+  `text,label\n${Array.from({ length: 60 }, (_, i) => (i % 2 ? `a lovely film number ${i},good` : `an awful waste of ${i} hours,bad`)).join('\n')}\n`,
+)
+const small = ['width=16', 'hidden=16', 'epochs=10', 'batchSize=8', 'learningRate=0.02', 'minimumCount=1'].flatMap(
+  (setting) => ['--set', setting],
+)
+
+test('train, evaluate, run, models, show, rm: the documents that scripts rely on', async () => {
+  const trained = await athanor('train', data, '--json', '--seed', '2', ...small)
+  assert.equal(trained.code, 0, trained.stdout + trained.stderr)
+  const result = JSON.parse(trained.stdout) as {
+    model: string
+    version: number
+    family: string
+    metrics: { accuracy: number }
+    seconds: number
+  }
+  assert.deepEqual([result.model, result.version, result.family], ['films', 1, 'lstm'])
+  assert.ok(result.metrics.accuracy > 0.9 && result.seconds > 0)
+
+  const evaluated = JSON.parse((await athanor('evaluate', 'films', data, '--json')).stdout) as {
+    metrics: Record<string, number>
+    rows: number
+  }
+  assert.ok(evaluated.metrics.accuracy > 0.9 && evaluated.metrics.macroF1 > 0.9 && evaluated.rows === 60)
+
+  const answers = JSON.parse((await athanor('run', 'films', 'a lovely film', 'an awful waste', '--json')).stdout) as {
+    label: string
+    score: number
+  }[]
+  assert.deepEqual(
+    answers.map(({ label }) => label),
+    ['good', 'bad'],
+  )
+
+  const plain = await athanor('run', 'films', 'a lovely film')
+  assert.match(plain.stdout, /^good 0\.\d+/)
+  assert.ok(
+    !(trained.stderr + plain.stdout + plain.stderr).includes(String.fromCharCode(27)),
+    'no escape codes outside a terminal',
+  )
+
+  assert.equal((JSON.parse((await athanor('models', '--json')).stdout) as unknown[]).length, 1)
+  assert.match((await athanor('show', 'films')).stdout, /labels\s+bad, good/)
+  const graph = await athanor('show', 'films', '--graph')
+  assert.match(graph.stdout, /%logits: float32\[batch, 2\]/)
+  assert.match(graph.stdout, /LSTM\(/)
+  assert.equal((await athanor('alias', 'films', 'champion', '1')).code, 0)
+  assert.equal((await athanor('rm', 'films@champion', '--yes')).code, 0)
+  assert.equal((await athanor('run', 'films', 'x', '--json')).code, 1)
+})
+
+test('an ONNX file is imported and printed', async () => {
+  const file = join(root, 'plain.onnx')
+  writeFileSync(file, tinyGraph())
+  assert.match((await athanor('show', file, '--graph')).stdout, /%y: float32\[rows, 3\] = Identity|Add\(/)
+  assert.equal((await athanor('import', file)).stdout, 'plain@1\n')
+  writeFileSync(file, 'not a model')
+  const refused = await athanor('import', file, '--name', 'bad')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /MODEL_INVALID/)
+})
+
+test('what is wrong is said with what to do next, and an exit code', async () => {
+  const empty = join(root, 'empty.csv')
+  writeFileSync(empty, '')
+  const oneClass = join(root, 'one.csv')
+  writeFileSync(oneClass, 'text,label\na b,x\nc d,x\n')
+  mkdirSync(join(root, 'nothing'))
+  const cases: [string[], number, string, string?][] = [
+    [['trian'], 2, 'COMMAND_UNKNOWN', 'train'],
+    [['train', join(root, 'no.csv')], 1, 'DATA_NOT_FOUND'],
+    [['train', empty], 1, 'DATA_EMPTY'],
+    [['train', oneClass], 1, 'ONE_CLASS'],
+    [['train', data, '--text', 'txt'], 1, 'COLUMN_UNKNOWN', 'text'],
+    [['train', data, '--set', 'epoks=3'], 2, 'OPTION_INVALID', 'epochs'],
+    [['train', data, '--set', 'epochs=many'], 2, 'OPTION_INVALID'],
+    [['train', data, '--family', 'lsmt'], 2, 'OPTION_INVALID'],
+    [['train', data, '--seed', 'x'], 2, 'OPTION_INVALID'],
+    [['train', data, '--name', 'Bad Name'], 1, 'NAME_INVALID'],
+    [['train', '--resume', 'none-1'], 1, 'RUN_NOT_FOUND'],
+    [['run', 'none', 'x'], 1, 'MODEL_NOT_FOUND'],
+    [['serve', '--port', '99999'], 2, 'OPTION_INVALID'],
+    [['serve', '--host', '0.0.0.0'], 2, 'OPTION_INVALID'],
+  ]
+  for (const [args, code, expected, suggestion] of cases) {
+    const { code: ended, stdout, stderr } = await athanor(...args, '--json')
+    assert.equal(ended, code, `${args.join(' ')}: ${stdout}${stderr}`)
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string; hint: string } }
+    assert.equal(error.code, expected, args.join(' '))
+    if (suggestion) assert.ok(error.hint.includes(`"${suggestion}"`), error.hint)
+  }
+  assert.equal((await athanor('train', '--nonsense')).code, 2)
+})
+
+test('a server: found by the commands, followed and ended; port and folder are its own', async () => {
+  const { url, pid } = info
+  const status = JSON.parse((await athanor('--json')).stdout) as { running: boolean; pid: number }
+  assert.deepEqual([status.running, status.pid], [true, pid])
+  const busy = JSON.parse((await athanor('serve', '--port', '0', '--json')).stdout) as {
+    error: { code: string; message: string }
+  }
+  assert.equal(busy.error.code, 'HOME_BUSY')
+  assert.ok(busy.error.message.includes(String(pid)))
+  assert.equal((await fetch(`${url}/health`)).status, 200)
+  assert.equal((await athanor('ps', '--json')).code, 0)
+  assert.equal((await athanor('logs', '--json')).code, 0)
+  assert.match((await athanor('doctor')).stdout, /runs at http/)
+
+  // Ctrl-C during training leaves a run that can be resumed
+  const training = start(
+    'train',
+    data,
+    '--name',
+    'long',
+    '--json',
+    ...small.map((s) => (s === 'epochs=10' ? 'epochs=5000' : s)),
+    '--set',
+    'patience=5000',
+  )
+  while (
+    !(JSON.parse((await athanor('ps', '--json')).stdout) as { runs: { state: string }[] }).runs.some(
+      ({ state }) => state === 'training',
+    )
+  );
+  training.kill('SIGINT')
+  const stopped = await training.ended
+  assert.equal(stopped.code, 130, stopped.stderr)
+  assert.match((JSON.parse(stopped.stdout) as { resume: string }).resume, /--resume long-1/)
+
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  const { port } = taken.address() as { port: number }
+  const refused = JSON.parse(
+    (await startIn(join(root, 'other'), 'serve', '--port', String(port), '--json').ended).stdout,
+  ) as {
+    error: { code: string; hint: string }
+  }
+  taken.close()
+  assert.equal(refused.error.code, 'PORT_BUSY')
+  assert.ok(refused.error.hint.includes(String(port + 1)))
+})
+
+test('without a server a command brings its own and ends it', async () => {
+  const home = join(root, 'alone')
+  const { code, stdout } = await startIn(home, 'models', '--json').ended
+  assert.deepEqual([code, JSON.parse(stdout)], [0, []])
+  const { code: again } = await startIn(home, 'run', 'none', 'x').ended
+  assert.equal(again, 1, 'the data folder was given back')
+})
+
+test('every command has an example of its own in its help', async () => {
+  const { stdout } = await athanor('--help')
+  for (const { name, example } of commands) {
+    const word = name.split(' ')[0]
+    assert.ok(stdout.includes(word))
+    assert.ok(example.startsWith(`athanor ${word}`))
+  }
+  assert.match((await athanor('train', '--help')).stdout, /Example:\n {2}\$ athanor train/)
+})
