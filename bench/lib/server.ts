@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Registry } from '../../src/registry/registry.ts'
+import { openStore } from '../../src/store/store.ts'
+import { tinyClassifier } from '../../src/testing/tiny.ts'
+
+const bin = fileURLToPath(new URL('../../bin/athanor.js', import.meta.url))
+
+export interface BenchServer {
+  url: string
+  pid: number
+  readyMs: number
+  child: ChildProcess
+  close(): Promise<void>
+}
+
+/** A server in a process of its own on a fresh data folder, with a char-LSTM (E 128, H 128) registered as `text`. */
+export async function startServer({ model = true } = {}): Promise<BenchServer> {
+  const home = mkdtempSync(join(tmpdir(), 'athanor-bench-'))
+  if (model) {
+    const store = await openStore(home)
+    const { manifest, files } = await benchClassifier()
+    await new Registry(store).register('text', manifest, files)
+    await store.close()
+  }
+  const started = performance.now()
+  const child = spawn(process.execPath, [bin, 'serve', '--port', '0', '--json', '--log', 'error'], {
+    env: { ...process.env, ATHANOR_HOME: home },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(child.stdout!, 'data')) as [Buffer]
+  const readyMs = performance.now() - started
+  const { url, pid } = JSON.parse(String(line)) as { url: string; pid: number }
+  return {
+    url,
+    pid,
+    readyMs,
+    child,
+    async close() {
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+export const benchClassifier = () =>
+  tinyClassifier({ hidden: 128, width: 128, labels: Array.from({ length: 20 }, (_, i) => `label ${i}`) })
+
+/** Texts of 64 characters, the length that the figures are given for. */
+export const texts = Array.from({ length: 64 }, (_, i) =>
+  `${'the quick brown fox jumps over the lazy dog and '.repeat(2).slice(i % 40, (i % 40) + 40)}今天天气很好我们去公园散步吧`
+    .slice(0, 64)
+    .padEnd(64, 'x'),
+)
+
+/** Resident memory of a process in MB. */
+export function residentMB(pid: number): number {
+  const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])
+  return (pages * 4096) / 1e6
+}
