@@ -19,16 +19,19 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
     console.error('  Install Node 24, or reinstall without --omit=optional so that npm can bring it.')
     process.exit(1)
   }
-  const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => (signal ? process.kill(process.pid, signal) : process.exit(code ?? 1)))
 }
 
 function bundledNode() {
-  try {
-    const name = `node-${process.platform}-${process.arch}`
-    return createRequire(import.meta.url).resolve(`${name}/bin/node`)
-  } catch {
-    return undefined
+  const { resolve } = createRequire(import.meta.url)
+  const binary = process.platform === 'win32' ? 'node.exe' : 'node'
+  for (const name of ['node', 'node-bin']) {
+    try {
+      return resolve(`${name}-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}/bin/${binary}`)
+    } catch {
+      // this platform's package goes by the other name, or npm was told to leave optional dependencies out
+    }
   }
 }

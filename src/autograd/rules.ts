@@ -17,7 +17,7 @@ const elementwise = (derivative: (x: Value, y: Value, dy: Value) => Value): Rule
   rule(({ x, y, dy }) => [derivative(x[0], y, dy)])
 
 /** Sums a gradient over the axes along which its operand was broadcast. Unequal symbols are taken to be equal sizes. */
-export function unbroadcast(gradient: Value, like: Value): Value {
+function unbroadcast(gradient: Value, like: Value): Value {
   const extra = gradient.shape.length - like.shape.length
   const leading = Array.from({ length: extra }, (_, i) => i)
   const stretched = like.shape.flatMap((dim, i) => (dim === 1 && gradient.shape[i + extra] !== 1 ? [i + extra] : []))

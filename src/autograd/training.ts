@@ -19,7 +19,7 @@ export type Init =
   | { kind: 'ones' }
 
 /** A dropout mask that the loop fills with 0 and 1 / (1 - rate) for each step. */
-export interface Mask {
+interface Mask {
   readonly name: string
   readonly shape: Shape
   readonly rate: number

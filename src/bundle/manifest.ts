@@ -8,7 +8,7 @@ export const TensorSpec = Type.Object({
 })
 export type TensorSpec = Static<typeof TensorSpec>
 
-export const Signature = Type.Object({ inputs: Type.Array(TensorSpec), outputs: Type.Array(TensorSpec) })
+const Signature = Type.Object({ inputs: Type.Array(TensorSpec), outputs: Type.Array(TensorSpec) })
 export type Signature = Static<typeof Signature>
 
 /** Named numbers measured on a held-out split: accuracy, macroF1, loss, … */
@@ -16,7 +16,7 @@ export const Metrics = Type.Record(Type.String(), Type.Number())
 export type Metrics = Static<typeof Metrics>
 
 /** Where a bundle came from; enough to make it again. */
-export const Lineage = Type.Object({
+const Lineage = Type.Object({
   /** sha256 of the data set's content, and the name it was given under. */
   dataset: Type.Optional(Type.Object({ digest: Type.String(), source: Type.String(), rows: Type.Integer() })),
   run: Type.Optional(Type.String()),
@@ -27,7 +27,7 @@ export const Lineage = Type.Object({
 })
 export type Lineage = Static<typeof Lineage>
 
-export const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
+const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
 export type Task = Static<typeof Task>
 
 /**

@@ -72,7 +72,7 @@ export class Terminal {
   }
 }
 
-export const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - stringWidth(text)))
+const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - stringWidth(text)))
 
 /** A bar of the given width, filled to a fraction, in eighths of a character. */
 export function bar(fraction: number, width: number): string {
@@ -90,7 +90,7 @@ export function sparkline(values: readonly number[], width: number): string {
 }
 
 /** At most `count` means of neighbouring numbers. */
-export function downsample(values: readonly number[], count: number): number[] {
+function downsample(values: readonly number[], count: number): number[] {
   if (values.length <= count) return [...values]
   return Array.from({ length: count }, (_, i) => {
     const part = values.slice(Math.floor((i * values.length) / count), Math.floor(((i + 1) * values.length) / count))

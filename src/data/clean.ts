@@ -34,7 +34,7 @@ const SHINGLE = 5
 /** Texts shorter than this have too few shingles to compare; they are only checked for equality. */
 const SHORTEST = 24
 /** Rows whose signatures are kept; beyond it near duplicates are no longer looked for. */
-export const NEAR_LIMIT = 300_000
+const NEAR_LIMIT = 300_000
 const THRESHOLD = 0.9
 
 /**

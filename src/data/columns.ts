@@ -12,7 +12,7 @@ const known = {
     ),
   group: [] as string[],
 } as const
-export type Role = keyof typeof known
+type Role = keyof typeof known
 export type Columns = { text: string; label?: string; group?: string }
 
 /**

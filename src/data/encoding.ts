@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises'
 import { fail } from '../base/errors.ts'
 
 /** The encodings that are recognised; names are those of the WHATWG Encoding Standard. */
-export const encodings = ['utf-8', 'utf-16le', 'utf-16be', 'gb18030', 'big5'] as const
+const encodings = ['utf-8', 'utf-16le', 'utf-16be', 'gb18030', 'big5'] as const
 
 const SAMPLE = 1 << 18
 const CHUNK = 1 << 18

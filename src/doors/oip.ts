@@ -14,7 +14,7 @@ import { abortWith, type House, route } from './route.ts'
 const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics']
 const tag = 'open inference protocol'
 
-export interface InferTensor {
+interface InferTensor {
   name: string
   shape: number[]
   datatype: string
@@ -58,7 +58,7 @@ const textOutputs = (labels: readonly string[]) => [
   { name: 'probabilities', datatype: 'FP32', shape: [-1, labels.length] },
 ]
 
-export function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
+function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
   const describe = (spec: Manifest['signature']['inputs'][number]) => ({
     name: spec.name,
     datatype: dataTypes[spec.dtype as DataType]?.oip ?? spec.dtype,
@@ -75,7 +75,7 @@ export function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manife
 }
 
 /** A request's input as a tensor, from JSON or from the binary part. */
-export function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: string): Tensor {
+function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: string): Tensor {
   const where = `inputs.${input.name.slice(0, 80)}`
   const dtype = typeByName.get(input.datatype)
   if (!dtype)
@@ -92,7 +92,7 @@ export function readTensor(input: InferTensor, binary: Uint8Array | undefined, m
 }
 
 /** The answer's tensors: label, score and probabilities of a classifier, or a graph's outputs. */
-export function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' | 'output'>): Record<string, Tensor> {
+function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' | 'output'>): Record<string, Tensor> {
   if (output.kind === 'tensors') return output.outputs
   const { labels } = manifest
   const rows = output.probabilities.length / labels.length
@@ -105,7 +105,7 @@ export function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' 
 }
 
 /** Triton's classification extension: for each row the k best as `value:index[:label]`. */
-export function classify(tensor: Tensor, k: number, labels: readonly string[]): Tensor {
+function classify(tensor: Tensor, k: number, labels: readonly string[]): Tensor {
   const classes = tensor.dims.at(-1) ?? 1
   const data = tensor.data as Float32Array
   const rows = data.length / classes
@@ -119,7 +119,7 @@ export function classify(tensor: Tensor, k: number, labels: readonly string[]): 
 }
 
 /** The response, as JSON and the binary parts that follow it in order. */
-export function writeResponse(
+function writeResponse(
   request: InferRequest,
   prediction: Pick<Prediction, 'model' | 'version' | 'manifest' | 'output'>,
 ) {

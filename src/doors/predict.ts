@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
+import { ReadColumns } from '../train/events.ts'
 import { flattenNumbers, toValues } from './data.ts'
 import { abortWith, type House, route } from './route.ts'
 
@@ -120,7 +121,7 @@ export const predictRoutes = [
         {
           model: Type.String(),
           dataset: Type.String(),
-          read: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+          read: Type.Optional(ReadColumns),
         },
         { additionalProperties: false },
       ),

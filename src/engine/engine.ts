@@ -36,7 +36,7 @@ export interface EngineOptions {
   loadLimit: number
 }
 
-export const engineDefaults: EngineOptions = {
+const engineDefaults: EngineOptions = {
   threads: 1,
   tokenBudget: 8192,
   niceness: 5,

@@ -264,7 +264,7 @@ function collectDomains(nodes: readonly NodeProto[], domains: Set<string>) {
 }
 
 /** Name, element type and shape of a value as a message. */
-export function valueInfo({ name, dtype, shape }: { name: string; dtype: DataType; shape: Shape }): ValueInfoProto {
+function valueInfo({ name, dtype, shape }: { name: string; dtype: DataType; shape: Shape }): ValueInfoProto {
   return create(ValueInfoProtoSchema, {
     name,
     type: {

