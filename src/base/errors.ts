@@ -2,7 +2,6 @@
  * Every error that a caller can see: stable code, HTTP status, message and the next step. `{name}` is filled from the
  * details given to `fail`. Texts carry no file-system paths of the server and no stack.
  */
-/** Every error: its HTTP status, what happened, and what to do next. */
 export const errors = {
   // requests
   BAD_REQUEST: [400, '{message}', 'Compare the request with the API description at /openapi.json.'],

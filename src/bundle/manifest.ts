@@ -9,7 +9,6 @@ export const TensorSpec = Type.Object({
 export type TensorSpec = Static<typeof TensorSpec>
 
 const Signature = Type.Object({ inputs: Type.Array(TensorSpec), outputs: Type.Array(TensorSpec) })
-export type Signature = Static<typeof Signature>
 
 /** Named numbers measured on a held-out split: accuracy, macroF1, loss, … */
 export const Metrics = Type.Record(Type.String(), Type.Number())
@@ -25,10 +24,8 @@ const Lineage = Type.Object({
   seed: Type.Optional(Type.Integer()),
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 })
-export type Lineage = Static<typeof Lineage>
 
 const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
-export type Task = Static<typeof Task>
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
