@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
 import { trainingGraph } from '../src/autograd/training.ts'
 import { classifierInputs, classifierLoss, families } from '../src/nn/families.ts'
 import { type Batch, TrainingSession } from '../src/train/session.ts'
@@ -25,6 +26,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
   for (let round = 0; round < ROUNDS; round++) {
     const turns: (keyof typeof times)[] = ['ours', 'default', 'fused']
     for (const turn of round % 2 ? turns.reverse() : turns) {
+      await setTimeout(300) // idle threads of the one before have stopped spinning
       if (turn === 'ours') times.ours.push(...(await ours(STEPS)).times)
       else times[turn].push(...((await peers[turn]?.('time', STEPS)) ?? []))
     }
@@ -50,15 +52,19 @@ const against = (peer: number[], step: number) =>
 
 async function createOurs() {
   const config = { vocabulary, classes, width, hidden, layers: 1, bidirectional: false, dropout: 0, pooling: 'last' }
-  const graph = trainingGraph(
-    (network) => {
-      const { ids, lengths } = classifierInputs(network.graph)
-      const labels = network.graph.input('labels', 'int64', ['batch'])
-      return classifierLoss(families.lstm.build(network, ids, lengths, config), labels)
-    },
-    { optimizer: 'adamw', weightDecay: 0, clipNorm: 0 },
-  )
-  const session = await TrainingSession.create(graph, { seed: 1, threads: 2 })
+  const graph = trainingGraph((network) => {
+    const { ids, lengths } = classifierInputs(network.graph)
+    const labels = network.graph.input('labels', 'int64', ['batch'])
+    return classifierLoss(families.lstm.build(network, ids, lengths, config), labels)
+  })
+  const session = await TrainingSession.create(graph, {
+    optimizer: 'adamw',
+    weightDecay: 0,
+    clipNorm: 0,
+    seed: 1,
+    threads: 2,
+    batchSize: rows,
+  })
   const wave = (dims: number[], k: number, scale: number) => {
     const length = dims.reduce((a, b) => a * b, 1)
     return { dims, data: Float32Array.from({ length }, (_, i) => Math.sin(i * 0.7 + k) * scale) }

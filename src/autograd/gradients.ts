@@ -1,4 +1,5 @@
 import { fail } from '../base/errors.ts'
+import { intOf } from '../graph/attributes.ts'
 import type { Node, Region, Value } from '../graph/builder.ts'
 import { operatorName } from '../graph/operators.ts'
 import { scalarLike, sum, within, zerosLike } from '../graph/ops.ts'
@@ -6,11 +7,44 @@ import { rules } from './rules.ts'
 
 type Step = { node: Node } | { region: Region }
 
+/** The gradient of a table of which only some rows were used: row `indices[i]` gets the sum of its `rows[i]`. */
+export interface RowGradient {
+  /** int64 (…) */
+  readonly indices: Value
+  /** (…, width) */
+  readonly rows: Value
+}
+
 /**
  * Adds the reverse-mode derivative of a scalar `loss` to its graph and returns the gradient of each of `wrt`, in its
  * shape. Throws GRADIENT_MISSING naming every operator on the way that has no rule, before anything is added.
  */
 export function gradients(loss: Value, wrt: readonly Value[]): Value[] {
+  return derive(loss, wrt, new Map()) as Value[]
+}
+
+/** As `gradients`, but matrices that are used by one `Gather` of rows alone get the gradients of those rows. */
+export function sparseGradients(loss: Value, wrt: readonly Value[]): (Value | RowGradient)[] {
+  const uses = Map.groupBy(
+    loss.graph.nodes.flatMap((node) => node.inputs.map((input) => ({ input, node }))),
+    ({ input }) => input?.name,
+  )
+  const tables = wrt.filter(({ name, shape }) => {
+    const [use, ...others] = uses.get(name) ?? []
+    return (
+      shape.length === 2 && use && others.length === 0 && isRowGather(use.node) && use.node.inputs[0]?.name === name
+    )
+  })
+  return derive(loss, wrt, new Map(tables.map((table) => [table.name, undefined])))
+}
+
+const isRowGather = ({ proto }: Node) => proto.opType === 'Gather' && intOf(proto, 'axis', 0) === 0
+
+function derive(
+  loss: Value,
+  wrt: readonly Value[],
+  tables: Map<string, RowGradient | undefined>,
+): (Value | RowGradient)[] {
   const graph = loss.graph
   const steps = stepsBetween(loss, wrt)
   const missing = new Set(
@@ -36,10 +70,12 @@ export function gradients(loss: Value, wrt: readonly Value[]): Value[] {
       const { inputs, outputs } = 'node' in step ? step.node : step.region
       const flows = outputs.map(take)
       if (flows.every((flow) => flow === undefined)) continue
-      if ('node' in step) give(inputs, rules[operatorName(step.node.proto)](step.node, flows))
+      if ('node' in step && inputs[0] && tables.has(inputs[0].name))
+        tables.set(inputs[0].name, { indices: inputs[1]!, rows: flows[0]! })
+      else if ('node' in step) give(inputs, rules[operatorName(step.node.proto)](step.node, flows))
       else give(inputs, step.region.gradient(flows))
     }
-    return wrt.map((value) => take(value) ?? zerosLike(value))
+    return wrt.map((value) => tables.get(value.name) ?? take(value) ?? zerosLike(value))
   })
 }
 

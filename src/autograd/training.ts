@@ -2,8 +2,7 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import type { Shape } from '../graph/shape.ts'
-import { gradients } from './gradients.ts'
-import { type Optimizer, optimizers } from './optimizers.ts'
+import { sparseGradients } from './gradients.ts'
 
 /** A trainable tensor: its path, shape, how it starts, and whether weight decay applies to it. */
 export interface Parameter {
@@ -19,7 +18,7 @@ export type Init =
   | { kind: 'ones' }
 
 /** A dropout mask that the loop fills with 0 and 1 / (1 - rate) for each step. */
-interface Mask {
+export interface Mask {
   readonly name: string
   readonly shape: Shape
   readonly rate: number
@@ -38,60 +37,42 @@ export interface Network {
   dropout(x: Value, rate: number, shape?: Shape): Value
 }
 
-/** One training step as an ONNX model, and what must be bound to it. */
+/** Loss and gradients of a network as an ONNX model, and what must be bound to it. */
 export interface TrainingGraph {
   readonly model: ModelProto
   readonly parameters: readonly Parameter[]
-  /** Tensors carried from step to step: input `name`, output `next:name`. Parameters first, then optimizer state. */
-  readonly state: readonly { name: string; dims: readonly number[] }[]
   readonly masks: readonly Mask[]
+  /** Parameters whose gradient comes out as rows, to be added up by index, and the shape of the indices. */
+  readonly tables: readonly { name: string; shape: Shape }[]
 }
 
-export interface TrainingOptions {
-  optimizer: Optimizer
-  weightDecay: number
-  /** Largest global gradient norm (Pascanu et al. 2013); 0 for no limit. */
-  clipNorm: number
-}
-
-export const nextName = (name: string) => `next:${name}`
+export const gradientName = (parameter: string) => `gradient:${parameter}`
+export const indicesName = (parameter: string) => `indices:${parameter}`
 
 /**
- * The training graph: forward pass, loss, backward pass, clipping by global norm and optimizer step in one model. Inputs
- * are those that `build` declares, `learningRate` (float32 scalar), `step` (int64 scalar, from 1), masks and state;
- * outputs are `loss`, `gradientNorm`, `correct` (rows predicted right) and the next state.
+ * Forward pass, loss and backward pass in one model. Inputs are those that `build` declares, parameters, masks and
+ * `share` (float32 scalar): the part of a batch that these rows are, so that the gradients of parts add up to that of
+ * the whole. Outputs are `loss`, `correct` (rows predicted right) and `gradient:<parameter>`, loss and gradients times
+ * the share; for tables, the gradient is one of rows, and `indices:<parameter>` says which.
  */
-export function trainingGraph(
-  build: (network: Network) => { loss: Value; correct: Value },
-  { optimizer, weightDecay, clipNorm }: TrainingOptions,
-): TrainingGraph {
+export function trainingGraph(build: (network: Network) => { loss: Value; correct: Value }): TrainingGraph {
   const graph = new GraphBuilder()
   const { network, parameters, values, masks } = trainingNetwork(graph)
   const { loss, correct } = build(network)
-  const learningRate = graph.input('learningRate', 'float32', [])
-  const step = graph.input('step', 'int64', [])
-  const flows = gradients(loss, values)
-
   return o.within(graph, () => {
-    const norm = o.sqrt(o.sum(...flows.map((gradient) => o.reduceSumSquare(gradient))))
-    const scale = clipNorm > 0 ? o.min(o.div(o.scalarLike(norm, clipNorm), o.add(norm, 1e-6)), 1) : undefined
-    const state: TrainingGraph['state'][number][] = parameters.map(({ name, dims }) => ({ name, dims }))
-    const extra: typeof state = []
-    const rule = optimizers[optimizer](learningRate, step)
-    parameters.forEach(({ name, dims, decay }, i) => {
-      const gradient = scale ? o.mul(flows[i], scale) : flows[i]
-      const moments = rule.moments.map((moment) => graph.input(`${name}:${moment}`, 'float32', dims))
-      const next = rule.update(values[i], gradient, moments, decay ? weightDecay : 0)
-      graph.output(next.parameter, nextName(name))
-      next.moments.forEach((value, j) => {
-        graph.output(value, nextName(moments[j].name))
-        extra.push({ name: moments[j].name, dims })
-      })
+    const part = o.mul(loss, graph.input('share', 'float32', []))
+    const tables: TrainingGraph['tables'][number][] = []
+    sparseGradients(part, values).forEach((gradient, i) => {
+      const { name } = parameters[i]
+      if ('rows' in gradient) {
+        tables.push({ name, shape: gradient.indices.shape })
+        graph.output(gradient.rows, gradientName(name))
+        graph.output(gradient.indices, indicesName(name))
+      } else graph.output(gradient, gradientName(name))
     })
-    graph.output(loss, 'loss')
-    graph.output(norm, 'gradientNorm')
+    graph.output(part, 'loss')
     graph.output(correct, 'correct')
-    return { model: graph.build('training'), parameters, state: [...state, ...extra], masks }
+    return { model: graph.build('training'), parameters, masks, tables }
   })
 }
 

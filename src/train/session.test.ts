@@ -22,12 +22,12 @@ const golden = JSON.parse(readFileSync(new URL('./lstm.golden.json', import.meta
 const [vocabulary, width, hidden, classes, rows, time] = [50, 12, 10, 3, 6, 9]
 
 const family = families.lstm
-const buildWith = (config: Parameters<typeof family.build>[3], options: Parameters<typeof trainingGraph>[1]) =>
+const buildWith = (config: Parameters<typeof family.build>[3]) =>
   trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const labels = network.graph.input('labels', 'int64', ['batch'])
     return classifierLoss(family.build(network, ids, lengths, config), labels)
-  }, options)
+  })
 
 function batchAt(step: number): Batch {
   const lengths = Array.from({ length: rows }, (_, r) => time - ((r + step) % 5))
@@ -72,8 +72,8 @@ function weights(bidirectional: boolean) {
 for (const { optimizer, bidirectional, pooling, clip, decay, steps } of golden.cases) {
   test(`ten steps agree with PyTorch: ${optimizer}, ${bidirectional ? 'two directions' : 'one direction'}, ${pooling}`, async () => {
     const config = { vocabulary, classes, width, hidden, layers: 1, bidirectional, dropout: 0, pooling }
-    const graph = buildWith(config, { optimizer, weightDecay: decay, clipNorm: clip })
-    const session = await TrainingSession.create(graph, { seed: 1, threads: 1 })
+    const options = { optimizer, weightDecay: decay, clipNorm: clip, seed: 1, threads: 1, batchSize: rows }
+    const session = await TrainingSession.create(buildWith(config), options)
     session.restore(weights(bidirectional), 0)
     for (const [i, expected] of steps.entries()) {
       const { loss, gradientNorm } = await session.train(batchAt(i), optimizer === 'sgd' ? 0.1 : 0.01)
@@ -90,8 +90,15 @@ for (const { optimizer, bidirectional, pooling, clip, decay, steps } of golden.c
 for (const pooling of ['last', 'mean', 'max']) {
   test(`serving with the fused LSTM equals the training graph, and padding changes nothing: ${pooling}`, async () => {
     const config = { vocabulary, classes, width, hidden, layers: 2, bidirectional: true, dropout: 0.5, pooling }
-    const graph = buildWith(config, { optimizer: 'adamw', weightDecay: 0.01, clipNorm: 1 })
-    const session = await TrainingSession.create(graph, { seed: 3, threads: 1 })
+    const options = {
+      optimizer: 'adamw',
+      weightDecay: 0.01,
+      clipNorm: 1,
+      seed: 3,
+      threads: 1,
+      batchSize: rows,
+    } as const
+    const session = await TrainingSession.create(buildWith(config), options)
     await session.train(batchAt(0), 0.01)
     const trained = session.parameters()
     const served = await ort.InferenceSession.create(writeModel(inferenceGraph(family, config, trained)), {

@@ -1,9 +1,11 @@
+import { Worker } from 'node:worker_threads'
 import ort from 'onnxruntime-node'
+import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
-import { nextName } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { Weights } from './checkpoint.ts'
+import { type Part, type Place, type Shared, STARTED, Way } from './way.ts'
 
 /** Token ids (batch, time) padded with 0, valid lengths and, for training, labels. */
 export interface Batch {
@@ -14,114 +16,178 @@ export interface Batch {
   time: number
 }
 
+export interface SessionOptions {
+  optimizer: Optimizer
+  weightDecay: number
+  /** Largest global gradient norm (Pascanu et al. 2013); 0 for no limit. */
+  clipNorm: number
+  seed: number
+  threads: number
+  /** Rows of a full batch: it is shared among threads as long as each has at least 8 rows. */
+  batchSize: number
+}
+
 export interface StepResult {
   loss: number
   gradientNorm: number
   correct: number
 }
 
-type Tensors = Record<string, ort.Tensor>
+const LEAST_ROWS = 8
 
-/**
- * A training graph at work. State lives in two sets of preallocated tensors; each step reads one and writes the other,
- * so nothing is copied through JavaScript.
- */
+/** A training graph at work on its parameters and the optimizer's state. Results depend on seed, threads and batch size. */
 export class TrainingSession {
-  readonly #session: ort.InferenceSession
-  readonly #graph: TrainingGraph
-  readonly #seed: number
-  #current: Tensors
-  #spare: Tensors
+  readonly #shared: Shared
+  readonly #first: Way
+  readonly #others: readonly Worker[]
   /** Steps taken so far. */
   step = 0
 
-  private constructor(session: ort.InferenceSession, graph: TrainingGraph, seed: number) {
-    this.#session = session
-    this.#graph = graph
-    this.#seed = seed
-    const zeros = () =>
-      Object.fromEntries(
-        graph.state.map(({ name, dims }) => [name, new ort.Tensor('float32', new Float32Array(size(dims)), dims)]),
-      )
-    this.#current = zeros()
-    this.#spare = zeros()
-    for (const parameter of graph.parameters)
-      fillInitial(this.#current[parameter.name].data as Float32Array, parameter, seed)
+  private constructor(shared: Shared, first: Way, others: readonly Worker[]) {
+    this.#shared = shared
+    this.#first = first
+    this.#others = others
   }
 
-  static async create(
-    graph: TrainingGraph,
-    { seed, threads }: { seed: number; threads: number },
-  ): Promise<TrainingSession> {
-    const session = await ort.InferenceSession.create(writeModel(graph.model), {
-      intraOpNumThreads: threads,
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      logSeverityLevel: 3,
-    })
-    return new TrainingSession(session, graph, seed)
+  static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
+    const shared = layOut(graph, options)
+    for (const parameter of graph.parameters) {
+      const { offset, length } = shared.places.find(({ name }) => name === parameter.name)!
+      fillInitial(shared.parameters.subarray(offset, offset + length), parameter, options.seed)
+    }
+    const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
+    const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
+    return new TrainingSession(
+      shared,
+      first,
+      others.map(({ worker }) => worker),
+    )
   }
 
   async train(batch: Batch, learningRate: number): Promise<StepResult> {
     const step = this.step + 1
-    const feeds: Tensors = { ...this.#current, ...batchTensors(batch) }
-    feeds.labels = new ort.Tensor('int64', batch.labels, [batch.rows])
-    feeds.learningRate = new ort.Tensor('float32', Float32Array.of(learningRate), [])
-    feeds.step = new ort.Tensor('int64', BigInt64Array.of(BigInt(step)), [])
-    for (const { name, shape, rate } of this.#graph.masks) {
-      const dims = shape.map((dim) => (typeof dim === 'number' ? dim : dim === 'batch' ? batch.rows : batch.time))
-      feeds[name] = new ort.Tensor('float32', dropoutMask(size(dims), rate, this.#seed ^ step, streamOf(name)), dims)
-    }
-    const fetches: Record<string, ort.Tensor | null> = { loss: null, gradientNorm: null, correct: null }
-    for (const { name } of this.#graph.state) fetches[nextName(name)] = this.#spare[name]
-    const results = await this.#session.run(feeds, fetches)
-    ;[this.#current, this.#spare] = [this.#spare, this.#current]
+    const { ways, control } = this.#shared
+    const jobs = Array.from({ length: ways }, (_, way) => ({ part: partOf(batch, way, ways), step, learningRate }))
+    this.#others.forEach((worker, i) => {
+      worker.postMessage(jobs[i + 1])
+    })
+    Atomics.add(control, STARTED, 1)
+    Atomics.notify(control, STARTED)
+    await this.#first.work(jobs[0])
     this.step = step
-    return {
-      loss: Number(results.loss.data[0]),
-      gradientNorm: Number(results.gradientNorm.data[0]),
-      correct: Number(results.correct.data[0]),
-    }
+    return this.#first.result()
   }
 
   /** Copies of the parameters alone. */
   parameters(): Weights {
-    return this.#copy(this.#graph.parameters)
+    return this.#copies(this.#shared.parameters, (name) => name)
   }
 
   /** Copies of all that the next step depends on. */
   state(): Weights {
-    return this.#copy(this.#graph.state)
+    const { state, moments } = this.#shared
+    return Object.assign(
+      this.parameters(),
+      ...state.map((vector, i) => this.#copies(vector, (name) => `${name}:${moments[i]}`)),
+    )
   }
 
-  restore(state: Weights, step: number) {
-    for (const [name, { data }] of Object.entries(state)) (this.#current[name].data as Float32Array).set(data)
+  restore(weights: Weights, step: number) {
+    const { parameters, state, moments, places } = this.#shared
+    const put = (vector: Float32Array, offset: number, data?: Float32Array) => data && vector.set(data, offset)
+    for (const { name, offset } of places) {
+      put(parameters, offset, weights[name]?.data)
+      state.forEach((vector, i) => {
+        put(vector, offset, weights[`${name}:${moments[i]}`]?.data)
+      })
+    }
     this.step = step
   }
 
   async close() {
-    await this.#session.release()
+    await Promise.all(this.#others.map((worker) => worker.terminate()))
+    await this.#first.close()
   }
 
-  #copy(tensors: readonly { name: string; dims: readonly number[] }[]): Weights {
+  #copies(vector: Float32Array, name: (parameter: string) => string): Weights {
     return Object.fromEntries(
-      tensors.map(({ name, dims }) => [
-        name,
-        { dims, data: Float32Array.from(this.#current[name].data as Float32Array) },
+      this.#shared.places.map((place) => [
+        name(place.name),
+        { dims: place.dims, data: Float32Array.from(vector.subarray(place.offset, place.offset + place.length)) },
       ]),
     )
   }
 }
 
-export function batchTensors({ ids, lengths, rows, time }: Batch): Tensors {
-  return { ids: new ort.Tensor('int64', ids, [rows, time]), lengths: new ort.Tensor('int64', lengths, [rows]) }
+function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
+  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
+  const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+  const places: Place[] = []
+  let size = 0
+  const place = ({ name, dims }: Parameter) => {
+    const length = dims.reduce((a, b) => a * b, 1)
+    places.push({ name, dims, offset: size, length })
+    size += length
+  }
+  graph.parameters.filter(({ decay }) => decay).forEach(place)
+  const decaying = size
+  graph.parameters.filter(({ decay }) => !decay).forEach(place)
+  const vector = () => new Float32Array(new SharedArrayBuffer(4 * size))
+  const [total, update] = [totalGraph(ways), updateGraph(optimizer, { clip: clipNorm > 0, decay: weightDecay > 0 })]
+  const { moments } = optimizers[optimizer]
+  return {
+    ways,
+    threads: Math.max(1, Math.floor(threads / ways)),
+    seed,
+    models: { gradients: writeModel(graph.model), total: writeModel(total.model), update: writeModel(update.model) },
+    outputs: { total: total.outputs, update: update.outputs },
+    moments,
+    masks: graph.masks,
+    places,
+    tables: graph.tables.map(({ name, shape }) => ({ ...places.find((place) => place.name === name)!, shape })),
+    decaying,
+    weightDecay,
+    clipNorm,
+    parameters: vector(),
+    state: moments.map(vector),
+    gradients: Array.from({ length: ways }, vector),
+    sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
+    control: new Int32Array(new SharedArrayBuffer(4 * 3)),
+  }
 }
 
-function dropoutMask(length: number, rate: number, seed: number, stream: number): Float32Array {
-  const mask = new Float32Array(length)
-  const kept = 1 / (1 - rate)
-  for (let i = 0; i < length; i++) mask[i] = uniformAt(seed, stream, i) < rate ? 0 : kept
-  return mask
+function startThread(shared: Shared, index: number) {
+  const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
+  const worker = new Worker(new URL(file, import.meta.url), { workerData: { shared, index } })
+  const ready = new Promise<void>((resolve, reject) => {
+    worker.once('message', () => {
+      worker.unref()
+      resolve()
+    })
+    worker.once('error', reject)
+  })
+  return { worker, ready }
+}
+
+/** A way's rows of a batch; undefined when there are fewer rows than ways. */
+function partOf({ ids, lengths, labels, rows, time }: Batch, way: number, ways: number): Part | undefined {
+  const [start, end] = [way, way + 1].map((bound) => Math.floor((rows * bound) / ways))
+  if (start === end) return undefined
+  return {
+    tensors: {
+      ids: { type: 'int64', data: ids.slice(start * time, end * time), dims: [end - start, time] },
+      lengths: { type: 'int64', data: lengths.slice(start, end), dims: [end - start] },
+      labels: { type: 'int64', data: labels.slice(start, end), dims: [end - start] },
+    },
+    rows: end - start,
+    firstRow: start,
+    batchRows: rows,
+    time,
+  }
+}
+
+export function batchTensors({ ids, lengths, rows, time }: Batch): Record<string, ort.Tensor> {
+  return { ids: new ort.Tensor('int64', ids, [rows, time]), lengths: new ort.Tensor('int64', lengths, [rows]) }
 }
 
 /** Fills a parameter with its initial values, drawn from a stream named by its path. */
@@ -136,5 +202,3 @@ function fillInitial(data: Float32Array, { name, init }: Pick<Parameter, 'name' 
   const next = draw[init.kind]
   for (let i = 0; i < data.length; i++) data[i] = next(i)
 }
-
-const size = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)

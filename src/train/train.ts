@@ -69,19 +69,20 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
   const threads = options.threads === null ? Math.min(8, availableParallelism()) : number('threads')
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
 
-  const graph = trainingGraph(
-    (network) => {
-      const { ids, lengths } = classifierInputs(network.graph)
-      const target = network.graph.input('labels', 'int64', ['batch'])
-      return classifierLoss(family.build(network, ids, lengths, config), target)
-    },
-    {
-      optimizer: options.optimizer as 'adamw' | 'sgd',
-      weightDecay: number('weightDecay'),
-      clipNorm: number('clipNorm'),
-    },
-  )
-  const session = await TrainingSession.create(graph, { seed, threads })
+  const graph = trainingGraph((network) => {
+    const { ids, lengths } = classifierInputs(network.graph)
+    const target = network.graph.input('labels', 'int64', ['batch'])
+    return classifierLoss(family.build(network, ids, lengths, config), target)
+  })
+  const batchSize = number('batchSize')
+  const session = await TrainingSession.create(graph, {
+    optimizer: options.optimizer as 'adamw' | 'sgd',
+    weightDecay: number('weightDecay'),
+    clipNorm: number('clipNorm'),
+    seed,
+    threads,
+    batchSize,
+  })
   const parameters = countParameters(graph.parameters)
   yield { type: 'model', family: familyName, parameters, threads, options: { ...options, epochs, threads } }
 
@@ -103,7 +104,6 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
   }
 
   yield { type: 'state', state: 'training' }
-  const batchSize = number('batchSize')
   const perEpoch = epochBatches(prepared.train, batchSize, seed, 0).length
   const steps = perEpoch * epochs
   const peak = number('learningRate')
