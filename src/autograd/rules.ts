@@ -215,19 +215,22 @@ export const rules: Record<string, Rule> = {
   }),
   Gather: rule(({ x: [data, indices], dy, node }) => {
     const axis = axisOf(intOf(node.proto, 'axis', 0), data.shape.length, node.proto.name)
-    if (axis === 0) return [o.scatterND(o.zerosLike(data), o.unsqueeze(indices, [-1]), dy, 'add')]
-    // bring the gathered axis to the front, scatter rows there, and bring it back
-    const rank = data.shape.length
-    const front = [axis, ...[...data.shape.keys()].filter((i) => i !== axis)]
-    const gathered = Array.from({ length: indices.shape.length }, (_, i) => axis + i)
-    const dyFront = o.transpose(dy, [...gathered, ...[...dy.shape.keys()].filter((i) => !gathered.includes(i))])
-    const scattered = o.scatterND(o.zerosLike(o.transpose(data, front)), o.unsqueeze(indices, [-1]), dyFront, 'add')
-    return [
-      o.transpose(
-        scattered,
-        Array.from({ length: rank }, (_, i) => front.indexOf(i)),
-      ),
-    ]
+    const others = (keep: (i: number) => boolean) => [...data.shape.keys()].filter(keep)
+    const sizes = (axes: number[]) => axes.map((i) => o.dimension(data, i))
+    const count = o.ints(data, [-1])
+    // one axis of all positions, and an index for each element: ScatterND would need only one a row, but onnxruntime adds
+    // in parallel there and loses updates of rows that occur twice
+    const shape = o.concat([...sizes(others((i) => i < axis)), count, ...sizes(others((i) => i > axis))], 0)
+    const updates = indices.shape.length === 1 ? dy : o.reshape(dy, shape)
+    const flat = indices.shape.length === 1 ? indices : o.reshape(indices, [-1])
+    const rows =
+      data.shape.length === 1
+        ? flat
+        : o.unsqueeze(
+            flat,
+            others((i) => i !== axis),
+          )
+    return [o.scatterElements(o.zerosLike(data), o.expand(rows, o.shapeValue(updates)), updates, axis, 'add')]
   }),
   GatherElements: rule(({ x: [data, indices], dy, node }) => [
     o.scatterElements(o.zerosLike(data), indices, dy, intOf(node.proto, 'axis', 0), 'add'),
