@@ -229,22 +229,14 @@ export const reverseSequence = (x: Value, lengths: Value) =>
 export const layerNormalization = (x: Value, scale: Value, bias?: Value, epsilon = 1e-5) =>
   apply('LayerNormalization', [x, scale, bias], { axis: -1, epsilon: { float: epsilon } })
 
-export interface LstmInputs {
-  x: Value
-  w: Value
-  r: Value
-  b?: Value
-  lengths?: Value
-  h0?: Value
-  c0?: Value
-}
-/** ONNX LSTM, gates in the order i, o, f, c; x (time, batch, width). Returns all states Y, the last h and the last c. */
-export const lstm = (
-  { x, w, r, b, lengths, h0, c0 }: LstmInputs,
+/** ONNX's fused recurrent operators: inputs x (time, batch, width), W, R, B, lengths → all states (time, directions, batch, hidden). */
+export const recurrent = (
+  operator: 'LSTM' | 'GRU' | 'RNN',
+  inputs: readonly Value[],
   hidden: number,
-  direction: 'forward' | 'reverse' | 'bidirectional' = 'forward',
-): Value[] =>
-  graphFor([x, w]).node('LSTM', [x, w, r, b, lengths, h0, c0], { hidden_size: hidden, direction }, ['Y', 'Y_h', 'Y_c'])
+  direction: 'forward' | 'bidirectional',
+  attributes: Record<string, number> = {},
+): Value => graphFor(inputs).node(operator, inputs, { hidden_size: hidden, direction, ...attributes }, ['Y'])[0]
 
 /**
  * Scan over the leading axis of `scans` (or backwards). `step` receives the states and one slice of each scan and

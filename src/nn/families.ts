@@ -3,8 +3,9 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { cells } from './cells.ts'
 import { dense, embedding, type Pooling, pool } from './layers.ts'
-import { lstm } from './lstm.ts'
+import { recurrent } from './recurrent.ts'
 
 /** What a classifier is built from; sizes in elements. */
 export interface ClassifierConfig {
@@ -29,48 +30,58 @@ export interface Family {
   build(network: Network, ids: Value, lengths: Value, config: ClassifierConfig): Value
 }
 
-/** LSTM text classifier: embedding, one or more layers, pooling over valid steps, dense head. */
-function lstmClassifier(network: Network, ids: Value, lengths: Value, config: ClassifierConfig): Value {
-  const { vocabulary, classes } = config
-  const [width, hidden, layers] = [Number(config.width), Number(config.hidden), Number(config.layers)]
-  const dropout = Number(config.dropout)
-  const timeMajor = o.within(network.graph, () => o.transpose(ids, [1, 0]))
-  let x = embedding(network.scope('embedding'), timeMajor, vocabulary, width) // (time, batch, width)
-  for (let i = 0; i < layers; i++) {
-    const layer = network.scope(`lstm.${i}`)
-    // one mask for all steps of a sequence (Gal & Ghahramani 2016)
-    x = layer.dropout(x, dropout, [1, ids.shape[0], Number(x.shape[2])])
-    x = lstm(layer, x, lengths, hidden, Boolean(config.bidirectional)) // (time, batch, directions · hidden)
+/** A recurrent text classifier: embedding, one or more layers, pooling over valid steps, dense head. */
+const recurrentClassifier =
+  (cell: keyof typeof cells): Family['build'] =>
+  (network, ids, lengths, config) => {
+    const { vocabulary, classes } = config
+    const [width, hidden, layers] = [Number(config.width), Number(config.hidden), Number(config.layers)]
+    const [dropout, bidirectional] = [Number(config.dropout), Boolean(config.bidirectional)]
+    const timeMajor = o.within(network.graph, () => o.transpose(ids, [1, 0]))
+    let x = embedding(network.scope('embedding'), timeMajor, vocabulary, width) // (time, batch, width)
+    for (let i = 0; i < layers; i++) {
+      const layer = network.scope(`${cell}.${i}`)
+      // one mask for all steps of a sequence (Gal & Ghahramani 2016)
+      x = layer.dropout(x, dropout, [1, ids.shape[0], Number(x.shape[2])])
+      x = recurrent(layer, cells[cell], x, lengths, { hidden, bidirectional }) // (time, batch, directions · hidden)
+    }
+    const head = network.scope('classifier')
+    const pooled = pool(network, x, lengths, config.pooling as Pooling) // (batch, directions · hidden)
+    return dense(head, head.dropout(pooled, dropout), classes) // (batch, classes)
   }
-  const head = network.scope('classifier')
-  const pooled = pool(network, x, lengths, config.pooling as Pooling) // (batch, directions · hidden)
-  return dense(head, head.dropout(pooled, dropout), classes) // (batch, classes)
-}
+
+const recurrentOptions = {
+  width: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of a token embedding' },
+  hidden: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of the recurrent state' },
+  layers: { type: 'integer', default: 1, minimum: 1, maximum: 8, description: 'recurrent layers' },
+  bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
+  dropout: {
+    type: 'number',
+    default: 0.6,
+    minimum: 0,
+    maximum: 0.95,
+    description: 'share of activations dropped in training',
+  },
+  pooling: {
+    type: 'string',
+    default: 'max',
+    choices: ['last', 'mean', 'max'],
+    description: 'how the steps become one vector',
+  },
+} as const satisfies Family['options']
 
 /** Model families by name. */
 export const families = {
-  lstm: {
-    description: 'LSTM text classifier',
-    options: {
-      width: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of a token embedding' },
-      hidden: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of the recurrent state' },
-      layers: { type: 'integer', default: 1, minimum: 1, maximum: 8, description: 'recurrent layers' },
-      bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
-      dropout: {
-        type: 'number',
-        default: 0.6,
-        minimum: 0,
-        maximum: 0.95,
-        description: 'share of activations dropped in training',
-      },
-      pooling: {
-        type: 'string',
-        default: 'max',
-        choices: ['last', 'mean', 'max'],
-        description: 'how the steps become one vector',
-      },
-    },
-    build: lstmClassifier,
+  lstm: { description: 'LSTM text classifier', options: recurrentOptions, build: recurrentClassifier('lstm') },
+  gru: {
+    description: 'GRU text classifier: near the LSTM with three quarters of its weights',
+    options: recurrentOptions,
+    build: recurrentClassifier('gru'),
+  },
+  rnn: {
+    description: 'plain recurrent text classifier, the smallest: for short texts',
+    options: recurrentOptions,
+    build: recurrentClassifier('rnn'),
   },
 } as const satisfies Record<string, Family>
 
