@@ -1,4 +1,4 @@
-import { floatOf, intOf, intsOf } from '../graph/attributes.ts'
+import { floatOf, intOf, intsOf, stringOf } from '../graph/attributes.ts'
 import type { Node, Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { axisOf } from '../graph/shape.ts'
@@ -100,6 +100,20 @@ const choice = (wins: (a: Value, b: Value) => Value): Rule =>
     return [unbroadcast(o.mul(dy, left), a), unbroadcast(o.mul(dy, o.sub(1, left)), b)]
   })
 
+/** x·Φ(x) with the normal distribution's Φ, or its approximation by the hyperbolic tangent. */
+const gelu = rule(({ x: [x], dy, node: { proto } }) => {
+  const square = o.mul(x, x)
+  if (stringOf(proto, 'approximate', 'none') === 'tanh') {
+    const [k, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
+    const t = o.tanh(o.mul(o.mul(x, k), o.add(o.mul(square, cubic), 1)))
+    const inner = o.mul(o.mul(x, k), o.add(o.mul(square, 3 * cubic), 1))
+    return [o.mul(dy, o.mul(o.add(o.add(t, 1), o.mul(o.sub(1, o.mul(t, t)), inner)), 0.5))]
+  }
+  const density = o.mul(o.exp(o.mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI))
+  const below = o.mul(o.add(o.erf(o.mul(x, Math.SQRT1_2)), 1), 0.5)
+  return [o.mul(dy, o.add(below, o.mul(x, density)))]
+})
+
 const likeInput: Rule = rule(({ x, dy }) => [o.reshape(dy, o.shapeValue(x[0]))])
 
 const softmaxAxis = (node: Node) => axisOf(intOf(node.proto, 'axis', -1), node.inputs[0]!.shape.length, node.proto.name)
@@ -130,6 +144,7 @@ export const rules: Record<string, Rule> = {
   Reciprocal: elementwise((_x, y, dy) => o.neg(o.mul(dy, o.mul(y, y)))),
   Abs: elementwise((x, _y, dy) => o.mul(dy, o.sign(x))),
   Erf: elementwise((x, _y, dy) => o.mul(dy, o.mul(o.exp(o.neg(o.mul(x, x))), 2 / Math.sqrt(Math.PI)))),
+  Gelu: gelu,
   Tanh: elementwise((_x, y, dy) => o.mul(dy, o.sub(1, o.mul(y, y)))),
   Sigmoid: elementwise((_x, y, dy) => o.mul(dy, o.mul(y, o.sub(1, y)))),
   Relu: elementwise((x, _y, dy) => o.mul(dy, o.cast(o.greater(x, 0), dy.dtype))),
@@ -148,9 +163,11 @@ export const rules: Record<string, Rule> = {
   LayerNormalization: rule(({ x: [x, scale, bias], dy, node }) => {
     const axis = axisOf(intOf(node.proto, 'axis', -1), x.shape.length, node.proto.name)
     const axes = [...x.shape.keys()].slice(axis)
-    const centred = o.sub(x, o.reduceMean(x, axes, true))
-    const variance = o.reduceMean(o.mul(centred, centred), axes, true)
-    const inverse = o.reciprocal(o.sqrt(o.add(variance, floatOf(node.proto, 'epsilon', 1e-5))))
+    const [, mean = o.reduceMean(x, axes, true), deviation] = node.outputs
+    const centred = o.sub(x, mean)
+    const variance = () =>
+      o.add(o.reduceMean(o.mul(centred, centred), axes, true), floatOf(node.proto, 'epsilon', 1e-5))
+    const inverse = deviation ?? o.reciprocal(o.sqrt(variance()))
     const normal = o.mul(centred, inverse)
     const g = o.mul(dy, scale)
     const inner = o.sub(

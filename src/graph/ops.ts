@@ -70,6 +70,9 @@ export const sqrt = unary('Sqrt')
 export const abs = unary('Abs')
 export const sign = unary('Sign')
 export const erf = unary('Erf')
+export const gelu = unary('Gelu')
+export const sin = unary('Sin')
+export const cos = unary('Cos')
 export const tanh = unary('Tanh')
 export const sigmoid = unary('Sigmoid')
 export const relu = unary('Relu')
@@ -225,9 +228,25 @@ export const zerosLike = (x: Value) => constantOfShape(shapeValue(x), 0, x.dtype
 export const reverseSequence = (x: Value, lengths: Value) =>
   apply('ReverseSequence', [x, lengths], { time_axis: 0, batch_axis: 1 })
 
-/** Normalises over the last axis; `scale` and `bias` have its size. */
-export const layerNormalization = (x: Value, scale: Value, bias?: Value, epsilon = 1e-5) =>
-  apply('LayerNormalization', [x, scale, bias], { axis: -1, epsilon: { float: epsilon } })
+/** Adds zeros before and after each axis: all befores, then all afters. */
+export const pad = (x: Value, pads: readonly number[]) => apply('Pad', [x, ints(x, pads)])
+
+/** Convolution without padding: x (batch, channels, …), weight (filters, channels, …window). */
+export const conv = (x: Value, weight: Value) => apply('Conv', [x, weight])
+/** The transpose of `conv` with the same weight, from (batch, filters, …) to (batch, channels, …). */
+export const convTranspose = (y: Value, weight: Value) => apply('ConvTranspose', [y, weight])
+
+/**
+ * Normalises over the last axis; `scale` and `bias` have its size. With `statistics` the node also puts out mean and
+ * inverse deviation, which spares its gradient from computing them again.
+ */
+export const layerNormalization = (x: Value, scale: Value, bias?: Value, { epsilon = 1e-5, statistics = false } = {}) =>
+  graphFor([x]).node(
+    'LayerNormalization',
+    [x, scale, bias],
+    { axis: -1, epsilon: { float: epsilon } },
+    statistics ? ['Y', 'Mean', 'InvStdDev'] : ['Y'],
+  )[0]
 
 /** ONNX's fused recurrent operators: inputs x (time, batch, width), W, R, B, lengths → all states (time, directions, batch, hidden). */
 export const recurrent = (
