@@ -1,7 +1,29 @@
 import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
-import type { Cell } from './cells.ts'
+import { type Cell, cells } from './cells.ts'
+import type { Build } from './family.ts'
+import { dense, embedding, type Pooling, pool } from './layers.ts'
+
+/** A classifier: embedding, one or more layers, pooling over valid steps, dense head. */
+export const recurrentClassifier =
+  (cell: keyof typeof cells): Build =>
+  (network, ids, lengths, config) => {
+    const { vocabulary, classes } = config
+    const [width, hidden, layers] = [Number(config.width), Number(config.hidden), Number(config.layers)]
+    const [dropout, bidirectional] = [Number(config.dropout), Boolean(config.bidirectional)]
+    const timeMajor = o.within(network.graph, () => o.transpose(ids, [1, 0]))
+    let x = embedding(network.scope('embedding'), timeMajor, vocabulary, width) // (time, batch, width)
+    for (let i = 0; i < layers; i++) {
+      const layer = network.scope(`${cell}.${i}`)
+      // one mask for all steps of a sequence (Gal & Ghahramani 2016)
+      x = layer.dropout(x, dropout, [1, ids.shape[0], Number(x.shape[2])])
+      x = recurrent(layer, cells[cell], x, lengths, { hidden, bidirectional }) // (time, batch, directions · hidden)
+    }
+    const head = network.scope('classifier')
+    const pooled = pool(network, x, lengths, config.pooling as Pooling) // (batch, directions · hidden)
+    return dense(head, head.dropout(pooled, dropout), classes) // (batch, classes)
+  }
 
 /**
  * A recurrent layer over x (time, batch, width) with valid lengths int64 (batch), giving all states (time, batch,
