@@ -1,7 +1,7 @@
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import type { Build } from './family.ts'
-import { dense, embedding, mean, tokens } from './layers.ts'
+import { dense, embedding, shares, tokens, weighted } from './layers.ts'
 
 /** The mean of the vectors of a text's tokens and hashed n-grams, dense head (Joulin et al. 2016, fastText). */
 export const bow: Build = (network, ids, lengths, config) => {
@@ -9,10 +9,13 @@ export const bow: Build = (network, ids, lengths, config) => {
   const [longest, buckets] = [Number(config.ngrams), Number(config.buckets)]
   const size = vocabulary + (longest > 1 ? buckets : 0)
   const { grams, valid } = o.within(network.graph, () => ngrams(ids, lengths, longest, vocabulary, buckets))
-  const x = embedding(network.scope('embedding'), grams, size, Number(config.width)) // (batch, grams, width)
-  const pooled = o.within(network.graph, () => mean(x, valid)) // (batch, width)
-  const head = network.scope('classifier')
-  return dense(head, head.dropout(pooled, Number(config.dropout)), classes) // (batch, classes)
+  // entries start near zero: an n-gram never met in training says nothing
+  const x = embedding(network.scope('embedding'), grams, size, Number(config.width), 0.001) // (batch, grams, width)
+  const even = o.within(network.graph, () => o.reshape(shares(valid), [0, longest, -1])) // (batch, longest, time)
+  // whole n-grams drop out, those that begin at one token together (Iyyer et al. 2015)
+  const weights = network.dropout(even, Number(config.dropout), [ids.shape[0], 1, ids.shape[1]])
+  const pooled = o.within(network.graph, () => weighted(x, o.reshape(weights, [0, -1]))) // (batch, width)
+  return dense(network.scope('classifier'), pooled, classes) // (batch, classes)
 }
 
 /** The hash of an n-gram is (hash of all but its last token · MULTIPLIER + last token + 1) modulo the prime 2³¹ - 1: it fits int64. */

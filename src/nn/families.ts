@@ -60,9 +60,9 @@ export const families = {
     description: 'bag of n-grams as in fastText: seconds to train, the baseline to beat',
     options: {
       width: width(16),
-      ngrams: integer(3, 'tokens in the longest n-gram', 1, 8),
-      buckets: integer(65_536, 'rows of the table that n-grams of two and more tokens share', 1, 8_388_608),
-      dropout: dropout(0.2),
+      ngrams: integer(2, 'tokens in the longest n-gram', 1, 8),
+      buckets: integer(131_072, 'rows of the table that n-grams of two and more tokens share', 1, 8_388_608),
+      dropout: dropout(0.5),
     },
     defaults: { learningRate: 0.01, batchSize: 64 },
     build: bow,

@@ -2,9 +2,9 @@ import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 
-/** Rows of a table picked by `ids` (any shape); adds a last axis of `width`. Entries start as N(0, 0.1²). */
-export function embedding(network: Network, ids: Value, vocabulary: number, width: number): Value {
-  const table = network.parameter('weight', [vocabulary, width], { kind: 'normal', deviation: 0.1 }, { decay: false })
+/** Rows of a table picked by `ids` (any shape); adds a last axis of `width`. Entries start as N(0, deviation²). */
+export function embedding(network: Network, ids: Value, vocabulary: number, width: number, deviation = 0.1): Value {
+  const table = network.parameter('weight', [vocabulary, width], { kind: 'normal', deviation }, { decay: false })
   return o.within(network.graph, () => o.gather(table, ids)) // (…, width)
 }
 
@@ -52,12 +52,14 @@ export function pool(network: Network, y: Value, lengths: Value, pooling: Poolin
 export const tokens = (ids: Value, lengths: Value): Value =>
   o.less(count(o.dimension(ids, 1)), o.unsqueeze(lengths, [1]))
 
-/** Mean of the valid ones of n vectors a text: x (batch, n, width), valid bool (batch, n) → (batch, width). */
-export function mean(x: Value, valid: Value): Value {
-  const weight = o.cast(valid, x.dtype)
-  const share = o.div(weight, o.reduceSum(weight, [1], true))
-  return o.squeeze(o.matMul(o.unsqueeze(share, [1]), x), [1])
+/** The weights of a mean over the valid ones: bool (batch, n) → float32 (batch, n). */
+export function shares(valid: Value): Value {
+  const weight = o.cast(valid, 'float32')
+  return o.div(weight, o.reduceSum(weight, [1], true))
 }
+
+/** The sum of n vectors a text by their weights: x (batch, n, width), weights (batch, n) → (batch, width). */
+export const weighted = (x: Value, weights: Value): Value => o.squeeze(o.matMul(o.unsqueeze(weights, [1]), x), [1])
 
 /** 0, 1, … up to a size, which is int64 of one element. */
 export function count(size: Value): Value {

@@ -4,7 +4,7 @@ import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 import type { Build } from './family.ts'
-import { count, dense, embedding, mean, normalise, tokens } from './layers.ts'
+import { count, dense, embedding, normalise, shares, tokens, weighted } from './layers.ts'
 
 /** Transformer encoder (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), pooling, dense head. */
 export const transformer: Build = (network, ids, lengths, config) => {
@@ -40,7 +40,7 @@ export const transformer: Build = (network, ids, lengths, config) => {
   }
   const y = normalise(network.scope('last'), x)
   const pooled = o.within(graph, () =>
-    config.pooling === 'first' ? o.squeeze(o.slice(y, [0], [1], [1]), [1]) : mean(y, valid),
+    config.pooling === 'first' ? o.squeeze(o.slice(y, [0], [1], [1]), [1]) : weighted(y, shares(valid)),
   ) // (batch, width)
   const head = network.scope('classifier')
   return dense(head, head.dropout(pooled, Number(config.dropout)), config.classes) // (batch, classes)
