@@ -519,13 +519,6 @@ export const operators: Record<string, ShapeRule> = {
     return [data, mean, variance].slice(0, c.node.output.length).map((t) => t && { dtype: t.dtype, shape: t.shape })
   },
   Conv: conv,
-  ConvTranspose: (c) => {
-    const [{ dtype, shape }, weight] = [input(c, 0), input(c, 1)]
-    const channels = weight.shape?.[1]
-    const groups = intOf(c.node, 'group', 1)
-    const out = typeof channels === 'number' ? channels * groups : unknown()
-    return [{ dtype, shape: shape && [shape[0], out, ...shape.slice(2).map(unknown)] }]
-  },
   Scan: scan,
   If: branch,
 }

@@ -231,10 +231,8 @@ export const reverseSequence = (x: Value, lengths: Value) =>
 /** Adds zeros before and after each axis: all befores, then all afters. */
 export const pad = (x: Value, pads: readonly number[]) => apply('Pad', [x, ints(x, pads)])
 
-/** Convolution without padding: x (batch, channels, …), weight (filters, channels, …window). */
-export const conv = (x: Value, weight: Value) => apply('Conv', [x, weight])
-/** The transpose of `conv` with the same weight, from (batch, filters, …) to (batch, channels, …). */
-export const convTranspose = (y: Value, weight: Value) => apply('ConvTranspose', [y, weight])
+/** Convolution: x (batch, channels, …), weight (filters, channels, …window); pads as for `pad`, over the … axes alone. */
+export const conv = (x: Value, weight: Value, pads?: readonly number[]) => apply('Conv', [x, weight], { pads })
 
 /**
  * Normalises over the last axis; `scale` and `bias` have its size. With `statistics` the node also puts out mean and

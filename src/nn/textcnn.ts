@@ -53,7 +53,11 @@ function strongestWindow(x: Value, channels: Value, weight: Value, valid: Value)
         const rows = o.transpose(o.add(at, offsets), [1, 0, 2]) // (filters, batch, size)
         const winners = o.reshape(o.gather(o.reshape(x, [-1, width]), rows), [0, 0, size * width])
         const dWeight = o.matMul(o.unsqueeze(o.transpose(dy!, [1, 0]), [1]), winners) // (filters, 1, size · width)
-        return [o.convTranspose(dAnswers, weight), o.transpose(o.reshape(dWeight, [filters, size, width]), [0, 2, 1])]
+        const turned = o.slice(o.transpose(weight, [1, 0, 2]), [-1], [-(2 ** 31)], [2], [-1]) // (width, filters, size)
+        return [
+          o.conv(dAnswers, turned, [size - 1, size - 1]),
+          o.transpose(o.reshape(dWeight, [filters, size, width]), [0, 2, 1]),
+        ]
       },
     }
   })
