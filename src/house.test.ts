@@ -19,7 +19,7 @@ const house: Record<string, readonly string[]> = {
   train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry'],
   serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],
-  doors: ['graph', 'data', 'nn', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
+  doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
   testing: ['graph', 'data', 'nn', 'bundle'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],

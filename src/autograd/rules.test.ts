@@ -50,6 +50,10 @@ const cases: Record<string, Case[]> = {
   Reciprocal: [plain(o.reciprocal, positive)],
   Abs: [plain(o.abs, { distinct: true })],
   Erf: [plain(o.erf, { dtype: 'float32' })],
+  Gelu: [
+    plain(o.gelu, { dtype: 'float32' }),
+    plain((x) => x.graph.node('Gelu', [x], { approximate: 'tanh' })[0], { dtype: 'float32' }),
+  ],
   Tanh: [plain(o.tanh)],
   Sigmoid: [plain(o.sigmoid)],
   Relu: [plain(o.relu, { distinct: true })],
@@ -99,13 +103,11 @@ const cases: Record<string, Case[]> = {
   ),
   Softmax: [plain((x) => o.softmax(x)), plain((x) => o.softmax(x, 0))],
   LogSoftmax: [plain((x) => o.logSoftmax(x))],
-  LayerNormalization: [
-    {
-      inputs: (n, m) => [[2, n, m + 1], [m + 1], [m + 1]],
-      build: ([x, s, b]) => o.layerNormalization(x, s, b),
-      dtype: 'float32',
-    },
-  ],
+  LayerNormalization: [false, true].map((statistics) => ({
+    inputs: (n, m) => [[2, n, m + 1], [m + 1], [m + 1]],
+    build: ([x, s, b]) => o.layerNormalization(x, s, b, { statistics }),
+    dtype: 'float32',
+  })),
   ReduceSum: [
     plain((x) => o.reduceSum(x, [1])),
     plain((x) => o.reduceSum(x)),
@@ -141,6 +143,8 @@ const cases: Record<string, Case[]> = {
   Gather: [
     { inputs: (n, m) => [[n + 1, m]], build: ([x]) => o.gather(x, indices(x, [2, 2], [0, 1, 1, 0])) },
     { inputs: (n, m) => [[n, m + 1, 2]], build: ([x]) => o.gather(x, indices(x, [3], [1, 0, 1]), 1) },
+    { inputs: (n, m) => [[n, m + 1, 2]], build: ([x]) => o.gather(x, indices(x, [2, 2], [1, 0, 1, 1]), 1) },
+    { inputs: (n) => [[n + 1]], build: ([x]) => o.gather(x, indices(x, [3], [1, 0, 1])) },
   ],
   GatherElements: [
     {
@@ -159,10 +163,28 @@ test('every rule has a case here and a shape rule', () => {
   for (const operator of Object.keys(rules)) assert.ok(operator in operators, `${operator} has no shape rule`)
 })
 
+test('a row that is gathered many times gets the gradient of each, with two threads', async () => {
+  const [rows, width, taken] = [4, 64, 20_000]
+  const graph = new GraphBuilder()
+  const [x, ids] = [graph.input('x', 'float32', [rows, width]), graph.input('ids', 'int64', [taken])]
+  const [dx] = gradients(o.reduceSum(o.gather(x, ids)), [x])
+  graph.output(dx, 'dx')
+  const run = await session(graph, 2)
+  const result = await run({
+    x: new ort.Tensor('float32', new Float32Array(rows * width), [rows, width]),
+    ids: new ort.Tensor(
+      'int64',
+      BigInt64Array.from({ length: taken }, (_, i) => BigInt(i % rows)),
+      [taken],
+    ),
+  })
+  assert.ok((result.dx.data as Float32Array).every((value) => value === taken / rows))
+})
+
 type Run = (feeds: Record<string, ort.Tensor>) => Promise<Record<string, ort.Tensor>>
-async function session(graph: GraphBuilder): Promise<Run> {
+async function session(graph: GraphBuilder, threads = 1): Promise<Run> {
   const bytes = toBinary(ModelProtoSchema, graph.build())
-  const created = await ort.InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 4 })
+  const created = await ort.InferenceSession.create(bytes, { intraOpNumThreads: threads, logSeverityLevel: 4 })
   return async (feeds) => (await created.run(feeds)) as Record<string, ort.Tensor>
 }
 

@@ -1,4 +1,4 @@
-import { floatOf, intOf, intsOf } from '../graph/attributes.ts'
+import { floatOf, intOf, intsOf, stringOf } from '../graph/attributes.ts'
 import type { Node, Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { axisOf } from '../graph/shape.ts'
@@ -100,6 +100,20 @@ const choice = (wins: (a: Value, b: Value) => Value): Rule =>
     return [unbroadcast(o.mul(dy, left), a), unbroadcast(o.mul(dy, o.sub(1, left)), b)]
   })
 
+/** x·Φ(x) with the normal distribution's Φ, or its approximation by the hyperbolic tangent. */
+const gelu = rule(({ x: [x], dy, node: { proto } }) => {
+  const square = o.mul(x, x)
+  if (stringOf(proto, 'approximate', 'none') === 'tanh') {
+    const [k, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
+    const t = o.tanh(o.mul(o.mul(x, k), o.add(o.mul(square, cubic), 1)))
+    const inner = o.mul(o.mul(x, k), o.add(o.mul(square, 3 * cubic), 1))
+    return [o.mul(dy, o.mul(o.add(o.add(t, 1), o.mul(o.sub(1, o.mul(t, t)), inner)), 0.5))]
+  }
+  const density = o.mul(o.exp(o.mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI))
+  const below = o.mul(o.add(o.erf(o.mul(x, Math.SQRT1_2)), 1), 0.5)
+  return [o.mul(dy, o.add(below, o.mul(x, density)))]
+})
+
 const likeInput: Rule = rule(({ x, dy }) => [o.reshape(dy, o.shapeValue(x[0]))])
 
 const softmaxAxis = (node: Node) => axisOf(intOf(node.proto, 'axis', -1), node.inputs[0]!.shape.length, node.proto.name)
@@ -130,6 +144,7 @@ export const rules: Record<string, Rule> = {
   Reciprocal: elementwise((_x, y, dy) => o.neg(o.mul(dy, o.mul(y, y)))),
   Abs: elementwise((x, _y, dy) => o.mul(dy, o.sign(x))),
   Erf: elementwise((x, _y, dy) => o.mul(dy, o.mul(o.exp(o.neg(o.mul(x, x))), 2 / Math.sqrt(Math.PI)))),
+  Gelu: gelu,
   Tanh: elementwise((_x, y, dy) => o.mul(dy, o.sub(1, o.mul(y, y)))),
   Sigmoid: elementwise((_x, y, dy) => o.mul(dy, o.mul(y, o.sub(1, y)))),
   Relu: elementwise((x, _y, dy) => o.mul(dy, o.cast(o.greater(x, 0), dy.dtype))),
@@ -148,9 +163,11 @@ export const rules: Record<string, Rule> = {
   LayerNormalization: rule(({ x: [x, scale, bias], dy, node }) => {
     const axis = axisOf(intOf(node.proto, 'axis', -1), x.shape.length, node.proto.name)
     const axes = [...x.shape.keys()].slice(axis)
-    const centred = o.sub(x, o.reduceMean(x, axes, true))
-    const variance = o.reduceMean(o.mul(centred, centred), axes, true)
-    const inverse = o.reciprocal(o.sqrt(o.add(variance, floatOf(node.proto, 'epsilon', 1e-5))))
+    const [, mean = o.reduceMean(x, axes, true), deviation] = node.outputs
+    const centred = o.sub(x, mean)
+    const variance = () =>
+      o.add(o.reduceMean(o.mul(centred, centred), axes, true), floatOf(node.proto, 'epsilon', 1e-5))
+    const inverse = deviation ?? o.reciprocal(o.sqrt(variance()))
     const normal = o.mul(centred, inverse)
     const g = o.mul(dy, scale)
     const inner = o.sub(
@@ -215,19 +232,22 @@ export const rules: Record<string, Rule> = {
   }),
   Gather: rule(({ x: [data, indices], dy, node }) => {
     const axis = axisOf(intOf(node.proto, 'axis', 0), data.shape.length, node.proto.name)
-    if (axis === 0) return [o.scatterND(o.zerosLike(data), o.unsqueeze(indices, [-1]), dy, 'add')]
-    // bring the gathered axis to the front, scatter rows there, and bring it back
-    const rank = data.shape.length
-    const front = [axis, ...[...data.shape.keys()].filter((i) => i !== axis)]
-    const gathered = Array.from({ length: indices.shape.length }, (_, i) => axis + i)
-    const dyFront = o.transpose(dy, [...gathered, ...[...dy.shape.keys()].filter((i) => !gathered.includes(i))])
-    const scattered = o.scatterND(o.zerosLike(o.transpose(data, front)), o.unsqueeze(indices, [-1]), dyFront, 'add')
-    return [
-      o.transpose(
-        scattered,
-        Array.from({ length: rank }, (_, i) => front.indexOf(i)),
-      ),
-    ]
+    const others = (keep: (i: number) => boolean) => [...data.shape.keys()].filter(keep)
+    const sizes = (axes: number[]) => axes.map((i) => o.dimension(data, i))
+    const count = o.ints(data, [-1])
+    // one axis of all positions, and an index for each element: ScatterND would need only one a row, but onnxruntime adds
+    // in parallel there and loses updates of rows that occur twice
+    const shape = o.concat([...sizes(others((i) => i < axis)), count, ...sizes(others((i) => i > axis))], 0)
+    const updates = indices.shape.length === 1 ? dy : o.reshape(dy, shape)
+    const flat = indices.shape.length === 1 ? indices : o.reshape(indices, [-1])
+    const rows =
+      data.shape.length === 1
+        ? flat
+        : o.unsqueeze(
+            flat,
+            others((i) => i !== axis),
+          )
+    return [o.scatterElements(o.zerosLike(data), o.expand(rows, o.shapeValue(updates)), updates, axis, 'add')]
   }),
   GatherElements: rule(({ x: [data, indices], dy, node }) => [
     o.scatterElements(o.zerosLike(data), indices, dy, intOf(node.proto, 'axis', 0), 'add'),

@@ -1,8 +1,7 @@
 import { Type } from 'typebox'
 import { version } from '../base/version.ts'
-import { families } from '../nn/families.ts'
 import { Run, RunSpec } from '../train/events.ts'
-import { trainOptions } from '../train/options.ts'
+import { describeFamilies } from '../train/job.ts'
 import { abortWith, route } from './route.ts'
 
 const Dataset = Type.Object({
@@ -56,12 +55,7 @@ export const runRoutes = [
     'GET /api/families',
     { summary: 'Model families and their options', permission: 'read', tag: 'runs' },
     {},
-    async () =>
-      Object.entries(families).map(([name, { description, options }]) => ({
-        name,
-        description,
-        options: { ...trainOptions, ...options },
-      })),
+    async () => describeFamilies(),
   ),
   route(
     'POST /api/runs',

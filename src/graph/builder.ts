@@ -197,14 +197,27 @@ export class GraphBuilder {
 
   /** The graph as a message. `name` is free text. */
   graph(name: string): GraphProto {
-    const { nodes, inputs, outputs, initializers } = this.#state
+    const { inputs, outputs, initializers } = this.#state
+    const { nodes, names } = this.#live()
     return create(GraphProtoSchema, {
       name,
-      node: nodes.map(({ proto }) => proto),
+      node: nodes,
       input: inputs.map(valueInfo),
       output: outputs.map(({ value }) => valueInfo(value)),
-      initializer: [...initializers].map(([key, tensor]) => toProto(tensor, key)),
+      initializer: [...initializers].flatMap(([key, tensor]) => (names.has(key) ? [toProto(tensor, key)] : [])),
     })
+  }
+
+  /** The nodes on which the outputs depend, and the names that they use: onnxruntime would run the others as well. */
+  #live(): { nodes: NodeProto[]; names: Set<string> } {
+    const names = new Set(this.#state.outputs.map(({ value }) => value.name))
+    const nodes = this.#state.nodes.map(({ proto }) => proto).reverse()
+    const live = nodes.filter((node) => {
+      const needed = node.output.some((name) => names.has(name))
+      if (needed) for (const name of reads(node)) names.add(name)
+      return needed
+    })
+    return { nodes: live.reverse(), names }
   }
 
   /** The body of a Scan, Loop or If as an attribute, its output types remembered for shape inference. */
@@ -251,6 +264,15 @@ export class GraphBuilder {
     const value: Value = { graph: this, name, dtype, shape, ...(ints && { ints }), ...(tensor && { tensor }) }
     this.#state.values.set(name, value)
     return value
+  }
+}
+
+/** The names a node uses, those of its bodies included. */
+function* reads(node: NodeProto): Generator<string> {
+  yield* node.input
+  for (const { g } of node.attribute) {
+    for (const inner of g?.node ?? []) yield* reads(inner)
+    for (const { name } of g?.output ?? []) yield name
   }
 }
 

@@ -70,6 +70,9 @@ export const sqrt = unary('Sqrt')
 export const abs = unary('Abs')
 export const sign = unary('Sign')
 export const erf = unary('Erf')
+export const gelu = unary('Gelu')
+export const sin = unary('Sin')
+export const cos = unary('Cos')
 export const tanh = unary('Tanh')
 export const sigmoid = unary('Sigmoid')
 export const relu = unary('Relu')
@@ -225,26 +228,32 @@ export const zerosLike = (x: Value) => constantOfShape(shapeValue(x), 0, x.dtype
 export const reverseSequence = (x: Value, lengths: Value) =>
   apply('ReverseSequence', [x, lengths], { time_axis: 0, batch_axis: 1 })
 
-/** Normalises over the last axis; `scale` and `bias` have its size. */
-export const layerNormalization = (x: Value, scale: Value, bias?: Value, epsilon = 1e-5) =>
-  apply('LayerNormalization', [x, scale, bias], { axis: -1, epsilon: { float: epsilon } })
+/** Adds zeros before and after each axis: all befores, then all afters. */
+export const pad = (x: Value, pads: readonly number[]) => apply('Pad', [x, ints(x, pads)])
 
-export interface LstmInputs {
-  x: Value
-  w: Value
-  r: Value
-  b?: Value
-  lengths?: Value
-  h0?: Value
-  c0?: Value
-}
-/** ONNX LSTM, gates in the order i, o, f, c; x (time, batch, width). Returns all states Y, the last h and the last c. */
-export const lstm = (
-  { x, w, r, b, lengths, h0, c0 }: LstmInputs,
+/** Convolution: x (batch, channels, …), weight (filters, channels, …window); pads as for `pad`, over the … axes alone. */
+export const conv = (x: Value, weight: Value, pads?: readonly number[]) => apply('Conv', [x, weight], { pads })
+
+/**
+ * Normalises over the last axis; `scale` and `bias` have its size. With `statistics` the node also puts out mean and
+ * inverse deviation, which spares its gradient from computing them again.
+ */
+export const layerNormalization = (x: Value, scale: Value, bias?: Value, { epsilon = 1e-5, statistics = false } = {}) =>
+  graphFor([x]).node(
+    'LayerNormalization',
+    [x, scale, bias],
+    { axis: -1, epsilon: { float: epsilon } },
+    statistics ? ['Y', 'Mean', 'InvStdDev'] : ['Y'],
+  )[0]
+
+/** ONNX's fused recurrent operators: inputs x (time, batch, width), W, R, B, lengths → all states (time, directions, batch, hidden). */
+export const recurrent = (
+  operator: 'LSTM' | 'GRU' | 'RNN',
+  inputs: readonly Value[],
   hidden: number,
-  direction: 'forward' | 'reverse' | 'bidirectional' = 'forward',
-): Value[] =>
-  graphFor([x, w]).node('LSTM', [x, w, r, b, lengths, h0, c0], { hidden_size: hidden, direction }, ['Y', 'Y_h', 'Y_c'])
+  direction: 'forward' | 'bidirectional',
+  attributes: Record<string, number> = {},
+): Value => graphFor(inputs).node(operator, inputs, { hidden_size: hidden, direction, ...attributes }, ['Y'])[0]
 
 /**
  * Scan over the leading axis of `scans` (or backwards). `step` receives the states and one slice of each scan and

@@ -3,74 +3,83 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
-import { dense, embedding, type Pooling, pool } from './layers.ts'
-import { lstm } from './lstm.ts'
+import { bow } from './bow.ts'
+import type { ClassifierConfig, Family } from './family.ts'
+import { recurrentClassifier } from './recurrent.ts'
+import { textcnn } from './textcnn.ts'
+import { transformer } from './transformer.ts'
 
-/** What a classifier is built from; sizes in elements. */
-export interface ClassifierConfig {
-  vocabulary: number
-  classes: number
-  [option: string]: number | string | boolean | null
+const integer = (value: number, description: string, minimum = 1, maximum = 4096) =>
+  ({ type: 'integer', default: value, minimum, maximum, description }) as const
+const choice = <T extends string>(choices: readonly [T, ...T[]], description: string) =>
+  ({ type: 'string', default: choices[0], choices, description }) as const
+const width = (value: number) => integer(value, 'size of a token embedding')
+const dropout = (value: number) => {
+  const description = 'share of activations dropped in training'
+  return { type: 'number', default: value, minimum: 0, maximum: 0.95, description } as const
 }
 
-interface FamilyOption {
-  readonly type: 'integer' | 'number' | 'string' | 'boolean'
-  readonly default: number | string | boolean
-  readonly description: string
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly choices?: readonly string[]
-}
-
-export interface Family {
-  readonly description: string
-  readonly options: Record<string, FamilyOption>
-  /** ids int64 (batch, time) padded with 0, lengths int64 (batch) → logits (batch, classes). */
-  build(network: Network, ids: Value, lengths: Value, config: ClassifierConfig): Value
-}
-
-/** LSTM text classifier: embedding, one or more layers, pooling over valid steps, dense head. */
-function lstmClassifier(network: Network, ids: Value, lengths: Value, config: ClassifierConfig): Value {
-  const { vocabulary, classes } = config
-  const [width, hidden, layers] = [Number(config.width), Number(config.hidden), Number(config.layers)]
-  const dropout = Number(config.dropout)
-  const timeMajor = o.within(network.graph, () => o.transpose(ids, [1, 0]))
-  let x = embedding(network.scope('embedding'), timeMajor, vocabulary, width) // (time, batch, width)
-  for (let i = 0; i < layers; i++) {
-    const layer = network.scope(`lstm.${i}`)
-    // one mask for all steps of a sequence (Gal & Ghahramani 2016)
-    x = layer.dropout(x, dropout, [1, ids.shape[0], Number(x.shape[2])])
-    x = lstm(layer, x, lengths, hidden, Boolean(config.bidirectional)) // (time, batch, directions · hidden)
-  }
-  const head = network.scope('classifier')
-  const pooled = pool(network, x, lengths, config.pooling as Pooling) // (batch, directions · hidden)
-  return dense(head, head.dropout(pooled, dropout), classes) // (batch, classes)
-}
+const recurrentOptions = {
+  width: width(128),
+  hidden: integer(128, 'size of the recurrent state'),
+  layers: integer(1, 'recurrent layers', 1, 8),
+  bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
+  dropout: dropout(0.6),
+  pooling: choice(['max', 'mean', 'last'], 'how the steps become one vector'),
+} as const satisfies Family['options']
 
 /** Model families by name. */
 export const families = {
   lstm: {
-    description: 'LSTM text classifier',
+    description: 'long short-term memory: order and context at any distance; the default',
+    options: recurrentOptions,
+    build: recurrentClassifier('lstm'),
+  },
+  gru: {
+    description: 'gated recurrent units: close to the LSTM with three quarters of its weights',
+    options: recurrentOptions,
+    build: recurrentClassifier('gru'),
+  },
+  rnn: {
+    description: 'plain recurrent network: the smallest of its kind, for short texts',
+    options: recurrentOptions,
+    build: recurrentClassifier('rnn'),
+  },
+  textcnn: {
+    description: 'convolutions over windows of a few tokens: fast, good where phrases decide',
     options: {
-      width: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of a token embedding' },
-      hidden: { type: 'integer', default: 128, minimum: 1, maximum: 4096, description: 'size of the recurrent state' },
-      layers: { type: 'integer', default: 1, minimum: 1, maximum: 8, description: 'recurrent layers' },
-      bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
-      dropout: {
-        type: 'number',
-        default: 0.6,
-        minimum: 0,
-        maximum: 0.95,
-        description: 'share of activations dropped in training',
-      },
-      pooling: {
-        type: 'string',
-        default: 'max',
-        choices: ['last', 'mean', 'max'],
-        description: 'how the steps become one vector',
-      },
+      width: width(128),
+      filters: integer(100, 'filters of each window size'),
+      narrowest: integer(3, 'tokens in the smallest window', 1, 16),
+      windows: integer(3, 'how many window sizes, each one token wider than the one before', 1, 8),
+      dropout: dropout(0.5),
     },
-    build: lstmClassifier,
+    build: textcnn,
+  },
+  bow: {
+    description: 'bag of n-grams as in fastText: seconds to train, the baseline to beat',
+    options: {
+      width: width(16),
+      ngrams: integer(2, 'tokens in the longest n-gram', 1, 8),
+      buckets: integer(131_072, 'rows of the table that n-grams of two and more tokens share', 1, 8_388_608),
+      dropout: dropout(0.5),
+    },
+    defaults: { learningRate: 0.01, batchSize: 64 },
+    build: bow,
+  },
+  transformer: {
+    description: 'Transformer encoder: for longer texts and more data',
+    options: {
+      width: width(128),
+      layers: integer(2, 'attention layers', 1, 48),
+      heads: integer(4, 'attention heads; twice their number divides the width', 1, 64),
+      inner: integer(512, 'size of the feed-forward part', 1, 16_384),
+      positions: choice(['waves', 'learned'], 'how tokens know their place'),
+      pooling: choice(['mean', 'first'], 'how the tokens become one vector'),
+      dropout: dropout(0.2),
+    },
+    defaults: { learningRate: 0.0005, warmup: 0.1 },
+    build: transformer,
   },
 } as const satisfies Record<string, Family>
 

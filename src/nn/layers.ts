@@ -2,19 +2,32 @@ import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 
-/** Rows of a table picked by `ids` (any shape); adds a last axis of `width`. Entries start as N(0, 0.1²). */
-export function embedding(network: Network, ids: Value, vocabulary: number, width: number): Value {
-  const table = network.parameter('weight', [vocabulary, width], { kind: 'normal', deviation: 0.1 }, { decay: false })
+/** Rows of a table picked by `ids` (any shape); adds a last axis of `width`. Entries start as N(0, deviation²). */
+export function embedding(network: Network, ids: Value, vocabulary: number, width: number, deviation = 0.1): Value {
+  const table = network.parameter('weight', [vocabulary, width], { kind: 'normal', deviation }, { decay: false })
   return o.within(network.graph, () => o.gather(table, ids)) // (…, width)
 }
 
-/** `x·W' + b`: (rows, inputs) → (rows, outputs), started as PyTorch's Linear. */
+/** `x·W' + b`: (…, inputs) → (…, outputs), started as PyTorch's Linear. */
 export function dense(network: Network, x: Value, outputs: number): Value {
   const inputs = Number(x.shape.at(-1))
   const init = { kind: 'uniform', bound: 1 / Math.sqrt(inputs) } as const
   const weight = network.parameter('weight', [outputs, inputs], init)
   const bias = network.parameter('bias', [outputs], init)
-  return o.within(network.graph, () => o.gemm(x, weight, bias, { transB: true })) // (rows, outputs)
+  return o.within(network.graph, () => {
+    const product = (rows: Value) => o.gemm(rows, weight, bias, { transB: true }) // (rows, outputs)
+    if (x.shape.length === 2) return product(x)
+    const outer = x.shape.slice(0, -1).map((_, axis) => o.dimension(x, axis))
+    return o.reshape(product(o.reshape(x, [-1, inputs])), o.concat([...outer, o.ints(x, [outputs])], 0))
+  })
+}
+
+/** Layer normalisation (Ba et al. 2016) over the last axis. */
+export function normalise(network: Network, x: Value): Value {
+  const width = Number(x.shape.at(-1))
+  const scale = network.parameter('scale', [width], { kind: 'ones' })
+  const bias = network.parameter('bias', [width], { kind: 'zeros' })
+  return o.within(network.graph, () => o.layerNormalization(x, scale, bias, { statistics: network.training }))
 }
 
 export type Pooling = 'last' | 'mean' | 'max'
@@ -23,22 +36,33 @@ export type Pooling = 'last' | 'mean' | 'max'
 export function pool(network: Network, y: Value, lengths: Value, pooling: Pooling): Value {
   return o.within(network.graph, () => {
     if (pooling === 'last') {
-      const batch = o.squeeze(o.dimension(lengths, 0), [0])
-      const rows = o.range(int(lengths, 0), batch, int(lengths, 1))
-      const at = o.add(o.mul(o.sub(lengths, 1), batch), rows) // position in (time · batch)
+      const batch = o.dimension(lengths, 0)
+      const at = o.add(o.mul(o.sub(lengths, 1), batch), count(batch)) // position in (time · batch)
       return o.gather(o.reshape(y, [-1, Number(y.shape[2])]), at) // (batch, width)
     }
-    const valid = validSteps(y, lengths) // (time, batch, 1)
+    const steps = o.unsqueeze(count(o.dimension(y, 0)), [1]) // (time, 1)
+    const valid = o.unsqueeze(o.less(steps, o.unsqueeze(lengths, [0])), [2]) // (time, batch, 1)
     if (pooling === 'max') return o.reduceMax(o.where(valid, y, -1e30), [0])
     const total = o.reduceSum(o.where(valid, y, 0), [0]) // (batch, width)
     return o.div(total, o.unsqueeze(o.cast(lengths, y.dtype), [1]))
   })
 }
 
-/** Whether step t belongs to sequence b: (time, batch, 1). */
-function validSteps(y: Value, lengths: Value): Value {
-  const steps = o.range(int(lengths, 0), o.squeeze(o.dimension(y, 0), [0]), int(lengths, 1)) // (time)
-  return o.unsqueeze(o.less(o.unsqueeze(steps, [1]), o.unsqueeze(lengths, [0])), [2])
+/** Whether position t of text b is one of its tokens: ids (batch, time), lengths int64 (batch) → bool (batch, time). */
+export const tokens = (ids: Value, lengths: Value): Value =>
+  o.less(count(o.dimension(ids, 1)), o.unsqueeze(lengths, [1]))
+
+/** The weights of a mean over the valid ones: bool (batch, n) → float32 (batch, n). */
+export function shares(valid: Value): Value {
+  const weight = o.cast(valid, 'float32')
+  return o.div(weight, o.reduceSum(weight, [1], true))
 }
 
-const int = (near: Value, value: number) => o.scalarLike(near, value)
+/** The sum of n vectors a text by their weights: x (batch, n, width), weights (batch, n) → (batch, width). */
+export const weighted = (x: Value, weights: Value): Value => o.squeeze(o.matMul(o.unsqueeze(weights, [1]), x), [1])
+
+/** 0, 1, … up to a size, which is int64 of one element. */
+export function count(size: Value): Value {
+  const scalar = o.squeeze(size, [0])
+  return o.range(o.scalarLike(scalar, 0), scalar, o.scalarLike(scalar, 1))
+}

@@ -1,8 +1,9 @@
 import { fail } from '../base/errors.ts'
 import type { Metrics } from '../bundle/manifest.ts'
-import { type Family, families } from '../nn/families.ts'
+import { families } from '../nn/families.ts'
+import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
-import { type Options, resolveOptions, trainOptions } from './options.ts'
+import { type Option, type Options, resolveOptions, trainOptions } from './options.ts'
 
 /** A source of data where the training process can read it: a file, or `npm:…`. */
 export interface DataSource {
@@ -36,6 +37,23 @@ export function familyOf(spec: RunSpec): { name: string; family: Family } {
   return { name, family: families[name as keyof typeof families] }
 }
 
-/** All options of a family with their values for a specification; throws OPTION_INVALID. */
+/** All options of a family: those of preprocessing and the loop with the family's defaults, and its own. */
+function optionTable({ options, defaults = {} }: Family): Record<string, Option> {
+  const common = Object.entries<Option>(trainOptions).map(([name, option]) => [
+    name,
+    { ...option, default: defaults[name] ?? option.default },
+  ])
+  return { ...Object.fromEntries(common), ...options }
+}
+
+/** Their values for a specification; throws OPTION_INVALID. */
 export const optionsOf = (spec: RunSpec): Options =>
-  resolveOptions({ ...trainOptions, ...familyOf(spec).family.options }, (spec.options ?? {}) as Options)
+  resolveOptions(optionTable(familyOf(spec).family), (spec.options ?? {}) as Options)
+
+/** Every family with its description and options. */
+export const describeFamilies = () =>
+  Object.entries<Family>(families).map(([name, family]) => ({
+    name,
+    description: family.description,
+    options: optionTable(family),
+  }))

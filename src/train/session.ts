@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import ort from 'onnxruntime-node'
 import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd/optimizers.ts'
@@ -40,13 +41,16 @@ export class TrainingSession {
   readonly #shared: Shared
   readonly #first: Way
   readonly #others: readonly Worker[]
+  /** What made another thread fail, as soon as it has. */
+  readonly #failures: readonly Promise<Error>[]
   /** Steps taken so far. */
   step = 0
 
-  private constructor(shared: Shared, first: Way, others: readonly Worker[]) {
+  private constructor(shared: Shared, first: Way, threads: readonly { worker: Worker; failed: Promise<Error> }[]) {
     this.#shared = shared
     this.#first = first
-    this.#others = others
+    this.#others = threads.map(({ worker }) => worker)
+    this.#failures = threads.map(({ failed }) => failed)
   }
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
@@ -57,11 +61,7 @@ export class TrainingSession {
     }
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
-    return new TrainingSession(
-      shared,
-      first,
-      others.map(({ worker }) => worker),
-    )
+    return new TrainingSession(shared, first, others)
   }
 
   async train(batch: Batch, learningRate: number): Promise<StepResult> {
@@ -73,7 +73,9 @@ export class TrainingSession {
     })
     Atomics.add(control, STARTED, 1)
     Atomics.notify(control, STARTED)
-    await this.#first.work(jobs[0])
+    await this.#first.work(jobs[0]).catch(async (error) => {
+      throw (await Promise.race([...this.#failures, setTimeout(100)])) ?? error
+    })
     this.step = step
     return this.#first.result()
   }
@@ -159,14 +161,15 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
 function startThread(shared: Shared, index: number) {
   const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
   const worker = new Worker(new URL(file, import.meta.url), { workerData: { shared, index } })
+  const failed = new Promise<Error>((resolve) => worker.once('error', resolve))
   const ready = new Promise<void>((resolve, reject) => {
     worker.once('message', () => {
       worker.unref()
       resolve()
     })
-    worker.once('error', reject)
+    failed.then(reject)
   })
-  return { worker, ready }
+  return { worker, ready, failed }
 }
 
 /** A way's rows of a batch; undefined when there are fewer rows than ways. */

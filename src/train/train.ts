@@ -14,14 +14,8 @@ import type { PipelineConfig } from '../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../data/prepare.ts'
 import { writeModel } from '../graph/codec.ts'
 import { signatureOf } from '../graph/signature.ts'
-import {
-  type ClassifierConfig,
-  classifierInputs,
-  classifierLoss,
-  countParameters,
-  type Family,
-  inferenceGraph,
-} from '../nn/families.ts'
+import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../nn/families.ts'
+import type { ClassifierConfig, Family } from '../nn/family.ts'
 import { assemble, type Window } from './assemble.ts'
 import { epochBatches, evaluationBatches } from './batches.ts'
 import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'

@@ -56,7 +56,7 @@ export interface Job {
 }
 
 /** Slots of `control`. */
-export const ARRIVED = 0
+const ARRIVED = 0
 export const STARTED = 1
 export const FAILED = 2
 
@@ -182,9 +182,14 @@ export class Way {
     }
   }
 
-  /** Tensors for the gradient of a table, kept from step to step: new ones would keep the garbage collector busy. */
-  #rowsOf(table: number, part: Part): Tensors {
+  /**
+   * Where the gradient of a table goes: memory kept from step to step, for new one would keep the garbage collector busy.
+   * New all the same if the shape is not known before.
+   */
+  #rowsOf(table: number, part: Part): Record<string, ort.Tensor | null> {
     const { name, shape, dims } = this.#shared.tables[table]
+    if (shape.some((dim) => typeof dim === 'string' && dim !== 'batch' && dim !== 'time'))
+      return { [gradientName(name)]: null, [indicesName(name)]: null }
     const at = dimsOf(shape, part)
     const [count, width] = [product(at), dims[1]]
     if (this.#rows[table].indices.length < count)

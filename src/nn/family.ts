@@ -1,0 +1,29 @@
+import type { Network } from '../autograd/training.ts'
+import type { Value } from '../graph/builder.ts'
+
+/** What a classifier is built from; sizes in elements. */
+export interface ClassifierConfig {
+  vocabulary: number
+  classes: number
+  [option: string]: number | string | boolean | null
+}
+
+/** ids int64 (batch, time) padded at the end, lengths int64 (batch) → logits (batch, classes). */
+export type Build = (network: Network, ids: Value, lengths: Value, config: ClassifierConfig) => Value
+
+interface FamilyOption {
+  readonly type: 'integer' | 'number' | 'string' | 'boolean'
+  readonly default: number | string | boolean
+  readonly description: string
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly choices?: readonly string[]
+}
+
+export interface Family {
+  readonly description: string
+  readonly options: Readonly<Record<string, FamilyOption>>
+  /** Where the family trains best with other values of the loop's options than the common ones. */
+  readonly defaults?: Readonly<Record<string, number | string | boolean>>
+  readonly build: Build
+}
