@@ -17,10 +17,10 @@ export interface Cell {
    */
   step(states: readonly Value[], a: Value, u: Value, hidden: number): { states: Value[]; kept: Value[] }
   /**
-   * For all steps at once, from the states after and before each step and what was kept, all (time, batch, …): what the
-   * loop backwards takes a slice of at each step.
+   * For all steps at once, from h after and before each step and what was kept, all (time, batch, …): what the loop
+   * backwards takes a slice of at each step.
    */
-  factors(after: readonly Value[], before: readonly Value[], kept: readonly Value[], hidden: number): Value[]
+  factors(after: Value, before: Value, kept: readonly Value[], hidden: number): Value[]
   /**
    * One step backwards: gradients of the states after it → `du` of u, what flows to the states before it past R (if
    * anything does), and what `da` wants.
@@ -40,7 +40,7 @@ const rnn: Cell = {
   states: 1,
   innerBias: false,
   step: (_states, a, u) => ({ states: [o.tanh(o.add(a, u))], kept: [] }),
-  factors: ([h]) => [flat(h)],
+  factors: (h) => [flat(h)],
   back: ([dh], [factor]) => ({ du: o.mul(dh, factor), past: [undefined] }),
 }
 
@@ -55,16 +55,18 @@ const lstm: Cell = {
     const gates = o.sigmoid(zs)
     const candidate = o.tanh(zg)
     const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 1)
-    const next = o.add(o.mul(f, c), o.mul(i, candidate))
+    const remembered = o.mul(f, c)
+    const next = o.add(remembered, o.mul(i, candidate))
     const squashed = o.tanh(next)
-    return { states: [o.mul(out, squashed), next], kept: [gates, candidate, squashed] }
+    // a state that is kept as well would be copied at each step; f · c says as much as c here
+    return { states: [o.mul(out, squashed), next], kept: [gates, candidate, squashed, remembered] }
   },
-  factors(_after, [, c], [gates, candidate, squashed], hidden) {
+  factors(_after, _before, [gates, candidate, squashed, remembered], hidden) {
     const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 2)
     const toGates = [
       o.mul(candidate, slope(i)),
       o.mul(squashed, slope(out)),
-      o.mul(c, slope(f)),
+      o.mul(remembered, o.sub(1, f)),
       o.mul(i, flat(candidate)),
     ] // d gate / d cell, or d state for the output gate
     return [o.concat(toGates, 2), o.mul(out, flat(squashed)), f]
@@ -90,7 +92,7 @@ const gru: Cell = {
     const candidate = o.tanh(o.add(ac, o.mul(r, uc)))
     return { states: [o.add(candidate, o.mul(z, o.sub(h, candidate)))], kept: [gates, candidate, uc] }
   },
-  factors(_after, [h], [gates, candidate, uc], hidden) {
+  factors(_after, h, [gates, candidate, uc], hidden) {
     const [z, r] = o.split(gates, [hidden, hidden], 2)
     const toCandidate = o.mul(o.sub(1, z), flat(candidate))
     const toGates = [

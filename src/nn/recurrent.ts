@@ -79,14 +79,13 @@ function oneDirection(cell: Cell, x: Value, w: Value, r: Value, b: Value, hidden
     const { outputs } = o.scan(zeros, [a], (states, [at]) => {
       const u = cell.innerBias ? o.gemm(states[0], rT, rb) : o.matMul(states[0], rT) // (batch, rows)
       const { states: next, kept } = cell.step(states, at, u, hidden)
-      return { states: next, outputs: [...next, ...kept] }
+      return { states: next, outputs: [next[0], ...kept] }
     })
-    const [after, kept] = [outputs.slice(0, cell.states), outputs.slice(cell.states)] // each (time, batch, …)
+    const [after, ...kept] = outputs // each (time, batch, …)
     return {
-      outputs: [after[0]],
+      outputs: [after],
       gradient: ([dy]) => {
-        const first = o.unsqueeze(zero, [0])
-        const before = after.map((all) => o.slice(o.concat([first, all], 0), [0], [-1], [0])) // shifted by a step
+        const before = o.slice(o.concat([o.unsqueeze(zero, [0]), after], 0), [0], [-1], [0]) // shifted by a step
         const factors = cell.factors(after, before, kept, hidden)
         const { outputs: flows } = o.scan(
           zeros,
@@ -106,7 +105,7 @@ function oneDirection(cell: Cell, x: Value, w: Value, r: Value, b: Value, hidden
         return [
           o.matMul(da, w),
           o.fusedMatMul(matrix(da), matrix(x), { transA: true }),
-          o.fusedMatMul(matrix(du), matrix(before[0]), { transA: true }),
+          o.fusedMatMul(matrix(du), matrix(before), { transA: true }),
           o.concat([dwb, da === du ? dwb : o.reduceSum(du, [0, 1])], 0),
         ]
       },
