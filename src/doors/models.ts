@@ -4,8 +4,6 @@ import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
 import { version as code } from '../base/version.ts'
 import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
-import { readModel } from '../graph/codec.ts'
-import { signatureOf } from '../graph/signature.ts'
 import type { Version } from '../registry/registry.ts'
 import { type House, route } from './route.ts'
 
@@ -119,6 +117,10 @@ export const modelRoutes = [
         body as unknown as AsyncIterable<Uint8Array>,
         Math.min(house.config.uploadLimit, 2 ** 31 - 1),
       )
+      const [{ readModel }, { signatureOf }] = await Promise.all([
+        import('../graph/codec.ts'),
+        import('../graph/signature.ts'),
+      ])
       const model = readModel(bytes)
       const manifest: Manifest = {
         format: 'athanor-bundle',

@@ -1,7 +1,6 @@
 import { Type } from 'typebox'
 import { version } from '../base/version.ts'
 import { Run, RunSpec } from '../train/events.ts'
-import { describeFamilies } from '../train/job.ts'
 import { abortWith, route } from './route.ts'
 
 const Dataset = Type.Object({
@@ -55,7 +54,7 @@ export const runRoutes = [
     'GET /api/families',
     { summary: 'Model families and their options', permission: 'read', tag: 'runs' },
     {},
-    async () => describeFamilies(),
+    async () => (await import('../train/job.ts')).describeFamilies(),
   ),
   route(
     'POST /api/runs',

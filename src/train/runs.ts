@@ -9,13 +9,12 @@ import { type AthanorError, asAthanorError, type ErrorCode, fail } from '../base
 import { checkName, modelNameFrom } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { readBundle } from '../bundle/bundle.ts'
-import { parsePackageSpec } from '../data/packages.ts'
 import type { Registry } from '../registry/registry.ts'
 import { Datasets } from '../store/datasets.ts'
 import { type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 import type { Run, RunSpec, RunState, TrainEvent } from './events.ts'
-import { type DataSource, optionsOf, type TrainJob } from './job.ts'
+import type { DataSource, TrainJob } from './job.ts'
 import type { FromTrainer, ToTrainer } from './worker.ts'
 
 export interface NumberedEvent {
@@ -75,6 +74,8 @@ export class Runs {
 
   /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND or NAME_INVALID. */
   async create(spec: RunSpec): Promise<Run> {
+    // families and readers are needed here alone: a server that only serves is spared their memory
+    const { optionsOf } = await import('./job.ts')
     optionsOf(spec)
     const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
@@ -182,7 +183,7 @@ export class Runs {
   }
 
   async #nameOf(dataset: string): Promise<string> {
-    if (dataset.startsWith('npm:')) return parsePackageSpec(dataset).name
+    if (dataset.startsWith('npm:')) return (await import('../data/packages.ts')).parsePackageSpec(dataset).name
     return (await this.#datasets.get(dataset)).filename
   }
 

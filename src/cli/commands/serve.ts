@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { fail } from '../../base/errors.ts'
 import type { GlobalOptions } from '../context.ts'
 import { Terminal } from '../terminal.ts'
@@ -8,12 +9,15 @@ export async function serve(options: GlobalOptions & { port?: string; host?: str
   const port = options.port === undefined ? undefined : Number(options.port)
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65_536))
     throw fail('OPTION_INVALID', { option: 'port', reason: `expected 0 to 65535, got "${options.port}"` })
+  // the garbage of loading modules would grow the young generation for good; under load it may grow
+  setFlagsFromString('--semi-space-growth-factor=1')
   const { startApp } = await import('../../app.ts')
   const app = await startApp({
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),
     logLevel: (options.log ?? 'warn') as 'warn',
   })
+  setFlagsFromString('--semi-space-growth-factor=2')
   const { version } = await import('../../base/version.ts')
   if (out.json) out.document({ url: app.url, pid: process.pid, readyMs: Math.round(performance.now()) })
   else {
