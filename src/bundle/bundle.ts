@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Check, Errors } from 'typebox/value'
 import { fail } from '../base/errors.ts'
@@ -7,6 +7,9 @@ import { Manifest } from './manifest.ts'
 /** The files a bundle of each task must have. */
 export const requiredFiles = {
   'text-classification': ['model.onnx', 'tokenizer.json'],
+  'token-classification': ['model.onnx', 'tokenizer.json'],
+  'feature-extraction': ['model.onnx', 'tokenizer.json'],
+  'fill-mask': ['model.onnx', 'tokenizer.json'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 
@@ -45,6 +48,10 @@ export async function readBundle(folder: string): Promise<Bundle> {
     throw fail('BUNDLE_INVALID', { reason: 'no readable manifest.json' }, { cause: error })
   }
   const manifest = checkManifest(value)
-  const files = Object.fromEntries(requiredFiles[manifest.task].map((name) => [name, join(folder, name)]))
+  const found = await readdir(folder, { withFileTypes: true })
+  const names = found.filter((entry) => entry.isFile() && entry.name !== 'manifest.json').map(({ name }) => name)
+  const files = Object.fromEntries(
+    [...requiredFiles[manifest.task], ...names].map((name) => [name, join(folder, name)]),
+  )
   return { manifest, files }
 }

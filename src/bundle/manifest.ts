@@ -25,11 +25,19 @@ const Lineage = Type.Object({
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 })
 
-const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
+const Task = Type.Union([
+  Type.Literal('text-classification'),
+  Type.Literal('token-classification'),
+  Type.Literal('feature-extraction'),
+  Type.Literal('fill-mask'),
+  Type.Literal('tensor'),
+])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
- * `text-classification` models take `ids` and `lengths` and give `probabilities`; `tensor` models are plain graphs.
+ * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
+ * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`; `tensor` models are
+ * plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
@@ -41,6 +49,8 @@ export const Manifest = Type.Object({
   labels: Type.Array(Type.String()),
   /** Configuration of the text pipeline (src/data), present for text tasks. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** Sizes and head of an encoder of BERT's kind (src/nn/bert.ts), which can be trained on and written for other libraries. */
+  encoder: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   parameters: Type.Integer(),
   metrics: Metrics,
   /** Reference profile of the training data, for drift. */

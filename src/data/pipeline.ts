@@ -1,10 +1,12 @@
 import { fail } from '../base/errors.ts'
+import { PublishedTokenizer } from './published.ts'
 import { type Normalisation, normalise } from './text.ts'
 import { bpe, characters, type Tokenizer, words } from './tokenizers.ts'
 
 export interface PipelineConfig {
   normalise: Normalisation
-  tokenizer: 'character' | 'word' | 'bpe'
+  /** `published` came with a model that someone else trained, and normalises by itself. */
+  tokenizer: 'character' | 'word' | 'bpe' | 'published'
   /** Most tokens known, the two special ones (0 padding, 1 unknown) included. */
   vocabulary: number
   minimumCount: number
@@ -12,7 +14,13 @@ export interface PipelineConfig {
   maxLength: number
 }
 
-const kinds = { character: characters, word: words, bpe } as const
+const published = {
+  train: (): Promise<Tokenizer> => {
+    throw fail('OPTION_INVALID', { option: 'tokenizer', reason: 'a published tokenizer comes with its model' })
+  },
+  load: (json: string, { maxLength }: PipelineConfig): Tokenizer => new PublishedTokenizer(json, { maxLength }),
+}
+const kinds = { character: characters, word: words, bpe, published } as const
 
 /**
  * The preprocessing that travels with a model: normalisation and tokenizer, as data (`config` in the manifest,
@@ -25,6 +33,14 @@ export class TextPipeline {
   private constructor(config: PipelineConfig, tokenizer: Tokenizer) {
     this.config = config
     this.#tokenizer = tokenizer
+  }
+
+  /** The preprocessing of a published model, which keeps `maxLength` tokens of a text. */
+  static published(tokenizerJson: string, maxLength: number): TextPipeline {
+    const tokenizer = new PublishedTokenizer(tokenizerJson, { maxLength })
+    const normalise = { unicode: 'none', lowercase: false } as const
+    const { size: vocabulary } = tokenizer
+    return new TextPipeline({ normalise, tokenizer: 'published', vocabulary, minimumCount: 1, maxLength }, tokenizer)
   }
 
   /** Learns a vocabulary from texts. */
@@ -51,6 +67,7 @@ export class TextPipeline {
   /** Token ids of each text, at least one and at most `maxLength`. */
   async encode(texts: readonly string[]): Promise<Int32Array[]> {
     const { maxLength, normalise: how } = this.config
+    if (this.config.tokenizer === 'published') return this.#tokenizer.encode(texts)
     // four UTF-16 units a token is plenty for characters and words; a huge text is not normalised whole
     const limit = maxLength * (this.config.tokenizer === 'character' ? 4 : 32)
     const ids = await this.#tokenizer.encode(texts.map((text) => normalise(text.slice(0, limit), how)))

@@ -10,15 +10,33 @@ export interface Timings {
   batch: number
 }
 
-/** One request to an engine: texts to classify, or tensors for a plain graph. `at` is the monotonic time it came. */
-export type EngineRequest = { id: number; at: number } & (
-  | { kind: 'texts'; texts: string[] }
-  | { kind: 'tensors'; inputs: Record<string, Tensor> }
-)
+/** One request to an engine: texts, or tensors for a plain graph. `at` is the monotonic time it came. */
+export type EngineRequest = { id: number; at: number } & /** `topK`: how many words are wanted for each mask. */
+({ kind: 'texts'; texts: string[]; topK?: number } | { kind: 'tensors'; inputs: Record<string, Tensor> })
 
-/** Class probabilities (texts, classes) row by row, or output tensors by name. */
+/** A word at the place of a mask. */
+export interface Fill {
+  token: string
+  score: number
+}
+/** A stretch of a text that was labelled, in UTF-16 units. */
+export interface Entity {
+  label: string
+  score: number
+  start: number
+  end: number
+  text: string
+}
+
+/**
+ * For texts: class probabilities (texts, classes) row by row, vectors (texts, width), the words for each mask of each
+ * text, or the labelled stretches of each; otherwise output tensors by name.
+ */
 export type EngineOutput =
   | { kind: 'texts'; probabilities: Float32Array }
+  | { kind: 'vectors'; vectors: Float32Array; width: number }
+  | { kind: 'fills'; fills: Fill[][][] }
+  | { kind: 'entities'; entities: Entity[][] }
   | { kind: 'tensors'; outputs: Record<string, Tensor> }
 
 export type EngineAnswer = { id: number } & (

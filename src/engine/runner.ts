@@ -1,7 +1,10 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { EngineAnswer, EngineRequest } from './messages.ts'
+import { featureExtractionRunner } from './runners/feature-extraction.ts'
+import { fillMaskRunner } from './runners/fill-mask.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
+import { tokenClassificationRunner } from './runners/token-classification.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
@@ -25,6 +28,9 @@ export type OpenRunner = (
 /** How a bundle of each task is run. */
 const runners: Record<Manifest['task'], OpenRunner> = {
   'text-classification': textClassificationRunner,
+  'token-classification': tokenClassificationRunner,
+  'feature-extraction': featureExtractionRunner,
+  'fill-mask': fillMaskRunner,
   tensor: tensorRunner,
 }
 

@@ -1,8 +1,7 @@
-import ort from 'onnxruntime-node'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
-import { textRunner } from '../texts.ts'
+import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities`. */
 export const textClassificationRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
@@ -14,7 +13,7 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, { thr
     {
       encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
       async infer(batch) {
-        const { probabilities } = await session.run(feeds(batch), ['probabilities'])
+        const { probabilities } = await session.run(textFeeds(batch), ['probabilities'])
         const values = probabilities.data as Float32Array
         return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
       },
@@ -28,18 +27,4 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, { thr
     },
     tokenBudget,
   )
-}
-
-/** Rows padded to the last, which is the longest: ids (batch, time), lengths (batch). */
-function feeds(batch: readonly { ids: Int32Array }[]): Record<string, ort.Tensor> {
-  const time = batch.at(-1)!.ids.length
-  const ids = new BigInt64Array(batch.length * time)
-  batch.forEach((row, r) => {
-    for (let t = 0; t < row.ids.length; t++) ids[r * time + t] = BigInt(row.ids[t])
-  })
-  const lengths = BigInt64Array.from(batch, (row) => BigInt(row.ids.length))
-  return {
-    ids: new ort.Tensor('int64', ids, [batch.length, time]),
-    lengths: new ort.Tensor('int64', lengths, [batch.length]),
-  }
 }
