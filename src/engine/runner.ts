@@ -4,12 +4,21 @@ import type { Manifest } from '../bundle/manifest.ts'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import { readModel } from '../graph/codec.ts'
 import type { DataType, Tensor, TypedArray } from '../graph/tensor.ts'
-import { type EngineAnswer, type EngineRequest, monotonic } from './messages.ts'
+import {
+  type EngineAnswer,
+  type EngineRequest,
+  type GenerationEvent,
+  type GenerationRequest,
+  monotonic,
+} from './messages.ts'
+import { textGeneration } from './runners/text-generation.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
   readonly batches: number
   run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
+  /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
+  generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
 }
 
 export interface RunnerOptions {
@@ -46,6 +55,7 @@ export async function createRunner(
   }
   if (manifest.task === 'tensor') return tensorRunner(session)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
+  if (manifest.task === 'text-generation') return textGeneration(session, manifest, json)
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   return textRunner(session, pipeline, manifest.labels.length, options.tokenBudget)
 }
