@@ -10,6 +10,7 @@ export const requiredFiles = {
   'token-classification': ['model.onnx', 'tokenizer.json'],
   'feature-extraction': ['model.onnx', 'tokenizer.json'],
   'fill-mask': ['model.onnx', 'tokenizer.json'],
+  'text-generation': ['model.onnx', 'tokenizer.json'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 

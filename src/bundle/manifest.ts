@@ -30,13 +30,15 @@ const Task = Type.Union([
   Type.Literal('token-classification'),
   Type.Literal('feature-extraction'),
   Type.Literal('fill-mask'),
+  Type.Literal('text-generation'),
   Type.Literal('tensor'),
 ])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
  * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
- * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`; `tensor` models are
+ * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`;
+ * `text-generation` models are decoders with a key/value cache (src/engine/runners/text-generation.ts); `tensor` models are
  * plain graphs.
  */
 export const Manifest = Type.Object({

@@ -4,7 +4,8 @@ import { version as code } from '../base/version.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
 import type { Version } from '../registry/registry.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
+import type { Prediction } from '../serve/deployments.ts'
+import { tensorOutputs } from './answers.ts'
 import { countOf, flattenNumbers, toValues } from './data.ts'
 import { binaryOf, splitBinary, tensorFromBinary } from './oip-binary.ts'
 import { counted } from './predict.ts'
@@ -50,13 +51,21 @@ const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { mes
 
 export const oipError = ({ message, hint }: AthanorError) => ({ error: `${message}. ${hint}` })
 
-/** How a classifier of texts looks to this protocol. */
+/** How models of texts look to this protocol: what comes out, by task. */
 const textInputs = [{ name: 'text', datatype: 'BYTES', shape: [-1] }]
-const textOutputs = (labels: readonly string[]) => [
-  { name: 'label', datatype: 'BYTES', shape: [-1] },
-  { name: 'score', datatype: 'FP32', shape: [-1] },
-  { name: 'probabilities', datatype: 'FP32', shape: [-1, labels.length] },
-]
+type Described = { name: string; datatype: string; shape: number[] }[]
+const textOutputs: Partial<Record<Manifest['task'], (manifest: Manifest) => Described>> = {
+  'text-classification': ({ labels }) => [
+    { name: 'label', datatype: 'BYTES', shape: [-1] },
+    { name: 'score', datatype: 'FP32', shape: [-1] },
+    { name: 'probabilities', datatype: 'FP32', shape: [-1, labels.length] },
+  ],
+  'feature-extraction': ({ signature }) => [
+    { name: 'embeddings', datatype: 'FP32', shape: [-1, Number(signature.outputs[0]?.shape.at(-1)) || -1] },
+  ],
+  'fill-mask': () => [{ name: 'fills', datatype: 'BYTES', shape: [-1] }],
+  'token-classification': () => [{ name: 'entities', datatype: 'BYTES', shape: [-1] }],
+}
 
 function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
   const describe = (spec: Manifest['signature']['inputs'][number]) => ({
@@ -64,13 +73,13 @@ function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manifest'>, v
     datatype: dataTypes[spec.dtype as DataType]?.oip ?? spec.dtype,
     shape: spec.shape.map((dim) => (typeof dim === 'number' ? dim : -1)),
   })
-  const text = manifest.task === 'text-classification'
+  const text = textOutputs[manifest.task]
   return {
     name,
     versions: versions.map(String),
     platform: 'onnx_onnxv1',
     inputs: text ? textInputs : manifest.signature.inputs.map(describe),
-    outputs: text ? textOutputs(manifest.labels) : manifest.signature.outputs.map(describe),
+    outputs: text ? text(manifest) : manifest.signature.outputs.map(describe),
   }
 }
 
@@ -89,19 +98,6 @@ function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: s
   if (!Array.isArray(input.data))
     throw invalid(`${where}.data: expected a list, or binary_data_size and binary data`, model)
   return flattenNumbers(input.data, input.shape, dtype, where, model)
-}
-
-/** The answer's tensors: label, score and probabilities of a classifier, or a graph's outputs. */
-function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' | 'output'>): Record<string, Tensor> {
-  if (output.kind === 'tensors') return output.outputs
-  const { labels } = manifest
-  const rows = output.probabilities.length / labels.length
-  const best = Array.from({ length: rows }, (_, row) => rank(labels, output.probabilities, row, 1)[0])
-  return {
-    label: { dtype: 'string', dims: [rows], data: best.map(({ label }) => label) },
-    score: { dtype: 'float32', dims: [rows], data: Float32Array.from(best, ({ score }) => score) },
-    probabilities: { dtype: 'float32', dims: [rows, labels.length], data: output.probabilities },
-  }
 }
 
 /** Triton's classification extension: for each row the k best as `value:index[:label]`. */
@@ -124,7 +120,7 @@ function writeResponse(
   prediction: Pick<Prediction, 'model' | 'version' | 'manifest' | 'output'>,
 ) {
   const { model, version, manifest } = prediction
-  const tensors = outputTensors(prediction)
+  const tensors = tensorOutputs(prediction)
   const wanted = request.outputs ?? Object.keys(tensors).map((name) => ({ name, parameters: undefined }))
   const parts: Uint8Array[] = []
   const outputs = wanted.map(({ name, parameters }) => {

@@ -1,16 +1,20 @@
 import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
+import type { Prediction } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
-import { flattenNumbers, toValues } from './data.ts'
+import { nativeOutputs } from './answers.ts'
+import { flattenNumbers } from './data.ts'
 import { abortWith, type House, route } from './route.ts'
 
 const PredictionBody = Type.Object({
   model: Type.String(),
   version: Type.Integer(),
   requestId: Type.String(),
-  /** Texts: for each, labels best first. Tensors: outputs by name. */
+  /**
+   * Texts: for each, labels best first; its embedding; words for each mask; or labelled stretches. Tensors: outputs by
+   * name.
+   */
   outputs: Type.Unknown(),
   timings: Type.Object({
     queue: Type.Number(),
@@ -74,15 +78,19 @@ export async function counted(
 export const predictRoutes = [
   route(
     'POST /api/models/:model/predict',
-    { summary: 'Classify texts, or run a plain graph on tensors', permission: 'use', tag: 'predict' },
+    {
+      summary: 'Classify, embed or complete texts, or run a plain graph on tensors',
+      permission: 'use',
+      tag: 'predict',
+    },
     { params: Type.Object({ model: Type.String() }), body: Body, response: PredictionBody },
     async (house, { params, body, request, reply }) => {
       const signal = abortWith(reply)
       const { inputs, parameters } = body
       const ref = params.model
       const prediction = await counted(house, 'native', ref, request.id, async () => {
-        if (typeof inputs === 'string') return house.deployments.predict(ref, [inputs], { signal })
-        if (Array.isArray(inputs)) return house.deployments.predict(ref, inputs, { signal })
+        if (typeof inputs === 'string') return house.deployments.predict(ref, [inputs], { signal, ...parameters })
+        if (Array.isArray(inputs)) return house.deployments.predict(ref, inputs, { signal, ...parameters })
         const { name, manifest } = await house.deployments.resolve(ref)
         const tensors: Record<string, Tensor> = {}
         for (const [input, { shape, data }] of Object.entries(inputs)) {
@@ -92,23 +100,13 @@ export const predictRoutes = [
         }
         return house.deployments.infer(ref, tensors, { signal })
       })
-      const { model, version, manifest, output, timings, total } = prediction
+      const { model, version, timings, total } = prediction
       const { queue, pre, run, post } = timings
       return {
         model,
         version,
         requestId: request.id,
-        outputs:
-          output.kind === 'texts'
-            ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
-                rank(manifest.labels, output.probabilities, row, parameters?.topK),
-              )
-            : Object.fromEntries(
-                Object.entries(output.outputs).map(([name, tensor]) => [
-                  name,
-                  { dtype: tensor.dtype, shape: tensor.dims, data: toValues(tensor) },
-                ]),
-              ),
+        outputs: nativeOutputs(prediction, parameters?.topK),
         timings: { queue, pre, run, post, total },
       }
     },

@@ -1,15 +1,18 @@
 import type { Manifest } from '../bundle/manifest.ts'
-import type { EngineAnswer, EngineRequest } from './messages.ts'
+import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 import { featureExtractionRunner } from './runners/feature-extraction.ts'
 import { fillMaskRunner } from './runners/fill-mask.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
+import { textGenerationRunner } from './runners/text-generation.ts'
 import { tokenClassificationRunner } from './runners/token-classification.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
   readonly batches: number
   run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
+  /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
+  generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
 }
 
 interface RunnerOptions {
@@ -31,6 +34,7 @@ const runners: Record<Manifest['task'], OpenRunner> = {
   'token-classification': tokenClassificationRunner,
   'feature-extraction': featureExtractionRunner,
   'fill-mask': fillMaskRunner,
+  'text-generation': textGenerationRunner,
   tensor: tensorRunner,
 }
 

@@ -3,9 +3,10 @@ import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
-import type { EngineOutput, EngineStats, Timings } from '../engine/messages.ts'
+import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
+import { checkGeneration, type GenerationInput } from './generation.ts'
 import { checkTensors } from './tensors.ts'
 
 export interface Ranked {
@@ -25,6 +26,11 @@ export interface CallOptions {
   signal?: AbortSignal
   /** Milliseconds the call may take. */
   deadline?: number
+}
+
+export interface TextCallOptions extends CallOptions {
+  /** Most words for each mask. */
+  topK?: number
 }
 
 export interface LoadedEngine {
@@ -64,22 +70,26 @@ export class Deployments {
     registry.onChange = () => this.#resolved.clear()
   }
 
-  /** Class probabilities of texts; throws TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws. */
-  async predict(ref: string, texts: readonly string[], options: CallOptions = {}): Promise<Prediction> {
+  /**
+   * What a model says of texts: class probabilities, vectors, words for masks, or labelled stretches, by its task. Throws
+   * TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws.
+   */
+  async predict(ref: string, texts: readonly string[], options: TextCallOptions = {}): Promise<Prediction> {
     const { batchLimit, textLimit } = this.#config
     if (texts.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one text' })
     if (texts.length > batchLimit)
       throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
     for (const text of texts)
       if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
-    return this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    const { topK } = options
+    return this.#call(ref, ofTexts, () => ({ texts: [...texts], ...(topK !== undefined && { topK }) }), options)
   }
 
   /** Outputs of a plain graph; the inputs must fit its signature (TENSOR_INVALID otherwise). */
   async infer(ref: string, inputs: Record<string, Tensor>, options: CallOptions = {}): Promise<Prediction> {
     return this.#call(
       ref,
-      'tensor',
+      ['tensor'],
       ({ name, manifest }) => {
         checkTensors(manifest.signature.inputs as TensorSpec[], inputs, name)
         return { inputs }
@@ -88,23 +98,43 @@ export class Deployments {
     )
   }
 
+  /**
+   * What a model writes, event by event; the last is `end`. Checked before anything is sent: BAD_REQUEST, TEXT_TOO_LONG.
+   * Throws as `predict` before the first event, and ENGINE_CRASHED or DEADLINE_EXCEEDED also after it. To stop it, stop
+   * reading, or abort the signal: then the last event is an `end` with finish `cancelled`.
+   */
+  async *generate(
+    ref: string,
+    input: GenerationInput,
+    { signal, deadline = this.#config.generationDeadline }: CallOptions = {},
+  ): AsyncGenerator<GenerationEvent, undefined> {
+    const version = await this.resolve(ref)
+    checkTask(version, ['text-generation'])
+    const request = checkGeneration(input, this.#config.textLimit)
+    const engine = await this.#admit(version)
+    yield* engine.generate(request, { ...(signal && { signal }), deadline })
+  }
+
   async #call(
     ref: string,
-    task: Manifest['task'],
+    tasks: readonly Manifest['task'][],
     request: (version: Version) => Parameters<Engine['request']>[0],
     { signal, deadline = this.#config.deadline }: CallOptions,
   ): Promise<Prediction> {
     const version = await this.resolve(ref)
     const { name, manifest } = version
-    if (manifest.task !== task) {
-      const wants = manifest.task === 'tensor' ? 'tensors by name' : 'texts'
-      throw fail('BAD_REQUEST', { message: `model "${name}" takes ${wants}` })
-    }
+    checkTask(version, tasks)
     const what = request(version)
-    const engine = await this.#engineFor(version)
-    if (engine.waiting >= this.#config.queueLimit) throw fail('OVERLOADED', { name, queued: engine.waiting })
+    const engine = await this.#admit(version)
     const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
     return { model: name, version: version.version, manifest, output, timings }
+  }
+
+  async #admit(version: Version): Promise<Engine> {
+    const engine = await this.#engineFor(version)
+    if (engine.waiting >= this.#config.queueLimit)
+      throw fail('OVERLOADED', { name: version.name, queued: engine.waiting })
+    return engine
   }
 
   /** What a ref means; remembered until the registry changes. */
@@ -202,6 +232,22 @@ export class Deployments {
     this.#loaded.set(keyOf(version), engine)
     return engine
   }
+}
+
+const takes: Record<Manifest['task'], string> = {
+  'text-classification': 'takes texts to classify',
+  'token-classification': 'takes texts to label',
+  'feature-extraction': 'takes texts to embed',
+  'fill-mask': 'takes texts to complete',
+  'text-generation': 'writes texts: use its generate route',
+  tensor: 'takes tensors by name',
+}
+
+/** Tasks whose models answer texts. */
+const ofTexts = ['text-classification', 'token-classification', 'feature-extraction', 'fill-mask'] as const
+
+function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
+  if (!tasks.includes(manifest.task)) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
 }
 
 const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`

@@ -1,28 +1,39 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { readSafetensors, safetensorsPieces } from '../formats/safetensors.ts'
+import { assertRoom } from '../store/home.ts'
 
 /** Named float32 tensors, as the training session holds them. */
 export type Weights = Record<string, { dims: readonly number[]; data: Float32Array }>
 
 /**
  * Writes weights and a JSON state (under `state` in the metadata) as one safetensors file. The file appears whole or not
- * at all: written beside its place, flushed, renamed, and the folder flushed.
+ * at all: written beside its place, flushed, renamed, and the folder flushed. Throws DISK_FULL.
  */
 export function writeCheckpoint(path: string, weights: Weights, state: unknown) {
   const tensors = Object.entries(weights).map(
     ([name, { dims, data }]) => [name, { dtype: 'float32', dims, data }] as const,
   )
+  const pieces = safetensorsPieces(tensors, { state: JSON.stringify(state) })
+  assertRoom(
+    dirname(path),
+    pieces.reduce((sum, { byteLength }) => sum + byteLength, 0),
+  )
   const partial = `${path}.partial`
-  const file = openSync(partial, 'w')
   try {
-    for (const bytes of safetensorsPieces(tensors, { state: JSON.stringify(state) }))
-      for (let written = 0; written < bytes.byteLength; ) written += writeSync(file, bytes, written)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
+    const file = openSync(partial, 'w')
+    try {
+      for (const bytes of pieces)
+        for (let written = 0; written < bytes.byteLength; ) written += writeSync(file, bytes, written)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(partial, path)
+  } catch (error) {
+    rmSync(partial, { force: true })
+    throw error
   }
-  renameSync(partial, path)
   const folder = openSync(dirname(path), 'r')
   fsyncSync(folder)
   closeSync(folder)
