@@ -91,7 +91,13 @@ export interface TensorSpec {
 }
 
 export interface Manifest {
-  task: 'text-classification' | 'text-generation' | 'tensor'
+  task:
+    | 'text-classification'
+    | 'token-classification'
+    | 'feature-extraction'
+    | 'fill-mask'
+    | 'text-generation'
+    | 'tensor'
   family: string
   signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }
   labels: string[]
@@ -100,6 +106,7 @@ export interface Manifest {
   lineage: {
     dataset?: { digest: string; source: string; rows: number }
     run?: string
+    parent?: string
     code: string
     seed?: number
     options?: Record<string, unknown>
@@ -107,6 +114,7 @@ export interface Manifest {
   data?: Record<string, unknown>
   profile?: Record<string, unknown>
   pipeline?: Record<string, unknown>
+  encoder?: Record<string, unknown>
   description?: string
   createdAt: string
 }
@@ -131,6 +139,10 @@ export interface Dataset {
 export interface RunSpec {
   name?: string
   family?: string
+  /** What to learn, of a family that can learn several things. */
+  task?: string
+  /** The model to start from. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string

@@ -19,6 +19,8 @@ const Lineage = Type.Object({
   /** sha256 of the data set's content, and the name it was given under. */
   dataset: Type.Optional(Type.Object({ digest: Type.String(), source: Type.String(), rows: Type.Integer() })),
   run: Type.Optional(Type.String()),
+  /** The version it was trained on from. */
+  parent: Type.Optional(Type.String()),
   /** Version of the Athanor that made it. */
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),

@@ -51,6 +51,8 @@ export const commands: readonly CommandEntry[] = [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
       option('--family <family>', 'model family (lstm)'),
+      option('--from <model>', 'a published encoder to train on: a model here, name@version, or its folder'),
+      option('--task <task>', 'with --from: text-classification, token-classification, feature-extraction, fill-mask'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       option('--group <column>', 'rows of one group are never split apart'),

@@ -3,6 +3,16 @@ import type { TrainEvent } from '../../client/src/index.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
 import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
 
+/** The metric that is shown of each task, the most telling first, and the others told at the end. */
+export const scores = [
+  ['f1', 'entity F1'],
+  ['accuracy', 'accuracy'],
+  ['macroF1', 'macro-F1'],
+  ['retrievalAccuracy', 'retrieval accuracy'],
+  ['spearman', 'Spearman'],
+  ['perplexity', 'perplexity'],
+] as const
+
 const number = (value: number) => value.toPrecision(3)
 
 /** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */
@@ -12,6 +22,7 @@ export class TrainProgress {
   readonly accuracies: number[] = []
   samplesPerSecond: number[] = []
   #best = 0
+  #metric = 'accuracy'
   #tenth = 0
 
   constructor(out: Terminal) {
@@ -27,7 +38,7 @@ export class TrainProgress {
         ])
         break
       case 'data':
-        for (const line of describeReport(event.report as unknown as DataReport)) out.say(out.style('dim', line))
+        for (const line of linesOf(event.report)) out.say(out.style('dim', line))
         break
       case 'model':
         out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
@@ -36,13 +47,11 @@ export class TrainProgress {
         this.#step(event)
         break
       case 'epoch':
-        this.accuracies.push(event.validation.accuracy)
-        this.#best = Math.max(this.#best, event.validation.accuracy)
+        this.#score(event.validation)
         if (!out.live) {
-          const { epoch, epochs, loss, validation } = event
-          out.say(
-            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation accuracy ${validation.accuracy.toFixed(4)}${event.best ? '  best' : ''}`,
-          )
+          const { epoch, epochs, loss } = event
+          const score = `validation ${this.#metric} ${this.accuracies.at(-1)!.toFixed(4)}`
+          out.say(`epoch ${epoch}/${epochs}  loss ${number(loss)}  ${score}${event.best ? '  best' : ''}`)
         }
         break
       case 'state':
@@ -62,6 +71,14 @@ export class TrainProgress {
     return ['     loss', ...drawn.split('\n')]
   }
 
+  #score(validation: Record<string, number>) {
+    const [name, title] = scores.find(([name]) => validation[name] !== undefined) ?? ['loss', 'loss']
+    const value = validation[name] ?? Number.NaN
+    this.#metric = title
+    this.#best = this.accuracies.length > 0 ? Math.max(this.#best, value) : value
+    this.accuracies.push(value)
+  }
+
   #step({ step, steps, epoch, epochs, loss, samplesPerSecond, eta }: Extract<TrainEvent, { type: 'step' }>) {
     this.losses.push(loss)
     this.samplesPerSecond.push(samplesPerSecond)
@@ -71,7 +88,7 @@ export class TrainProgress {
     const figures = `loss ${number(loss)}  ${compact(samplesPerSecond)} samples/s  eta ${duration(eta)}`
     if (out.live) {
       const accuracy = this.accuracies.length
-        ? `  accuracy ${this.accuracies.at(-1)!.toFixed(3)} (best ${this.#best.toFixed(3)})`
+        ? `  ${this.#metric} ${this.accuracies.at(-1)!.toFixed(3)} (best ${this.#best.toFixed(3)})`
         : ''
       out.redraw([
         `epoch ${epoch}/${epochs} ${out.style('cyan', bar(fraction, 26))}${percent}  ${figures}`,
@@ -82,4 +99,11 @@ export class TrainProgress {
       out.say(`${percent}  epoch ${epoch}/${epochs}  ${figures}`)
     }
   }
+}
+
+/** What is told of the data: in full for classifiers of texts, otherwise how it was split. */
+function linesOf(report: Record<string, unknown>): string[] {
+  if ('removed' in report) return describeReport(report as unknown as DataReport)
+  const splits = Object.entries((report.splits ?? {}) as Record<string, number>)
+  return [`${report.source}: ${report.rowsRead} rows, ${splits.map(([part, rows]) => `${rows} ${part}`).join(', ')}`]
 }

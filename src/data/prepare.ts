@@ -19,7 +19,8 @@ export interface PrepareOptions {
   dropUnlabelled?: boolean
   split: SplitOptions
   /** A tokenizer of `auto` is chosen from the data: characters for texts of several scripts, words otherwise. */
-  pipeline: Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
+  /** A pipeline to learn, or one that came with a published model. */
+  pipeline: (Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }) | TextPipeline
   /** An empty or existing folder for what is prepared. */
   folder: string
 }
@@ -56,7 +57,7 @@ const META = 'prepared.json'
 export async function prepare(options: PrepareOptions, onProgress: PrepareProgress = () => {}): Promise<Prepared> {
   const { train, validation, split, folder } = options
   const spool = join(folder, ROWS)
-  const collector = new Collector(options.pipeline.maxLength, options.dropUnlabelled ?? false)
+  const collector = new Collector(lengthOf(options.pipeline), options.dropUnlabelled ?? false)
   const out = createWriteStream(spool)
   const write = async (dataset: Dataset, part: Part) => {
     for await (const row of dataset.rows()) {
@@ -86,10 +87,8 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   }
   checkParts(rows, labels, train.source)
 
-  const { tokenizer: asked, ...others } = options.pipeline
-  const tokenizer = asked === 'auto' ? collector.suitableTokenizer() : asked
-  const trainTexts = textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train')
-  const pipeline = await TextPipeline.train(trainTexts, { ...others, tokenizer })
+  const trainTexts = () => textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train')
+  const pipeline = await pipelineFor(options.pipeline, trainTexts, collector)
   const profiler = new Profiler(labels)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -134,6 +133,20 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   const meta = { labels, report, profile, digest, config: pipeline.config, tokenizer: pipeline.tokenizerJson }
   writeFileSync(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
   return openPrepared(folder)!
+}
+
+const lengthOf = (pipeline: PrepareOptions['pipeline']) =>
+  pipeline instanceof TextPipeline ? pipeline.config.maxLength : pipeline.maxLength
+
+/** A given pipeline, or one learnt from the texts. */
+async function pipelineFor(
+  wanted: PrepareOptions['pipeline'],
+  texts: () => AsyncIterable<string>,
+  collector: Collector,
+): Promise<TextPipeline> {
+  if (wanted instanceof TextPipeline) return wanted
+  const tokenizer = wanted.tokenizer === 'auto' ? collector.suitableTokenizer() : wanted.tokenizer
+  return TextPipeline.train(texts(), { ...wanted, tokenizer })
 }
 
 /** What `prepare` left in a folder; undefined when it did not finish. */

@@ -2,13 +2,13 @@ import type { Spans } from '../data/published.ts'
 import type { Entity } from './messages.ts'
 
 /** What a tag says beside its label: B- begins a stretch, I- goes on with it (Ramshaw & Marcus 1995); others stand alone. */
-export function partsOf(tag: string): { begins: boolean; label: string } {
+function partsOf(tag: string): { begins: boolean; label: string } {
   const [, prefix, label] = /^([BI])-(.+)$/.exec(tag) ?? [undefined, 'I', tag]
   return { begins: prefix === 'B', label: label! }
 }
 
 /** Tags that mean no label. */
-export const outside = (tag: string) => tag === 'O'
+const outside = (tag: string) => tag === 'O'
 
 /**
  * The labelled stretches of a text from the probabilities of its tokens (tokens, classes): a word has the label of its

@@ -38,7 +38,7 @@ export type Target = (typeof targets)[number]
 export const FULL: Tuning = { mode: 'full' }
 
 /** Parameters start as BERT's: N(0, 0.02²). */
-export const drawn: Init = { kind: 'normal', deviation: 0.02 }
+const drawn: Init = { kind: 'normal', deviation: 0.02 }
 
 /** Drops activations of training; axes (text, token, width). */
 export type Drop = (network: Network, x: Value) => Value

@@ -21,6 +21,8 @@ export interface LearningOptions {
   readonly tuning: Tuning
   /** Share of activations dropped. */
   readonly dropout: number
+  /** Embeddings: fit cosines of pairs to `scores` instead of telling pairs apart. */
+  readonly scored?: boolean
 }
 
 /** One mask for all tokens of a text (Gal & Ghahramani 2016), over axes (batch, …, width). */
@@ -38,10 +40,10 @@ export function encoderLoss(
   network: Network,
   config: EncoderConfig,
   head: EncoderHead,
-  { tuning, dropout }: LearningOptions,
+  { tuning, dropout, scored = false }: LearningOptions,
 ): { loss: Value; correct: Value } {
   const { graph } = network
-  if (head.task === 'feature-extraction') return contrastiveLoss(network, config, head, tuning)
+  if (head.task === 'feature-extraction') return likenessLoss(network, config, head, tuning, scored)
   const { ids, lengths } = classifierInputs(graph)
   const valid = o.within(graph, () => tokens(ids, lengths))
   const drop = dropping(dropout)
@@ -66,14 +68,16 @@ export function encoderLoss(
 const SHARPNESS = 20
 
 /**
- * Each text's first neighbour must be told from all others of the batch (van den Oord et al. 2018; Reimers & Gurevych
- * 2019): cross-entropy over cosines. Texts beyond the second are further wrong answers.
+ * Each text's first neighbour must be told from all others of the batch (van den Oord et al. 2018): cross-entropy over
+ * cosines. Texts beyond the second are further wrong answers. Scored pairs: squared error of the cosine (Reimers &
+ * Gurevych 2019), `scores` float32 (batch).
  */
-function contrastiveLoss(
+function likenessLoss(
   network: Network,
   config: EncoderConfig,
   { pooling }: Extract<EncoderHead, { task: 'feature-extraction' }>,
   tuning: Tuning,
+  scored: boolean,
 ): { loss: Value; correct: Value } {
   const { graph } = network
   const texts = graph.input('ids', 'int64', ['batch', 'sides', 'time'])
@@ -92,6 +96,12 @@ function contrastiveLoss(
     )
     const anchors = o.squeeze(o.slice(grouped, [0], [1], [1]), [1]) // (batch, width)
     const others = o.slice(grouped, [1], [2 ** 31 - 1], [1]) // (batch, sides - 1, width)
+    if (scored) {
+      const cosine = o.reduceSum(o.mul(anchors, o.squeeze(others, [1])), [1]) // (batch)
+      const off = o.sub(cosine, graph.input('scores', 'float32', ['batch']))
+      const close = o.less(o.abs(off), 0.1)
+      return { loss: o.reduceMean(o.mul(off, off)), correct: o.reduceSum(o.cast(close, 'int64')) }
+    }
     // right answers first: (sides - 1, batch, width) → (batch · (sides - 1), width)
     const answers = o.reshape(o.transpose(others, [1, 0, 2]), [-1, config.width])
     const likeness = o.mul(o.matMul(anchors, o.transpose(answers, [1, 0])), SHARPNESS)

@@ -18,6 +18,10 @@ export const RunSpec = Type.Object(
     /** Name of the model that the result is registered under; made from the data set's name if absent. */
     name: Type.Optional(Type.String()),
     family: Type.Optional(Type.String()),
+    /** What to learn, of a family that can learn several things. */
+    task: Type.Optional(Type.String()),
+    /** The model to start from (name, name@version or name@alias), for families that do. */
+    from: Type.Optional(Type.String()),
     /** Id of an uploaded data set (`ds_…`), or `npm:<package>@<version>[#path]`. */
     dataset: Type.String(),
     validation: Type.Optional(Type.String()),

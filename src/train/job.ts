@@ -1,5 +1,7 @@
 import { fail } from '../base/errors.ts'
-import type { Metrics } from '../bundle/manifest.ts'
+import { suggest } from '../base/suggest.ts'
+import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import { type EncoderFamily, encoderFamily, ratesByTuning } from '../nn/encoder-family.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
@@ -17,6 +19,8 @@ export interface TrainJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
+  /** The version to start from, with the paths of its files. */
+  from?: { ref: string; manifest: Manifest; files: Record<string, string> }
   /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
   folder: string
 }
@@ -27,20 +31,40 @@ export interface TrainResult {
   metrics: Metrics
 }
 
-export function familyOf(spec: RunSpec): { name: string; family: Family } {
-  const name = spec.family ?? 'lstm'
-  if (!Object.hasOwn(families, name)) {
-    throw fail('OPTION_INVALID', {
-      option: 'family',
-      reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
-    })
+type TaskName = keyof typeof tasks
+type AnyFamily = Family | EncoderFamily
+const everyFamily: Readonly<Record<string, AnyFamily>> = { ...families, encoder: encoderFamily }
+
+const tasksOf = (family: AnyFamily): readonly TaskName[] => ('tasks' in family ? [...family.tasks] : [family.task])
+
+/** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
+export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task: TaskName } {
+  const name = spec.family ?? (spec.from === undefined ? 'lstm' : 'encoder')
+  if (!Object.hasOwn(everyFamily, name)) {
+    const reason = `expected one of ${Object.keys(everyFamily).join(', ')}, got "${name}"`
+    throw fail('OPTION_INVALID', { option: 'family', reason }, { suggestion: suggest(name, Object.keys(everyFamily)) })
   }
-  return { name, family: families[name as keyof typeof families] }
+  const family = everyFamily[name]
+  if ('tasks' in family && spec.from === undefined)
+    throw fail('OPTION_INVALID', { option: 'from', reason: `the family ${name} starts from a published model` })
+  if (!('tasks' in family) && spec.from !== undefined)
+    throw fail('OPTION_INVALID', { option: 'from', reason: `the family ${name} starts from nothing` })
+  const known = tasksOf(family)
+  const task = known.find((one) => one === (spec.task ?? known[0]))
+  if (!task)
+    throw fail('OPTION_INVALID', {
+      option: 'task',
+      reason: `expected one of ${known.join(', ')} for the family ${name}, got "${spec.task}"`,
+    })
+  return { name, family, task }
 }
 
 /** All options of a family: those of the loop and of its task with the family's defaults, and its own. */
-function optionTable({ task, options, defaults = {} }: Family): Record<string, Option> {
-  const common = Object.entries<Option>({ ...tasks[task].options, ...loopOptions }).map(([name, option]) => [
+function optionTable(family: AnyFamily): Record<string, Option> {
+  const { options, defaults = {} } = family
+  // a published encoder brings its preprocessing with it
+  const preprocessing = 'tasks' in family ? {} : tasks[family.task].options
+  const common = Object.entries<Option>({ ...preprocessing, ...loopOptions }).map(([name, option]) => [
     name,
     { ...option, default: defaults[name] ?? option.default },
   ])
@@ -48,14 +72,21 @@ function optionTable({ task, options, defaults = {} }: Family): Record<string, O
 }
 
 /** Their values for a specification; throws OPTION_INVALID. */
-export const optionsOf = (spec: RunSpec): Options =>
-  resolveOptions(optionTable(familyOf(spec).family), (spec.options ?? {}) as Options)
+export function optionsOf(spec: RunSpec): Options {
+  const { family } = familyOf(spec)
+  const given = (spec.options ?? {}) as Options
+  const options = resolveOptions(optionTable(family), given)
+  if ('tasks' in family && given.learningRate === undefined)
+    options.learningRate = ratesByTuning[String(options.tuning)]
+  return options
+}
 
-/** Every family with its task, description and options. */
+/** Every family with its tasks (`task` is what it does if not told otherwise), description and options. */
 export const describeFamilies = () =>
-  Object.entries<Family>(families).map(([name, family]) => ({
+  Object.entries(everyFamily).map(([name, family]) => ({
     name,
-    task: family.task,
+    task: tasksOf(family)[0],
+    tasks: [...tasksOf(family)],
     description: family.description,
     options: optionTable(family),
   }))

@@ -82,6 +82,7 @@ export class Runs {
     optionsOf(spec)
     const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
+    if (spec.from !== undefined) await this.#registry.resolve(spec.from)
     assertRoom(this.#store.home)
     const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
     const record = await this.#records.create(model, spec)
@@ -223,6 +224,7 @@ export class Runs {
     mkdirSync(folder, { recursive: true })
     const job: TrainJob = { run, spec, folder, dataset: await this.#source(spec.dataset, folder, 'train') }
     if (spec.validation !== undefined) job.validation = await this.#source(spec.validation, folder, 'validation')
+    if (spec.from !== undefined) job.from = await this.#from(spec.from, folder)
     try {
       setPriority(child.pid!, 10) // serving comes first
     } catch {
@@ -285,6 +287,19 @@ export class Runs {
     await rm(path, { force: true })
     await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
     return { path, name }
+  }
+
+  /** The version to start from, its files kept with the run: it may be deleted meanwhile. */
+  async #from(ref: string, folder: string): Promise<NonNullable<TrainJob['from']>> {
+    const version = await this.#registry.resolve(ref)
+    const files: Record<string, string> = {}
+    for (const [file, blob] of Object.entries(await this.#registry.checkout(version))) {
+      const path = join(folder, `from-${file}`)
+      await rm(path, { force: true })
+      await link(blob, path).catch(() => copyFile(blob, path))
+      files[file] = path
+    }
+    return { ref: `${version.name}@${version.version}`, manifest: version.manifest, files }
   }
 
   async #stop(wanted: 'cancelled' | 'interrupted') {

@@ -1,7 +1,13 @@
 import type { Task } from './learner.ts'
+import { featureExtraction } from './tasks/feature-extraction.ts'
+import { fillMask } from './tasks/fill-mask.ts'
 import { textClassification } from './tasks/text-classification.ts'
+import { tokenClassification } from './tasks/token-classification.ts'
 
 /** Tasks by the name that a bundle's manifest gives them. */
 export const tasks = {
   'text-classification': textClassification,
+  'token-classification': tokenClassification,
+  'feature-extraction': featureExtraction,
+  'fill-mask': fillMask,
 } as const satisfies Record<string, Task>

@@ -38,14 +38,14 @@ const REPORT_EVERY = 250
 export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<TrainEvent, TrainResult | undefined> {
   const { spec, folder } = job
   const seed = spec.seed ?? 1
-  const { name, family } = familyOf(spec)
+  const { name, family, task } = familyOf(spec)
   const options = optionsOf(spec)
   const number = (name: string) => Number(options[name])
   mkdirSync(folder, { recursive: true })
 
   yield { type: 'state', state: 'preparing' }
   const threads = options.threads === null ? Math.min(8, availableParallelism()) : number('threads')
-  const learner = yield* tasks[family.task].open({ job, name, family, options, seed, threads })
+  const learner = yield* tasks[task].open({ job, name, family, options, seed, threads })
   const epochs = options.epochs === null ? defaultEpochs(learner.rows) : number('epochs')
   const session = await TrainingSession.create(learner.graph, {
     optimizer: options.optimizer as 'adamw' | 'sgd',
@@ -167,7 +167,14 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
   const bundle = join(folder, 'bundle')
   const { manifest, files } = await learner.bundle(bestWeights.weights)
   const { dataset, ...described } = manifest
-  const lineage = { ...(dataset && { dataset }), run: job.run, code, seed, options: { ...options, epochs } }
+  const lineage = {
+    ...(dataset && { dataset }),
+    run: job.run,
+    ...(job.from && { parent: job.from.ref }),
+    code,
+    seed,
+    options: { ...options, epochs },
+  }
   await writeBundle(
     bundle,
     { format: 'athanor-bundle', formatVersion: 1, ...described, metrics, lineage, createdAt: new Date().toISOString() },

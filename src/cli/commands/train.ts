@@ -5,6 +5,7 @@ import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
 import { follow } from '../follow.ts'
+import { scores } from '../progress.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
 
@@ -12,6 +13,8 @@ export interface TrainOptions {
   validation?: string
   name?: string
   family?: string
+  task?: string
+  from?: string
   seed?: string
   text?: string
   label?: string
@@ -23,7 +26,7 @@ export interface TrainOptions {
   resume?: string
 }
 
-/** Trains a classifier on a file, follows the run, and tells what came of it. */
+/** Trains a model on a file, follows the run, and tells what came of it. */
 export async function train(context: Context, source: string | undefined, options: TrainOptions) {
   const { client, out } = context
   const { run } =
@@ -47,17 +50,18 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, rows } = metrics
-  out.say(
-    `${out.style('green', '✓')} done in ${duration(seconds)}   accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)} on ${rows} held-out rows`,
+  const { rows } = metrics
+  const told = scores.flatMap(([name, title]) =>
+    metrics[name] === undefined ? [] : [`${title} ${metrics[name].toFixed(4)}`],
   )
+  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${told.join(', ')} on ${rows} held-out rows`)
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
   if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { text, label, group, encoding, family, dropUnlabelled } = options
+  const { text, label, group, encoding, family, task, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
@@ -67,6 +71,8 @@ async function start(context: Context, source: string | undefined, options: Trai
     dataset: await upload(source, context),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
     ...(family !== undefined && { family }),
+    ...(task !== undefined && { task }),
+    ...(from !== undefined && { from }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),

@@ -27,7 +27,7 @@ const architectures: Record<string, HeadTask> = {
   ForSequenceClassification: 'text-classification',
   ForTokenClassification: 'token-classification',
 }
-export type HeadTask = 'feature-extraction' | 'fill-mask' | 'text-classification' | 'token-classification'
+type HeadTask = 'feature-extraction' | 'fill-mask' | 'text-classification' | 'token-classification'
 
 const Size = Type.Integer({ minimum: 1, maximum: 2 ** 24 })
 const Optional = Type.Optional

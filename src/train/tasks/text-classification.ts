@@ -1,20 +1,22 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import ort from 'onnxruntime-node'
 import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
-import type { PipelineConfig } from '../../data/pipeline.ts'
+import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
 import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig, Family } from '../../nn/family.ts'
+import type { ClassifierConfig } from '../../nn/family.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
+import { openBase } from '../encoders/base.ts'
+import { type EncoderNetwork, encoderNetwork, withSession } from '../encoders/network.ts'
 import type { TrainEvent } from '../events.ts'
 import type { DataSource, TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
@@ -28,48 +30,80 @@ const REPORT_EVERY = 250
 export const textClassification: Task = { options: textOptions, open }
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
-  const { job, name, family, options, seed, threads } = context
-  const prepared = yield* prepareData(job, options, seed)
+  const { job, options, seed, threads } = context
+  const base = openBase(context)
+  const published = base && TextPipeline.published(base.tokenizerJson, base.maxLength)
+  const prepared = yield* prepareData(job, options, seed, published)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
+  const classifier = base
+    ? encoderNetwork(base, { task: 'text-classification', classes: labels.length }, labels, options)
+    : ownNetwork(context, pipeline, labels)
+  return {
+    graph: classifier.graph,
+    ...(classifier.initial && { initial: classifier.initial }),
+    rows: train.rows,
+    batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
+    assemble: (rows, epoch) => assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined),
+    async evaluate(weights, part) {
+      const split = part === 'test' ? test : validation
+      return { metrics: await evaluateModel(classifier.served(weights), split, labels, threads), rows: split.rows }
+    },
+    chosenBy: { metric: 'accuracy', better: 'higher' },
+    async bundle(weights) {
+      const { manifest, files } = classifier.bundle(weights)
+      return {
+        manifest: {
+          ...manifest,
+          profile: prepared.profile as unknown as Record<string, unknown>,
+          data: prepared.report as unknown as Record<string, unknown>,
+          dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
+        },
+        files,
+      }
+    },
+  }
+}
+
+/** A classifier of one of our own families, which starts from nothing. */
+function ownNetwork(
+  { name, family, options }: TaskContext,
+  pipeline: TextPipeline,
+  labels: string[],
+): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
+  if (!('build' in family)) throw new TypeError(`the family ${name} starts from a published model`)
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
   const graph = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const target = network.graph.input('labels', 'int64', ['batch'])
     return classifierLoss(family.build(network, ids, lengths, config), target)
   })
+  const served = (weights: Weights) => inferenceGraph(family, config, weights)
   return {
     graph,
-    rows: train.rows,
-    batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
-    assemble: (rows, epoch) => assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined),
-    async evaluate(weights, part) {
-      const split = part === 'test' ? test : validation
-      return { metrics: await evaluateWeights(family, config, weights, split, labels, threads), rows: split.rows }
-    },
-    chosenBy: { metric: 'accuracy', better: 'higher' },
-    async bundle(weights) {
-      const model = inferenceGraph(family, config, weights)
-      return {
-        manifest: {
-          task: 'text-classification',
-          family: name,
-          signature: signatureOf(model),
-          labels,
-          pipeline: pipeline.config as unknown as Record<string, unknown>,
-          parameters: countParameters(graph.parameters),
-          profile: prepared.profile as unknown as Record<string, unknown>,
-          data: prepared.report as unknown as Record<string, unknown>,
-          dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
-        },
-        files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson },
+    served,
+    bundle(weights) {
+      const model = served(weights)
+      const manifest = {
+        task: 'text-classification' as const,
+        family: name,
+        signature: signatureOf(model),
+        labels,
+        pipeline: pipeline.config as unknown as Record<string, unknown>,
+        parameters: countParameters(graph.parameters),
       }
+      return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson } }
     },
   }
 }
 
 /** Reads and prepares the data, or opens what an interrupted run prepared; progress goes out as events. */
-async function* prepareData(job: TrainJob, options: Options, seed: number): AsyncGenerator<TrainEvent, Prepared> {
+async function* prepareData(
+  job: TrainJob,
+  options: Options,
+  seed: number,
+  published?: TextPipeline,
+): AsyncGenerator<TrainEvent, Prepared> {
   const folder = join(job.folder, 'data')
   const finished = openPrepared(folder)
   if (finished) return finished
@@ -78,7 +112,7 @@ async function* prepareData(job: TrainJob, options: Options, seed: number): Asyn
   const read = (source: DataSource) => openDataset(source.path, { ...spec.read, name: source.name })
   const train = await read(job.dataset)
   const validation = job.validation && (await read(job.validation))
-  const pipeline = {
+  const pipeline = published ?? {
     normalise: { unicode: 'NFKC', lowercase: true } as const,
     tokenizer: options.tokenizer as PipelineConfig['tokenizer'] | 'auto',
     vocabulary: Number(options.vocabulary),
@@ -132,20 +166,9 @@ function cropping(seed: number, epoch: number): Window {
   }
 }
 
-/** Accuracy and macro-F1 of weights on a split, through the graph that will be served. */
-async function evaluateWeights(
-  family: Family,
-  config: ClassifierConfig,
-  weights: Weights,
-  split: EncodedSplit,
-  labels: string[],
-  threads: number,
-): Promise<Metrics> {
-  const session = await ort.InferenceSession.create(writeModel(inferenceGraph(family, config, weights)), {
-    intraOpNumThreads: threads,
-    logSeverityLevel: 3,
-  })
-  try {
+/** Accuracy and macro-F1 of a graph as it is served, on a split. */
+function evaluateModel(model: ModelProto, split: EncodedSplit, labels: string[], threads: number): Promise<Metrics> {
+  return withSession(model, threads, async (session) => {
     const confusion = new Confusion(labels)
     let loss = 0
     for (const rows of evaluationBatches(split, 128)) {
@@ -160,7 +183,5 @@ async function evaluateWeights(
       }
     }
     return { ...confusion.metrics(), loss: loss / split.rows }
-  } finally {
-    await session.release()
-  }
+  })
 }

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { Athanor, AthanorError, type RunSpec, type TrainEvent } from '../client/src/index.ts'
+import { type App, startApp } from './app.ts'
+import { version as code } from './base/version.ts'
+import type { Manifest } from './bundle/manifest.ts'
+import { bundleEncoder } from './formats/huggingface/bundle.ts'
+import { tinyEncoder } from './testing/tiny-encoder.ts'
+
+const colours = ['red', 'blue', 'green', 'black']
+const animals = ['cat', 'dog', 'horse', 'mouse']
+const people = ['Ada', 'Grace', 'Alan', 'Edsger']
+const places = ['Paris', 'Oslo', 'Lima', 'Rome']
+const at = <T>(list: readonly T[], i: number) => list[i % list.length]
+const corpus = Array.from(
+  { length: 96 },
+  (_, i) => `the ${at(colours, i)} ${at(animals, i)} sleeps near ${at(people, i * 3)} in ${at(places, i * 5)} .`,
+)
+
+const home = mkdtempSync(join(tmpdir(), 'athanor-encoders-'))
+let app: App
+let client: Athanor
+before(async () => {
+  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  client = new Athanor({ url: app.url, retries: 0 })
+  const { manifest, files } = bundleEncoder(tinyEncoder([...corpus, 'good bad film']))
+  const whole: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    metrics: {},
+    lineage: { code },
+    createdAt: new Date().toISOString(),
+    ...manifest,
+  }
+  const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)])
+  await app.house.registry.register('tiny', whole, Object.fromEntries(stored))
+})
+after(async () => {
+  await app.close()
+  rmSync(home, { recursive: true, force: true })
+})
+
+async function train(
+  name: string,
+  file: string,
+  rows: string[],
+  spec: Partial<RunSpec>,
+): Promise<Record<string, number>> {
+  const { id } = await client.datasets.upload(file, Buffer.from(`${rows.join('\n')}\n`))
+  const { run } = await client.runs.create({ name, dataset: id, from: 'tiny', ...spec })
+  const events: TrainEvent[] = []
+  for await (const event of client.runs.events(run)) events.push(event)
+  const failed = events.find((event) => event.type === 'failed')
+  assert.equal(failed, undefined, JSON.stringify(failed))
+  const done = events.find((event) => event.type === 'done')
+  assert.ok(done)
+  const { manifest } = await client.models.show(name)
+  assert.equal(manifest.lineage.parent, 'tiny@1')
+  return done.metrics
+}
+const ask = async (model: string, inputs: string | string[], parameters?: object) => {
+  const response = await fetch(`${app.url}/api/models/${model}/predict`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ inputs, ...(parameters && { parameters }) }),
+  })
+  const body = (await response.json()) as { outputs: unknown; error?: { code: string; message: string } }
+  return { status: response.status, ...body }
+}
+const quick = { epochs: 6, batchSize: 16, learningRate: 3e-3, threads: 1, dropout: 0 }
+
+test('embeddings: a published encoder embeds, and learns from pairs and from scores', async () => {
+  const [one, again] = (await ask('tiny', ['the red cat', 'the red cat'])).outputs as number[][]
+  assert.equal(one.length, 32)
+  assert.ok(Math.abs(Math.hypot(...one) - 1) < 1e-5)
+  assert.deepEqual(one, again)
+  const alone = ((await ask('tiny', 'the red cat')).outputs as number[][])[0]
+  const beside = ((await ask('tiny', ['the red cat', corpus.join(' ')])).outputs as number[][])[0]
+  alone.forEach((value, i) => {
+    assert.ok(Math.abs(value - beside[i]) < 1e-5, 'padding changes nothing')
+  })
+
+  const pairs = corpus.slice(0, 64).map((text, i) =>
+    JSON.stringify({
+      anchor: `${at(colours, i)} ${at(animals, i >> 2)} ${at(people, i >> 4)}`,
+      positive: `${at(people, i >> 4)} with the ${at(colours, i)} ${at(animals, i >> 2)}`,
+      negative: text,
+    }),
+  )
+  const metrics = await train('pairs', 'pairs.jsonl', pairs, { task: 'feature-extraction', options: quick })
+  assert.ok(metrics.retrievalAccuracy > 0.5, JSON.stringify(metrics))
+  const scored = corpus.slice(0, 80).map((_, i) => {
+    const [a, b] = [at(colours, i), at(colours, i >> 2)]
+    return `the ${a} ${at(animals, i)},a ${b} ${at(animals, i)},${a === b ? 5 : 1}`
+  })
+  const fitted = await train('scores', 'scores.csv', ['sentence1,sentence2,score', ...scored], {
+    task: 'feature-extraction',
+    options: { ...quick, epochs: 12 },
+  })
+  assert.ok(fitted.spearman > 0.5, JSON.stringify(fitted))
+})
+
+test('classification: full, last layers and low-rank changes', async () => {
+  const words = corpus.join(' ').split(' ')
+  const rows = Array.from({ length: 120 }, (_, i) => {
+    const some = Array.from({ length: 8 }, (_, k) => words[(i * 131 + k * k * 37 + k * 11) % words.length]).join(' ')
+    return `${some} ${i % 2 ? 'good' : 'bad'} film,${i % 2 ? 'yes' : 'no'}`
+  })
+  rows.unshift('text,label')
+  for (const tuning of ['full', 'last', 'lora']) {
+    const options = { ...quick, tuning, layers: 1, ...(tuning !== 'full' && { learningRate: 1e-2, epochs: 12 }) }
+    const metrics = await train(`judge-${tuning}`, 'films.csv', rows, { options })
+    assert.ok(metrics.accuracy > 0.8, `${tuning}: ${JSON.stringify(metrics)}`)
+    const [best] = await client.predict(`judge-${tuning}`, 'the red cat sleeps . good film')
+    assert.equal(best.label, 'yes')
+  }
+  const { manifest, files } = await client.models.show('judge-lora')
+  assert.equal(manifest.family, 'bert')
+  assert.deepEqual(
+    files.map(({ name }) => name),
+    ['model.onnx', 'tokenizer.json'],
+  )
+  // what was trained can be trained on
+  const again = await train('judge-again', 'films.csv', rows, { from: 'tiny', options: { ...quick, epochs: 1 } })
+  assert.ok(again.accuracy > 0)
+})
+
+test('words: stretches of a text are labelled, with their places', async () => {
+  const conll = corpus.flatMap((_, i) => [
+    `${at(people, i)} B-PER`,
+    'of O',
+    `${at(places, i * 3)} B-LOC`,
+    `${at(places, i)} I-LOC`,
+    'sleeps O',
+    '. O',
+    '',
+  ])
+  const metrics = await train('entities', 'people.conll', conll, {
+    task: 'token-classification',
+    options: { ...quick, epochs: 8 },
+  })
+  assert.ok(metrics.f1 > 0.9, JSON.stringify(metrics))
+  const text = 'Ada of Oslo Rome sleeps.'
+  const [found] = (await ask('entities', text)).outputs as {
+    label: string
+    score: number
+    start: number
+    end: number
+    text: string
+  }[][]
+  const told = found
+    .filter(({ label }) => label !== 'O')
+    .map(({ label, start, end, text: part }) => ({ label, part, same: text.slice(start, end) === part }))
+  assert.ok(
+    told.some(({ label, part }) => label === 'PER' && part === 'Ada'),
+    JSON.stringify(found),
+  )
+  assert.ok(told.every(({ same }) => same))
+  const json = corpus
+    .slice(0, 40)
+    .map((_, i) => JSON.stringify({ tokens: [at(people, i), 'sleeps'], tags: ['PER', 'O'] }))
+  const plain = await train('plain-tags', 'tags.jsonl', json, {
+    task: 'token-classification',
+    options: { ...quick, tuning: 'last', layers: 2 },
+  })
+  assert.ok(plain.accuracy > 0.9, JSON.stringify(plain))
+})
+
+test('masked words: pretraining goes on with plain text, and masks are filled', async () => {
+  const metrics = await train('words', 'corpus.txt', corpus.concat(corpus), {
+    task: 'fill-mask',
+    options: { ...quick, epochs: 20, maxLength: 16, masked: 0.3, patience: 20 },
+  })
+  assert.ok(metrics.perplexity < 12, JSON.stringify(metrics))
+  const { outputs } = await ask(
+    'words',
+    ['the red cat sleeps [MASK] Ada in Paris .', '[MASK] red cat [MASK] near Ada in Paris .'],
+    { topK: 3 },
+  )
+  const fills = outputs as { token: string; score: number }[][][]
+  assert.deepEqual(
+    fills.map((masks) => masks.map((words) => words.length)),
+    [[3], [3, 3]],
+  )
+  assert.equal(fills[0][0][0].token, 'near', JSON.stringify(fills[0][0]))
+  assert.ok(fills[0][0][0].score > fills[0][0][1].score)
+  const none = await ask('words', 'no mask here')
+  assert.deepEqual([none.status, none.error?.code], [400, 'BAD_REQUEST'])
+  assert.match(none.error!.message, /no \[MASK\]/)
+})
+
+test('what does not fit is refused before anything is trained', async () => {
+  const { id } = await client.datasets.upload('x.csv', Buffer.from('text,label\na,b\n'))
+  const create = (spec: Partial<RunSpec>) => client.runs.create({ dataset: id, ...spec } as RunSpec)
+  const refused = (promise: Promise<unknown>, code: string, part: string) =>
+    assert.rejects(
+      promise,
+      (error) =>
+        error instanceof AthanorError && error.code === code && `${error.message} ${error.hint}`.includes(part),
+    )
+  await refused(create({ family: 'encoder' }), 'OPTION_INVALID', 'starts from a published model')
+  await refused(create({ family: 'lstm', from: 'tiny' }), 'OPTION_INVALID', 'starts from nothing')
+  await refused(create({ from: 'tiny', task: 'summarization' }), 'OPTION_INVALID', 'token-classification')
+  await refused(create({ from: 'tinny' }), 'MODEL_NOT_FOUND', 'Did you mean "tiny"')
+  await refused(create({ from: 'tiny', options: { tuning: 'half' } }), 'OPTION_INVALID', 'full, last, lora')
+  const failing = async (file: string, content: string, spec: Partial<RunSpec>) => {
+    const dataset = (await client.datasets.upload(file, Buffer.from(content))).id
+    const { run } = await client.runs.create({ dataset, from: 'tiny', name: 'never', ...spec })
+    for await (const event of client.runs.events(run)) if (event.type === 'failed') return event.error
+    return undefined
+  }
+  const rows = `text,label\n${Array.from({ length: 20 }, (_, i) => `text ${i} of ${at(animals, i)},${i % 2}`).join('\n')}\n`
+  const cases: [string, string, Partial<RunSpec>, string, RegExp][] = [
+    ['a.csv', rows, { options: { tuning: 'lora', targets: 'query,gate' } }, 'OPTION_INVALID', /"gate" is no product/],
+    ['a.csv', rows, { options: { tuning: 'last', layers: 9 } }, 'OPTION_INVALID', /has 2 layers/],
+    ['a.csv', rows, { options: { maxLength: 500 } }, 'OPTION_INVALID', /places for 64 tokens/],
+    [
+      'a.conll',
+      'Ada B-PER\nOslo\n',
+      { task: 'token-classification' },
+      'DATA_MALFORMED',
+      /line 2: a word without a tag/,
+    ],
+    [
+      'a.jsonl',
+      '{"tokens":["a"],"tags":["O","O"]}\n',
+      { task: 'token-classification' },
+      'DATA_MALFORMED',
+      /1 words, 2 tags/,
+    ],
+    [
+      'a.csv',
+      'x,y,z\n1,2,3\n',
+      { task: 'feature-extraction' },
+      'DATA_MALFORMED',
+      /expected columns anchor and positive/,
+    ],
+    ['a.txt', 'one line\n', { task: 'fill-mask' }, 'SPLIT_IMPOSSIBLE', /1 rows/],
+  ]
+  for (const [file, content, spec, code, message] of cases) {
+    const error = await failing(file, content, spec)
+    assert.equal(error?.code, code, JSON.stringify(error))
+    assert.match(error!.message, message)
+  }
+  await refused(client.models.show('never'), 'MODEL_NOT_FOUND', '')
+})
