@@ -1,10 +1,10 @@
-import type { Network, Parameter } from '../autograd/training.ts'
+import type { Parameter } from '../autograd/training.ts'
 import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
-import { float32 } from '../graph/tensor.ts'
 import { bow } from './bow.ts'
 import type { ClassifierConfig, Family } from './family.ts'
+import { inferenceNetwork, type Weights } from './inference.ts'
 import { recurrentClassifier } from './recurrent.ts'
 import { textcnn } from './textcnn.ts'
 import { transformer } from './transformer.ts'
@@ -107,21 +107,10 @@ export function classifierLoss(logits: Value, labels: Value): { loss: Value; cor
  * The trained model for serving: ids, lengths → `logits` and `probabilities` (batch, classes), weights stored in the
  * graph under their paths.
  */
-export function inferenceGraph(
-  family: Family,
-  config: ClassifierConfig,
-  weights: Record<string, { data: Float32Array }>,
-): ModelProto {
+export function inferenceGraph(family: Family, config: ClassifierConfig, weights: Weights): ModelProto {
   const graph = new GraphBuilder()
-  const at = (path: string): Network => ({
-    graph: graph.scope(path.slice(0, -1)),
-    training: false,
-    scope: (name) => at(`${path}${name}/`),
-    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
-    dropout: (x) => x,
-  })
   const { ids, lengths } = classifierInputs(graph)
-  const logits = family.build({ ...at(''), graph }, ids, lengths, config)
+  const logits = family.build(inferenceNetwork(graph, weights), ids, lengths, config)
   graph.output(logits, 'logits')
   graph.output(o.softmax(logits), 'probabilities')
   return graph.build('classifier')

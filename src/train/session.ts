@@ -80,9 +80,12 @@ export class TrainingSession {
 
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
-    const { parameters, state, moments } = this.#shared
+    const { parameters, state, moments, frozen, running } = this.#shared
     return Object.assign(
       this.#copies(parameters, (name) => name),
+      Object.fromEntries(
+        running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
+      ),
       ...state.map((vector, i) => this.#copies(vector, (name) => `${name}:${moments[i]}`)),
     )
   }
@@ -118,7 +121,7 @@ export class TrainingSession {
 
 function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
-  const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+  const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
@@ -149,6 +152,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     frozen: Object.fromEntries(
       graph.frozen.map(({ name, dims }) => [name, { dims, data: vector(dims.reduce((a, b) => a * b, 1)) }]),
     ),
+    running: graph.running,
     state: moments.map(() => vector()),
     gradients: Array.from({ length: ways }, () => vector()),
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),

@@ -1,5 +1,5 @@
 import ort from 'onnxruntime-node'
-import { gradientName, indicesName, type Mask } from '../autograd/training.ts'
+import { gradientName, indicesName, type Mask, nextName } from '../autograd/training.ts'
 import { streamOf, uniformAt } from '../base/counter.ts'
 import type { Shape } from '../graph/shape.ts'
 import type { Part } from './batch.ts'
@@ -32,6 +32,8 @@ export interface Shared {
   readonly parameters: Float32Array
   /** Parameters that training leaves as they are. */
   readonly frozen: Weights
+  /** Those of them that every step replaces. */
+  readonly running: readonly string[]
   /** One vector for each of the optimizer's moments. */
   readonly state: readonly Float32Array[]
   /** One vector for each way. */
@@ -96,7 +98,8 @@ export class Way {
     this.#parameters = named(shared.parameters, (name) => name)
     for (const [name, { dims, data }] of Object.entries(shared.frozen))
       this.#parameters[name] = new ort.Tensor('float32', data, dims)
-    this.#gradients = { ...named(shared.gradients[index], gradientName), loss: null, correct: null }
+    const nexts = Object.fromEntries(shared.running.map((name) => [nextName(name), null]))
+    this.#gradients = { ...named(shared.gradients[index], gradientName), ...nexts, loss: null, correct: null }
     this.#rows = shared.tables.map(() => ({ values: new Float32Array(), indices: new BigInt64Array() }))
     this.#stretches = stretchesOf(shared, index)
   }
@@ -169,6 +172,8 @@ export class Way {
     const results = await this.#sessions.gradients.run(feeds, fetches)
     sums[this.#index * SUMS] = Number(results.loss.data[0])
     sums[this.#index * SUMS + 1] = Number(results.correct.data[0])
+    const { running, frozen } = this.#shared
+    for (const name of running) frozen[name].data.set(results[nextName(name)].data as Float32Array)
     for (const { name, offset, length, dims } of tables) {
       const rows = results[gradientName(name)].data as Float32Array
       const indices = results[indicesName(name)].data as BigInt64Array
