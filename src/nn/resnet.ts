@@ -1,6 +1,7 @@
 import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
+import type { ImageFamily } from './family.ts'
 import { dense } from './layers.ts'
 import { batchNormalisation } from './normalisation.ts'
 
@@ -16,13 +17,23 @@ interface Layout {
   bottleneck: boolean
 }
 
-/** Those of He et al. 2016, tables 1 and 6 (6n + 2 layers for small images). */
-export const layouts = {
-  'resnet-18': { stem: 'large', stages: [2, 2, 2, 2], width: 64, bottleneck: false },
-  'resnet-34': { stem: 'large', stages: [3, 4, 6, 3], width: 64, bottleneck: false },
-  'resnet-50': { stem: 'large', stages: [3, 4, 6, 3], width: 64, bottleneck: true },
-  small: { stem: 'small', stages: [1, 1, 1], width: 16, bottleneck: false },
-} as const satisfies Record<string, Layout>
+/** Those of He et al. 2016, table 1, and a small one as in its section 4.2: three stages of equal numbers of blocks. */
+const layouts: Record<string, (width: number, blocks: number) => Omit<Layout, 'stem'>> = {
+  '18': () => ({ stages: [2, 2, 2, 2], width: 64, bottleneck: false }),
+  '34': () => ({ stages: [3, 4, 6, 3], width: 64, bottleneck: false }),
+  '50': () => ({ stages: [3, 4, 6, 3], width: 64, bottleneck: true }),
+  small: (width, blocks) => ({ stages: [blocks, blocks, blocks], width, bottleneck: false }),
+}
+/** Images of more pixels a side begin with the large stem. */
+const SMALL_IMAGE = 64
+
+/** The network that the options `depth`, `width`, `blocks` and `stem` name. */
+export const resnetClassifier: ImageFamily['build'] = (network, pixels, { classes, ...options }) => {
+  const side = Math.max(Number(pixels.shape[2]), Number(pixels.shape[3]))
+  const stem = options.stem === 'auto' ? (side > SMALL_IMAGE ? 'large' : 'small') : (options.stem as Layout['stem'])
+  const layout = layouts[String(options.depth)](Number(options.width), Number(options.blocks))
+  return resnet(network, pixels, classes, { stem, ...layout })
+}
 
 /**
  * Residual network (He et al. 2016): pixels (batch, channels, height, width) → logits (batch, classes). Parameters are

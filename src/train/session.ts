@@ -83,7 +83,9 @@ export class TrainingSession {
     const { frozen, running } = this.#shared
     return Object.assign(
       this.#copies('parameter', (name) => name),
-      Object.fromEntries(running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }])),
+      Object.fromEntries(
+        running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
+      ),
       ...momentsOf(this.#shared.optimizer).map((moment) => this.#copies(moment, (name) => `${name}:${moment}`)),
     )
   }

@@ -3,6 +3,9 @@ import { join, sep } from 'node:path'
 
 // what can be told by names alone, without the library that decodes images
 
+/** Largest image file. */
+export const IMAGE_BYTES = 32 << 20
+
 /** A file in LeCun's idx format by its name: images or labels, and the split that it belongs to. */
 export interface IdxName {
   kind: 'images' | 'labels'

@@ -1,5 +1,6 @@
 import sharp, { type Sharp } from 'sharp'
 import { fail } from '../../base/errors.ts'
+import { IMAGE_BYTES } from './names.ts'
 
 /** The image transform that travels with a model: same size, channels and scale in training and in serving. */
 export interface ImagePipelineConfig {
@@ -24,7 +25,6 @@ export interface RawImage {
 export type ImageContent = Uint8Array | RawImage
 type Target = Pick<ImagePipelineConfig, 'height' | 'width' | 'channels' | 'fit'>
 
-export const IMAGE_BYTES = 32 << 20
 const PIXEL_LIMIT = 64_000_000
 
 // libvips reads many formats, some of which name other files: these few are enough

@@ -8,8 +8,8 @@ import { fail } from '../../base/errors.ts'
 import { parsePackageSpec, visitPackage } from '../packages.ts'
 import type { Part } from '../split.ts'
 import { idxImages } from './idx.ts'
-import { idxName, imageFilesIn } from './names.ts'
-import { IMAGE_BYTES, type ImageContent } from './pixels.ts'
+import { IMAGE_BYTES, idxName, imageFilesIn } from './names.ts'
+import type { ImageContent } from './pixels.ts'
 
 /** An image with the class it belongs to; `part` where the data set says which split it is of. */
 export interface LabelledImage {
