@@ -106,7 +106,7 @@ const MOST_TAPS = 49
 const MANY_WINDOWS = 256
 
 /** Gradient of a convolution's filters: x (batch, channels, …), dy (batch, filters, …) → (filters, channels / group, …kernel). */
-export function weightGradient(x: Value, dy: Value, at: Geometry): Value {
+function weightGradient(x: Value, dy: Value, at: Geometry): Value {
   const { kernel, group } = at
   const taps = kernel.reduce((a, b) => a * b, 1)
   const sizes = [...x.shape.slice(1), ...dy.shape.slice(1)]

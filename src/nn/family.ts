@@ -33,7 +33,7 @@ export interface TextFamily extends Described {
 }
 
 /** What an image classifier is built from. */
-export interface ImageClassifierConfig {
+interface ImageClassifierConfig {
   classes: number
   [option: string]: number | string | boolean | null
 }

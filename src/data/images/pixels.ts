@@ -16,7 +16,7 @@ export interface ImagePipelineConfig {
 }
 
 /** Pixels that need no decoding, e.g. those of an idx file: rows from the top, channels together. */
-export interface RawImage {
+interface RawImage {
   data: Uint8Array
   height: number
   width: number
