@@ -111,7 +111,70 @@ function weightGradient(x: Value, dy: Value, at: Geometry): Value {
   const taps = kernel.reduce((a, b) => a * b, 1)
   const sizes = [...x.shape.slice(1), ...dy.shape.slice(1)]
   const known = sizes.every((size) => typeof size === 'number')
-  return group === 1 && known && taps <= MOST_TAPS ? unrolled(x, dy, at) : exchanged(x, dy, at)
+  if (group > 1 || !known || taps > MOST_TAPS) return exchanged(x, dy, at)
+  return taps > 1 && slides(at, x, dy) ? shifted(x, dy, at) : unrolled(x, dy, at)
+}
+
+/** Whether windows move by one element along at most two axes, and no padding is wider than the kernel reaches. */
+const slides = (at: Geometry, x: Value, dy: Value) =>
+  at.kernel.length <= 2 &&
+  at.strides.every((stride) => stride === 1) &&
+  at.kernel.every((_, i) => at.begin[i] <= reachOf(at, i) && Number(dy.shape[i + 2]) <= 2 * Number(x.shape[i + 2]))
+
+/**
+ * As one matrix product an image. In an image whose rows are joined to one line, with zeros between them, each tap of
+ * the kernel is a shift: those along a row are applied to x, those from row to row to dy, each by putting copies into one
+ * line with the right number of zeros between them. That copies two lines instead of one for every tap.
+ */
+function shifted(x: Value, dy: Value, at: Geometry): Value {
+  const flat = at.kernel.length === 1
+  const square = (sizes: readonly number[], filler: number) => (flat ? [filler, ...sizes] : sizes)
+  const [kh, kw] = square(at.kernel, 1)
+  const [dh, dw] = square(at.dilations, 1)
+  const [[top, left], [bottom, right]] = [square(at.begin, 0), square(at.end, 0)]
+  const [height, width] = square(x.shape.slice(2).map(Number), 1)
+  const [rows, columns] = square(dy.shape.slice(2).map(Number), 1)
+  const [channels, filters] = [Number(x.shape[1]), Number(dy.shape[1])]
+  const line = width + Math.max(left, right, columns - width) // a row and the zeros after it
+  const reach = dw * (kw - 1)
+  const grid = (height + top + bottom) * line
+  const length = grid + reach
+
+  const zeros = (like: Value, depth: number, count: number) =>
+    o.constantOfShape(o.concat([o.dimension(like, 0), o.ints(like, [depth, count])], 0), 0, like.dtype)
+  const spread = (value: Value, depth: number, size: readonly number[], pads: readonly number[]) => {
+    const image = flat ? o.reshape(value, [0, depth, ...size]) : value
+    const padded = pads.some((pad) => pad > 0) ? o.pad(image, [0, 0, pads[0], 0, 0, 0, pads[1], pads[2]]) : image
+    return o.reshape(padded, [0, depth, -1])
+  }
+  const copies = (parts: (i: number) => Value[], count: number) =>
+    o.concat(
+      Array.from({ length: count }, (_, i) => parts(i))
+        .flat()
+        .filter((part) => part.shape[2] !== 0),
+      2,
+    )
+
+  const image = spread(x, channels, [height, width], [top, bottom, line - width])
+  const before = zeros(x, channels, left)
+  const between = zeros(x, channels, reach + dw)
+  const cut = left > 0 ? o.slice(image, [0], [grid - left], [2]) : image
+  const along = copies((m) => [m > 0 ? between : before, m === kw - 1 ? cut : image], kw)
+
+  const answer = spread(dy, filters, [rows, columns], [0, 0, line - columns])
+  const first = zeros(dy, filters, reach)
+  const down = zeros(dy, filters, length + dh * line - rows * line)
+  const across = copies((i) => [i > 0 ? down : first, answer], kh)
+
+  const each = product(
+    o.reshape(across, [0, filters * kh, length]),
+    o.reshape(along, [0, channels * kw, length]),
+    false,
+    true,
+  )
+  const all = o.reshape(o.reduceSum(each, [0]), [filters, kh, channels, kw])
+  const turned = o.slice(o.transpose(all, [0, 2, 1, 3]), [-1], [-(2 ** 31)], [3], [-1])
+  return flat ? o.reshape(turned, [filters, channels, kw]) : turned
 }
 
 /** As matrix products with what each tap of the kernel sees of x. */
