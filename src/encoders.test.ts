@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, AthanorError, type RunSpec, type TrainEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { random } from './base/random.ts'
 import { version as code } from './base/version.ts'
 import type { Manifest } from './bundle/manifest.ts'
 import { bundleEncoder } from './formats/huggingface/bundle.ts'
@@ -104,9 +105,10 @@ test('embeddings: a published encoder embeds, and learns from pairs and from sco
 })
 
 test('classification: full, last layers and low-rank changes', async () => {
-  const words = corpus.join(' ').split(' ')
+  const next = random(7)
+  const words = [...new Set(corpus.join(' ').split(' '))]
   const rows = Array.from({ length: 120 }, (_, i) => {
-    const some = Array.from({ length: 8 }, (_, k) => words[(i * 131 + k * k * 37 + k * 11) % words.length]).join(' ')
+    const some = Array.from({ length: 12 }, () => words[Math.floor(next() * words.length)]).join(' ')
     return `${some} ${i % 2 ? 'good' : 'bad'} film,${i % 2 ? 'yes' : 'no'}`
   })
   rows.unshift('text,label')

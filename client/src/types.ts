@@ -97,6 +97,7 @@ export interface Manifest {
     | 'feature-extraction'
     | 'fill-mask'
     | 'text-generation'
+    | 'image-classification'
     | 'tensor'
   family: string
   signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }

@@ -33,6 +33,7 @@ const Task = Type.Union([
   Type.Literal('feature-extraction'),
   Type.Literal('fill-mask'),
   Type.Literal('text-generation'),
+  Type.Literal('image-classification'),
   Type.Literal('tensor'),
 ])
 
@@ -40,8 +41,8 @@ const Task = Type.Union([
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
  * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
  * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`;
- * `text-generation` models are decoders with a key/value cache (src/engine/runners/text-generation.ts); `tensor` models are
- * plain graphs.
+ * `text-generation` models are decoders with a key/value cache (src/engine/runners/text-generation.ts); `image-classification`
+ * models take `pixels` and give `probabilities`; `tensor` models are plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
@@ -51,7 +52,7 @@ export const Manifest = Type.Object({
   signature: Signature,
   /** Labels in the order of the model's classes; empty for `tensor`. */
   labels: Type.Array(Type.String()),
-  /** Configuration of the text pipeline (src/data), present for text tasks. */
+  /** Configuration of the text or image pipeline (src/data), present for tasks on texts and images. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   /** Sizes and head of an encoder of BERT's kind (src/nn/bert.ts), which can be trained on and written for other libraries. */
   encoder: Type.Optional(Type.Record(Type.String(), Type.Unknown())),

@@ -9,6 +9,7 @@ export function nativeOutputs({ manifest, output }: Answered, topK?: number): un
   const { labels } = manifest
   switch (output.kind) {
     case 'texts':
+    case 'images':
       return Array.from({ length: output.probabilities.length / labels.length }, (_, row) =>
         rank(labels, output.probabilities, row, topK),
       )
@@ -41,7 +42,8 @@ export function tensorOutputs({ manifest, output }: Answered): Record<string, Te
     data: values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value))),
   })
   switch (output.kind) {
-    case 'texts': {
+    case 'texts':
+    case 'images': {
       const rows = output.probabilities.length / labels.length
       const best = Array.from({ length: rows }, (_, row) => rank(labels, output.probabilities, row, 1)[0])
       return {

@@ -1,10 +1,10 @@
 import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Prediction } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
 import { nativeOutputs } from './answers.ts'
-import { flattenNumbers } from './data.ts'
+import { flattenNumbers, imageFromText } from './data.ts'
 import { abortWith, type House, route } from './route.ts'
 
 const PredictionBody = Type.Object({
@@ -79,7 +79,7 @@ export const predictRoutes = [
   route(
     'POST /api/models/:model/predict',
     {
-      summary: 'Classify, embed or complete texts, or run a plain graph on tensors',
+      summary: 'Classify, embed or complete texts, classify images (in base64), or run a plain graph on tensors',
       permission: 'use',
       tag: 'predict',
     },
@@ -89,9 +89,14 @@ export const predictRoutes = [
       const { inputs, parameters } = body
       const ref = params.model
       const prediction = await counted(house, 'native', ref, request.id, async () => {
-        if (typeof inputs === 'string') return house.deployments.predict(ref, [inputs], { signal, ...parameters })
-        if (Array.isArray(inputs)) return house.deployments.predict(ref, inputs, { signal, ...parameters })
         const { name, manifest } = await house.deployments.resolve(ref)
+        if (typeof inputs === 'string' || Array.isArray(inputs)) {
+          const texts = typeof inputs === 'string' ? [inputs] : inputs
+          if (manifest.task !== 'image-classification')
+            return house.deployments.predict(ref, texts, { signal, ...parameters })
+          const images = texts.map((text, i) => imageFromText(text, `inputs[${i}]`))
+          return house.deployments.classifyImages(ref, images, { signal })
+        }
         const tensors: Record<string, Tensor> = {}
         for (const [input, { shape, data }] of Object.entries(inputs)) {
           const spec = manifest.signature.inputs.find((one) => one.name === input)

@@ -61,7 +61,10 @@ interface Pending {
   begun?: boolean
 }
 
-type NewRequest = { texts: string[]; topK?: number } | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
+type NewRequest =
+  | { texts: string[]; topK?: number }
+  | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
+  | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
 /** Seconds before the n-th restart in a row. */
 const backoff = (crashes: number) => Math.min(30, crashes <= 1 ? 0 : 2 ** (crashes - 2))
@@ -118,7 +121,11 @@ export class Engine {
     if (refusal) return Promise.reject(refusal)
     const base = { id: this.#nextId++, at: monotonic() }
     const request: EngineRequest =
-      'texts' in what ? { ...base, kind: 'texts', ...what } : { ...base, kind: 'tensors', inputs: what.inputs }
+      'texts' in what
+        ? { ...base, kind: 'texts', ...what }
+        : 'images' in what
+          ? { ...base, kind: 'images', images: what.images }
+          : { ...base, kind: 'tensors', inputs: what.inputs }
     this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => settle(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)

@@ -1,4 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
+import type { ImageContent } from '../data/images/pixels.ts'
 import type { Tensor } from '../graph/tensor.ts'
 
 /** Where the time of one request went, in milliseconds, and how many rows shared its batch. */
@@ -63,11 +64,12 @@ export type GenerationEvent =
     }
 
 /**
- * One request to an engine: texts to judge (`topK`: how many words for each mask), tensors for a plain graph, or a text to
- * write. `at` is the monotonic time it came.
+ * One request to an engine: texts to judge (`topK`: how many words for each mask), images to classify, tensors for a plain
+ * graph, or a text to write. `at` is the monotonic time it came.
  */
 export type EngineRequest = { id: number; at: number } & (
   | { kind: 'texts'; texts: string[]; topK?: number }
+  | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
   | { kind: 'generate'; generation: GenerationRequest }
 )
@@ -87,11 +89,11 @@ export interface Entity {
 }
 
 /**
- * For texts: class probabilities (texts, classes) row by row, vectors (texts, width), the words for each mask of each
+ * For texts: class probabilities (texts, classes; for images too) row by row, vectors (texts, width), the words for each mask of each
  * text, or the labelled stretches of each; otherwise output tensors by name.
  */
 export type EngineOutput =
-  | { kind: 'texts'; probabilities: Float32Array }
+  | { kind: 'texts' | 'images'; probabilities: Float32Array }
   | { kind: 'vectors'; vectors: Float32Array; width: number }
   | { kind: 'fills'; fills: Fill[][][] }
   | { kind: 'entities'; entities: Entity[][] }

@@ -2,6 +2,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 import { featureExtractionRunner } from './runners/feature-extraction.ts'
 import { fillMaskRunner } from './runners/fill-mask.ts'
+import { imageClassificationRunner } from './runners/image-classification.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
 import { textGenerationRunner } from './runners/text-generation.ts'
@@ -35,6 +36,7 @@ const runners: Record<Manifest['task'], OpenRunner> = {
   'feature-extraction': featureExtractionRunner,
   'fill-mask': fillMaskRunner,
   'text-generation': textGenerationRunner,
+  'image-classification': imageClassificationRunner,
   tensor: tensorRunner,
 }
 

@@ -11,8 +11,8 @@ import type { Batch } from '../train/batch.ts'
 import { TrainingSession } from '../train/session.ts'
 import { encoder, FULL, merged, type Tuning, targets } from './bert.ts'
 import { type EncoderHead, encoderLoss, encoderModel, encoderParameters, portableModel } from './encoders.ts'
+import { inferenceNetwork } from './inference.ts'
 import { tokens } from './layers.ts'
-import { storedNetwork } from './stored.ts'
 
 /** What tools/golden-encoders.py recorded from Hugging Face's transformers. */
 const golden = JSON.parse(readFileSync(new URL('./bert.golden.json', import.meta.url), 'utf8')) as {
@@ -101,7 +101,10 @@ for (const { kind, architecture, config: json, parameters, hidden, gradients, lo
   test(`${architecture} (${kind}): hidden states within 1e-5 of transformers`, async () => {
     const graph = new GraphBuilder()
     const [ids, lengths] = [graph.input('ids', 'int64', ['batch', 'time']), graph.input('lengths', 'int64', ['batch'])]
-    graph.output(encoder(storedNetwork(graph, weights), { ids, valid: tokens(ids, lengths) }, config).hidden, 'hidden')
+    graph.output(
+      encoder(inferenceNetwork(graph, weights), { ids, valid: tokens(ids, lengths) }, config).hidden,
+      'hidden',
+    )
     const session = await ort.InferenceSession.create(writeModel(graph.build()), { logSeverityLevel: 3 })
     const batch = batchAt(0, task)
     const values = (await session.run(feedsOf(batch, ['ids', 'lengths']))).hidden.data as Float32Array

@@ -5,8 +5,8 @@ import * as o from '../graph/ops.ts'
 import { type Drop, type EncoderConfig, encoder, type Tuning } from './bert.ts'
 import { classifierInputs, classifierLoss } from './families.ts'
 import { classifierHead, embedding, labelledLoss, maskedHead, type TextPooling, tokenHead } from './heads.ts'
+import { inferenceNetwork } from './inference.ts'
 import { count, tokens } from './layers.ts'
-import { storedNetwork } from './stored.ts'
 
 /** What an encoder is for, and what its head needs to know. */
 export type EncoderHead =
@@ -112,7 +112,7 @@ function likenessLoss(
 /** The graph that is served: ids, lengths (and positions of masks) → what the task's runner reads. */
 export function encoderModel(config: EncoderConfig, head: EncoderHead, weights: Weights): ModelProto {
   const graph = new GraphBuilder()
-  const network = storedNetwork(graph, weights)
+  const network = inferenceNetwork(graph, weights)
   const { ids, lengths } = classifierInputs(graph)
   const valid = tokens(ids, lengths)
   const { hidden, words } = encoder(network, { ids, valid }, config)
@@ -136,7 +136,7 @@ export function encoderModel(config: EncoderConfig, head: EncoderHead, weights: 
 /** The graph as Hugging Face's libraries name its inputs and outputs: input_ids, attention_mask and, where it has them, token_type_ids. */
 export function portableModel(config: EncoderConfig, head: EncoderHead, weights: Weights): ModelProto {
   const graph = new GraphBuilder()
-  const network = storedNetwork(graph, weights)
+  const network = inferenceNetwork(graph, weights)
   const input = (name: string) => graph.input(name, 'int64', ['batch_size', 'sequence_length'])
   const [ids, mask] = [input('input_ids'), input('attention_mask')]
   // RoBERTa's one type is never asked for

@@ -4,7 +4,7 @@ import type { EncoderConfig } from '../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
 
 /** A WordPiece tokenizer of BERT's kind over the words and letters of some texts, as a tokenizer.json. */
-export function tinyTokenizer(texts: readonly string[]): string {
+function tinyTokenizer(texts: readonly string[]): string {
   const words = new Set(texts.flatMap((text) => text.toLowerCase().match(/[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? []))
   const letters = [...new Set([...words].flatMap((word) => Array.from(word)))].sort()
   const tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...letters, ...letters.map((letter) => `##${letter}`)]

@@ -1,6 +1,7 @@
 import { fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import { holdsImages } from '../data/images/names.ts'
 import { type EncoderFamily, encoderFamily, ratesByTuning } from '../nn/encoder-family.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
@@ -37,9 +38,13 @@ const everyFamily: Readonly<Record<string, AnyFamily>> = { ...families, encoder:
 
 const tasksOf = (family: AnyFamily): readonly TaskName[] => ('tasks' in family ? [...family.tasks] : [family.task])
 
+/** The family for data of this kind, where none was asked for. */
+export const defaultFamily = (dataset: string, filename: string, from?: string) =>
+  from !== undefined ? 'encoder' : holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
+
 /** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
 export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task: TaskName } {
-  const name = spec.family ?? (spec.from === undefined ? 'lstm' : 'encoder')
+  const name = spec.family ?? defaultFamily(spec.dataset, '', spec.from)
   if (!Object.hasOwn(everyFamily, name)) {
     const reason = `expected one of ${Object.keys(everyFamily).join(', ')}, got "${name}"`
     throw fail('OPTION_INVALID', { option: 'family', reason }, { suggestion: suggest(name, Object.keys(everyFamily)) })

@@ -1,6 +1,7 @@
 import type { Task } from './learner.ts'
 import { featureExtraction } from './tasks/feature-extraction.ts'
 import { fillMask } from './tasks/fill-mask.ts'
+import { imageClassification } from './tasks/image-classification.ts'
 import { textClassification } from './tasks/text-classification.ts'
 import { tokenClassification } from './tasks/token-classification.ts'
 
@@ -10,4 +11,5 @@ export const tasks = {
   'token-classification': tokenClassification,
   'feature-extraction': featureExtraction,
   'fill-mask': fillMask,
+  'image-classification': imageClassification,
 } as const satisfies Record<string, Task>

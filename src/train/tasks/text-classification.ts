@@ -11,7 +11,7 @@ import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig } from '../../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
@@ -67,11 +67,11 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
 
 /** A classifier of one of our own families, which starts from nothing. */
 function ownNetwork(
-  { name, family, options }: TaskContext,
+  { name, family: given, options }: TaskContext,
   pipeline: TextPipeline,
   labels: string[],
 ): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
-  if (!('build' in family)) throw new TypeError(`the family ${name} starts from a published model`)
+  const family = given as TextFamily
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
   const graph = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)

@@ -3,8 +3,10 @@ import { fail } from '../base/errors.ts'
 import type { GraphBuilder } from '../graph/builder.ts'
 import { elements, float32 } from '../graph/tensor.ts'
 
-/** Trained weights by their paths, as a network that is served gets its parameters: stored in the graph, nothing dropped. */
-export function storedNetwork(graph: GraphBuilder, weights: Record<string, { data: Float32Array }>): Network {
+export type Weights = Record<string, { data: Float32Array }>
+
+/** A network whose parameters are stored in the graph under their paths, without dropout. */
+export function inferenceNetwork(graph: GraphBuilder, weights: Weights): Network {
   const at = (path: string): Network => ({
     graph: graph.scope(path.slice(0, -1)),
     training: false,
