@@ -18,6 +18,8 @@ export function onnxWeights({ graph }: ModelProto, config: EncoderConfig, head: 
   const named = (name: string) =>
     stored.get(name) ?? stored.get(name.replace(body, '')) ?? stored.get(`model.${name.replace(body, '')}`)
   const makers = new Map(graph!.node.flatMap((node) => node.output.map((output) => [output, node] as const)))
+  // a matrix that kept its name may stand in a product as it is, that is transposed
+  const multiplied = new Set(graph!.node.flatMap(({ opType, input }) => (opType === 'MatMul' ? [input[1]] : [])))
   const factors = new Map<string, { matrix: string; transposed: boolean }>()
   for (const node of graph!.node) {
     if (node.opType === 'Gemm') {
@@ -34,7 +36,8 @@ export function onnxWeights({ graph }: ModelProto, config: EncoderConfig, head: 
     const name = publishedName(path, config.layout, head.task)
     const own = named(name)
     if (own) {
-      found.set(name, fromProto(own))
+      const tensor = fromProto(own)
+      found.set(name, multiplied.has(own.name) ? transposed(tensor) : tensor)
       continue
     }
     const bias = named(name.replace(/weight$/, 'bias'))

@@ -1,4 +1,5 @@
 import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { float32 } from '../../graph/tensor.ts'
 import { encoderParameters, portableModel } from '../../nn/encoders.ts'
 import { writeSafetensors } from '../safetensors.ts'
@@ -14,12 +15,13 @@ export function writeFolder(encoder: PublishedEncoder): Map<string, Uint8Array |
   const { config, head, labels, weights, tokenizerJson, companions, maxLength } = encoder
   const { task } = head
   const bare = task === 'feature-extraction'
+  const nameOf = (path: string) => publishedName(path, config.layout, task, bare)
   const written = encoderParameters(config, head).map(({ name }) => name)
   if (bare)
     written.push(...Object.keys(weights).filter((name) => name.startsWith('pooler/') && config.layout === 'bert'))
   const tensors = written.map((path) => {
     const { dims, data } = weights[path]
-    return [publishedName(path, config.layout, task, bare), float32(dims, data)] as const
+    return [nameOf(path), float32(dims, data)] as const
   })
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`
   const files = new Map<string, Uint8Array | string>([
@@ -34,7 +36,7 @@ export function writeFolder(encoder: PublishedEncoder): Map<string, Uint8Array |
       }),
     ],
     ['model.safetensors', writeSafetensors(tensors, { format: 'pt' })],
-    ['onnx/model.onnx', writeModel(portableModel(config, head, weights))],
+    ['onnx/model.onnx', writeModel(renamed(portableModel(config, head, weights), nameOf))],
   ])
   const map = companions['special_tokens_map.json']
   if (map !== undefined) files.set('special_tokens_map.json', map)
@@ -89,3 +91,16 @@ function specialTokens(tokenizerJson: string): Record<string, string> {
 }
 
 const parsed = (text: string | undefined) => (text === undefined ? {} : (JSON.parse(text) as Record<string, unknown>))
+
+/** The graph with its weights under other names. */
+function renamed(model: ModelProto, nameOf: (path: string) => string): ModelProto {
+  const { graph } = model
+  const names = new Map(
+    graph!.initializer.flatMap(({ name }) =>
+      /\/(weight|bias|scale)$/.test(name) ? [[name, nameOf(name)] as const] : [],
+    ),
+  )
+  for (const tensor of graph!.initializer) tensor.name = names.get(tensor.name) ?? tensor.name
+  for (const node of graph!.node) node.input = node.input.map((name) => names.get(name) ?? name)
+  return model
+}
