@@ -136,10 +136,10 @@ export class Edit {
     })
   }
 
-  /** Puts nodes in the place of one. The last of them takes over its first output. */
+  /** Puts nodes in the place of one; the last of them takes over its outputs. */
   replace(node: NodeProto, nodes: readonly NodeProto[]) {
     const last = nodes.at(-1)
-    if (last) last.output[0] = node.output[0]
+    if (last) last.output = [...node.output]
     this.graph.node.splice(this.graph.node.indexOf(node), 1, ...nodes)
   }
 

@@ -50,7 +50,7 @@ export interface Tensor {
 }
 
 /** A tensor over the given data; throws MODEL_INVALID when data and shape disagree. */
-function tensor(dtype: DataType, dims: readonly number[], data: TypedArray | string[]): Tensor {
+export function tensor(dtype: DataType, dims: readonly number[], data: TypedArray | string[]): Tensor {
   if (elements(dims) !== data.length) {
     throw fail('MODEL_INVALID', { reason: `a tensor of shape [${dims}] cannot hold ${data.length} elements` })
   }
