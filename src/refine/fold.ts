@@ -1,10 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import type ort from 'onnxruntime-node'
+import { openSession } from '../engine/session.ts'
 import { writeModel } from '../graph/codec.ts'
 import { Edit, reads } from '../graph/edit.ts'
 import { GraphProtoSchema, type ModelProto, ModelProtoSchema, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
 import { type DataType, dataTypes, elements, type TypedArray, tensor } from '../graph/tensor.ts'
-import { openGraph } from './inputs.ts'
 
 /** Operators that give something else each time. */
 const random = new Set([
@@ -72,7 +72,7 @@ export async function foldConstants(model: ModelProto): Promise<{ model: ModelPr
 }
 
 async function valuesOf(part: ModelProto): Promise<ort.InferenceSession.OnnxValueMapType> {
-  const session = await openGraph(writeModel(part), 1)
+  const session = await openSession(writeModel(part), 1)
   try {
     return await session.run({})
   } finally {

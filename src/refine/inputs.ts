@@ -1,8 +1,9 @@
-import ort from 'onnxruntime-node'
+import type ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
 import { random } from '../base/random.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { toOrt } from '../engine/session.ts'
 import type { DataType, Tensor } from '../graph/tensor.ts'
 import { fromNumbers } from '../graph/tensor.ts'
 import type { Subject } from './subject.ts'
@@ -99,14 +100,6 @@ export function drawn({ signature }: Manifest, batches: number): Feeds[] {
   })
 }
 
-/** Opens a graph for calibration; its bytes come from our own writer. */
-export const openGraph = (bytes: Uint8Array, threads: number) =>
-  ort.InferenceSession.create(bytes, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 4 })
-
-export const toOrt = ({ tensors }: Feeds) =>
-  Object.fromEntries(
-    Object.entries(tensors).map(([name, { dtype, dims, data }]) => [
-      name,
-      new ort.Tensor(dtype as 'float32', data as Float32Array, dims),
-    ]),
-  )
+/** The tensors of a batch as the engine takes them. */
+export const ortFeeds = ({ tensors }: Feeds): Record<string, ort.Tensor> =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, toOrt(tensor)]))
