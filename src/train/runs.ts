@@ -25,7 +25,8 @@ export interface NumberedEvent {
 
 interface Active {
   run: string
-  child: ChildProcess
+  /** Absent until its job is ready. */
+  child: ChildProcess | undefined
   /** How it is meant to end: by itself, or because someone stopped it. */
   wanted: 'done' | 'cancelled' | 'interrupted'
   ended: Promise<void>
@@ -232,35 +233,38 @@ export class Runs {
     if (this.#active || this.#closed) return
     const run = this.#queue.shift()
     if (run === undefined) return
-    const ended = this.#work(run)
+    const active: Active = { run, child: undefined, wanted: 'done', ended: Promise.resolve() }
+    this.#active = active
+    active.ended = this.#work(active)
       .catch((error) => this.#failed(run, asAthanorError(error)))
       .catch((error) => this.onFailure(run, asAthanorError(error)))
       .finally(() => {
         this.#active = undefined
         this.#startNext()
       })
-    this.#activeNow()!.ended = ended
   }
 
-  async #work(run: string) {
+  async #work(active: Active) {
+    const { run } = active
     const { spec, model } = await this.get(run)
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
+    const folder = this.#folder(run)
+    mkdirSync(folder, { recursive: true })
+    const job = await kind.job({ run, folder }, spec as never, (dataset, part) => this.#source(dataset, folder, part))
+    if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
       execArgv: ['--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
-    this.#active = { run, child, wanted: 'done', ended: Promise.resolve() }
-    const folder = this.#folder(run)
-    mkdirSync(folder, { recursive: true })
-    const job = await kind.job({ run, folder }, spec as never, (dataset, part) => this.#source(dataset, folder, part))
+    active.child = child
     try {
       setPriority(child.pid!, 10) // serving comes first
     } catch {
       // not allowed everywhere; training runs all the same
     }
     const outcome = await this.#converse(run, child, job)
-    const wanted = this.#activeNow()?.wanted
+    const wanted = active.wanted as Active['wanted'] // changed while it worked
     if (wanted === 'cancelled') {
       await this.#end(run, 'cancelled')
       await rm(folder, { recursive: true, force: true })
@@ -322,8 +326,8 @@ export class Runs {
     const active = this.#activeNow()
     if (!active) return
     active.wanted = wanted
-    if (active.child.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
-    const timer = setTimeout(() => active.child.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
+    if (active.child?.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
+    const timer = setTimeout(() => active.child?.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
     await active.ended
     clearTimeout(timer)
   }
