@@ -98,11 +98,12 @@ export class Runs {
   }
 
   /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND, NAME_INVALID or DISK_FULL. */
-  async create(spec: RunSpec): Promise<Run> {
+  async create(given: RunSpec): Promise<Run> {
     // families and readers are needed here alone: a server that only serves is spared their memory
-    const { optionsOf } = await import('./job.ts')
+    const { defaultFamily, optionsOf } = await import('./job.ts')
+    const names = [await this.#nameOf(given.dataset)]
+    const spec = { ...given, family: given.family ?? defaultFamily(given.dataset, names[0]) }
     optionsOf(spec)
-    const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
     return this.#enqueue(checkName(spec.name ?? (modelNameFrom(names[0]) || 'model')), spec)
