@@ -160,10 +160,10 @@ export class Edit {
 }
 
 /** Stands for the graph's own outputs among the users of a value. */
-export const graphOutput: NodeProto = create(NodeProtoSchema, { opType: 'output' })
+const graphOutput: NodeProto = create(NodeProtoSchema, { opType: 'output' })
 
 /** Removes nodes that no output depends on, and tensors that no node uses. */
-export function removeDead(graph: GraphProto) {
+function removeDead(graph: GraphProto) {
   const needed = new Set(graph.output.map(({ name }) => name))
   graph.node = graph.node
     .toReversed()

@@ -5,7 +5,7 @@ import type { Sample } from '../data/samples.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { classifierInputs, families, inferenceGraph } from '../nn/families.ts'
-import type { ClassifierConfig, Family } from '../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
 
 /** Sentences of made-up words; the label says which of two words occurs more often. */
 export function sentences(count: number, seed = 1): Sample[] {
@@ -22,11 +22,12 @@ export function sentences(count: number, seed = 1): Sample[] {
   })
 }
 
-/** A classifier of any family with made-up weights, as a bundle in parts: for tests that need no training. */
-export async function madeClassifier(
-  name: keyof typeof families,
-  options: Record<string, number | string | boolean> = {},
-) {
+type TextFamilyName = {
+  [K in keyof typeof families]: (typeof families)[K] extends TextFamily ? K : never
+}[keyof typeof families]
+
+/** A classifier of any family of texts with made-up weights, as a bundle in parts: for tests that need no training. */
+export async function madeClassifier(name: TextFamilyName, options: Record<string, number | string | boolean> = {}) {
   const samples = sentences(200)
   async function* texts() {
     for (const { text } of samples) yield text
@@ -38,7 +39,7 @@ export async function madeClassifier(
     minimumCount: 1,
     maxLength: 32,
   })
-  const family: Family = families[name]
+  const family: TextFamily = families[name]
   const defaults = Object.fromEntries(Object.entries(family.options).map(([key, option]) => [key, option.default]))
   const resolved = { ...defaults, maxLength: 32, ...options }
   const config: ClassifierConfig = { ...resolved, vocabulary: pipeline.vocabularySize, classes: 2 }

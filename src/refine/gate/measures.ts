@@ -1,15 +1,3 @@
-/** What the gate measures of a version, beside its quality. Latency is of one text or input at a time. */
-export interface Cost {
-  /** Milliseconds, median. */
-  readonly latency: number
-  /** Rows a second in batches, median. */
-  readonly throughput: number
-  /** Bytes of the files that serving needs. */
-  readonly size: number
-  /** Resident bytes of the engine's process after its work. */
-  readonly memory: number
-}
-
 /** One line of the gate's table. */
 export interface Measured {
   readonly name: MeasureName

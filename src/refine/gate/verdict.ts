@@ -50,7 +50,7 @@ function sentence({ name, source, refined, change }: Measured, what: string): st
 }
 
 /** A measure's value as a person reads it. */
-export function format(name: MeasureName, value: number): string {
+function format(name: MeasureName, value: number): string {
   if (name === 'agreement') return `${(value * 100).toFixed(2)} %`
   if (measures[name].kind === 'share') return value.toFixed(4)
   if (name === 'latency') return `${value.toFixed(2)} ms`

@@ -2,7 +2,7 @@ import { floatOf, intOf, stringOf } from '../../graph/attributes.ts'
 import type { Edit } from '../../graph/edit.ts'
 import type { NodeProto } from '../../graph/gen/onnx_pb.js'
 
-export type LayerKind = 'matmul' | 'gemm' | 'conv' | 'lstm' | 'gather'
+type LayerKind = 'matmul' | 'gemm' | 'conv' | 'lstm' | 'gather'
 
 /** A node with a stored float32 weight that a quantizer may rewrite. */
 export interface Layer {

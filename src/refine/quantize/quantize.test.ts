@@ -20,7 +20,7 @@ const bounds = { int8: 0.05, 'int8-static': 0.08, 'int8-weights': 0.03, int4: 0.
 
 for (const [family, options] of Object.entries(families)) {
   test(`${family}: every scheme gives a graph that runs and says nearly the same in fewer bytes`, async () => {
-    const subject = await madeClassifier(family as keyof typeof families, options)
+    const subject = await madeClassifier(family as keyof typeof families, options as Record<string, number | boolean>)
     const heldIn = subject.samples.slice(0, 96)
     const feeds = await feedsFor(
       subject,

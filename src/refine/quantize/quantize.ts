@@ -14,8 +14,8 @@ import { type Layer, layersOf } from './layers.ts'
 import { rangesOf } from './observe.ts'
 import { observedBy, quantizable, quantizeStatic } from './static.ts'
 
-export const schemes = ['int8', 'int8-static', 'int8-weights', 'int4', 'float16'] as const
-export type Scheme = (typeof schemes)[number]
+const schemes = ['int8', 'int8-static', 'int8-weights', 'int4', 'float16'] as const
+type Scheme = (typeof schemes)[number]
 
 /** Rows of the sample that a choice between quantized graphs is made by. */
 const JUDGED = 256
