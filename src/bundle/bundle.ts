@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Value from 'typebox/value'
@@ -15,6 +16,18 @@ export const requiredFiles = {
   'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
+
+/**
+ * Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line; what other libraries want
+ * beside a tokenizer; weights that are kept for training.
+ */
+const optionalFiles = [
+  'heldout.jsonl',
+  'heldin.jsonl',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'rest.safetensors',
+] as const
 
 /** A bundle in a folder: its manifest, and the paths of its files by name. */
 export interface Bundle {
@@ -53,10 +66,8 @@ export async function readBundle(folder: string): Promise<Bundle> {
     throw fail('BUNDLE_INVALID', { reason: 'no readable manifest.json' }, { cause: error })
   }
   const manifest = checkManifest(value)
-  const found = await readdir(folder, { withFileTypes: true })
-  const names = found.filter((entry) => entry.isFile() && entry.name !== 'manifest.json').map(({ name }) => name)
-  const files = Object.fromEntries(
-    [...requiredFiles[manifest.task], ...names].map((name) => [name, join(folder, name)]),
-  )
+  const there = optionalFiles.filter((name) => existsSync(join(folder, name)))
+  const names = [...requiredFiles[manifest.task], ...there]
+  const files = Object.fromEntries(names.map((name) => [name, join(folder, name)]))
   return { manifest, files }
 }

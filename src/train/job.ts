@@ -6,7 +6,8 @@ import { type EncoderFamily, encoderFamily, ratesByTuning } from '../nn/encoder-
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
-import { loopOptions, type Option, type Options, resolveOptions } from './options.ts'
+import { loopOptions, type Option, type Options, resolveOptions, textOptions } from './options.ts'
+import type { RunJob } from './process.ts'
 import { tasks } from './tasks.ts'
 
 /** A source of data where the training process can read it: a file, or `npm:…`. */
@@ -15,22 +16,23 @@ export interface DataSource {
   name: string
 }
 
-export interface TrainJob {
-  run: string
+export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
   /** The version to start from, with the paths of its files. */
   from?: { ref: string; manifest: Manifest; files: Record<string, string> }
-  /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
-  folder: string
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
 export interface TrainResult {
   bundle: string
   metrics: Metrics
+  /** How long it took, pauses left out. */
+  seconds: number
 }
+
+const { heldOutRows, heldInRows } = textOptions
 
 type TaskName = keyof typeof tasks
 type AnyFamily = Family | EncoderFamily
@@ -68,7 +70,7 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
 function optionTable(family: AnyFamily): Record<string, Option> {
   const { options, defaults = {} } = family
   // a published encoder brings its preprocessing with it
-  const preprocessing = 'tasks' in family ? {} : tasks[family.task].options
+  const preprocessing = 'tasks' in family ? { heldOutRows, heldInRows } : tasks[family.task].options
   const common = Object.entries<Option>({ ...preprocessing, ...loopOptions }).map(([name, option]) => [
     name,
     { ...option, default: defaults[name] ?? option.default },

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
@@ -7,6 +7,7 @@ import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
+import { sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
@@ -59,7 +60,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
           data: prepared.report as unknown as Record<string, unknown>,
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
-        files,
+        files: { ...files, ...samplesIn(join(job.folder, 'data')) },
       }
     },
   }
@@ -97,6 +98,14 @@ function ownNetwork(
   }
 }
 
+/** The sample files that preparing left in a folder. */
+const samplesIn = (folder: string): Record<string, Uint8Array> =>
+  Object.fromEntries(
+    Object.values(sampleFiles)
+      .filter((name) => existsSync(join(folder, name)))
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  )
+
 /** Reads and prepares the data, or opens what an interrupted run prepared; progress goes out as events. */
 async function* prepareData(
   job: TrainJob,
@@ -112,7 +121,7 @@ async function* prepareData(
   const read = (source: DataSource) => openDataset(source.path, { ...spec.read, name: source.name })
   const train = await read(job.dataset)
   const validation = job.validation && (await read(job.validation))
-  const pipeline = published ?? {
+  const pipeline = {
     normalise: { unicode: 'NFKC', lowercase: true } as const,
     tokenizer: options.tokenizer as PipelineConfig['tokenizer'] | 'auto',
     vocabulary: Number(options.vocabulary),
@@ -129,6 +138,8 @@ async function* prepareData(
       ...(spec.dropUnlabelled !== undefined && { dropUnlabelled: spec.dropUnlabelled }),
       split: { validation: 0.1, test: validation ? 0 : 0.1, seed },
       pipeline,
+      ...(published && { known: { pipeline: published } }),
+      samples: { heldOut: Number(options.heldOutRows), heldIn: Number(options.heldInRows) },
       folder,
     },
     (phase, done, total) => {
