@@ -13,6 +13,7 @@ import { parseBinaryBody } from './oip-binary.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import type { House, Route } from './route.ts'
+import { watchRoutes } from './watching.ts'
 
 /** All routes of the server. */
 export const routes: readonly Route[] = [
@@ -22,6 +23,7 @@ export const routes: readonly Route[] = [
   ...generateRoutes,
   ...datasetRoutes,
   ...runRoutes,
+  ...watchRoutes,
   ...oipRoutes,
 ]
 

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
+import type { Window } from '../drift/reference.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
@@ -20,6 +21,8 @@ export interface Prediction {
   manifest: Manifest
   output: EngineOutput
   timings: Timings
+  /** The texts that were asked about, of a text model. */
+  texts?: readonly string[]
 }
 
 export interface CallOptions {
@@ -53,6 +56,7 @@ export class Deployments {
   readonly #resolved = new Map<string, Promise<Version>>()
   #closed = false
   onCrash: (version: Version, reason: string) => void = () => {}
+  onWindow: (version: Version, window: Window) => void = () => {}
 
   constructor({
     registry,
@@ -73,7 +77,8 @@ export class Deployments {
       throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
     for (const text of texts)
       if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
-    return this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    const prediction = await this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    return { ...prediction, texts }
   }
 
   /** Outputs of a plain graph; the inputs must fit its signature (TENSOR_INVALID otherwise). */
@@ -219,6 +224,7 @@ export class Deployments {
     const threads = manifest.parameters > SMALL ? Math.min(8, availableParallelism()) : 1
     const engine = new Engine({ name, version: number, manifest, files }, { threads, ...this.#engineOptions })
     engine.onCrash = (reason) => this.onCrash(version, reason)
+    engine.onWindow = (window) => this.onWindow(version, window)
     await engine.ready
     this.#loaded.set(keyOf(version), engine)
     return engine

@@ -20,6 +20,7 @@ export interface TrainOptions {
   labels?: string
   dropUnlabelled?: boolean
   set?: string[]
+  fromFeedback?: string
   resume?: string
 }
 
@@ -56,15 +57,20 @@ export async function train(context: Context, source: string | undefined, option
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  const { fromFeedback } = options
+  if (source === undefined && fromFeedback === undefined)
+    throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
   const { text, label, group, encoding, family, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
   const spec: RunSpec = {
-    name: options.name ?? defaultName(source),
-    dataset: await upload(source, context),
+    name: options.name ?? (fromFeedback === undefined ? defaultName(source!) : fromFeedback.split('@')[0]),
+    dataset:
+      fromFeedback === undefined
+        ? await upload(source!, context)
+        : (await context.client.feedbackDataset(fromFeedback)).id,
     ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
     ...(family !== undefined && { family }),
     ...(seed !== undefined && { seed }),
