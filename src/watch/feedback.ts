@@ -5,7 +5,7 @@ import type { Alerts } from './alerts.ts'
 import type { Log } from './log.ts'
 
 /** Predictions that may wait for the database; beyond it they are left out. */
-const WAITING_LIMIT = 500
+const WAITING_LIMIT = 1000
 const FLUSH_EVERY = 250
 /** Labels from which on accuracy is judged, and how far it may fall. */
 const ENOUGH = 50
