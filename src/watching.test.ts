@@ -83,7 +83,10 @@ test('usual requests raise nothing; other ones raise an alert within two windows
   const names = drifted.map(({ feature }) => feature)
   for (const feature of ['script', 'tokens']) assert.ok(names.includes(feature), `${feature} in ${names}`)
   assert.equal(windows.at(-1)!.rows, WINDOW)
-  assert.match(await athanor.metrics(), /athanor_drift_distance\{model="watched",version="1",feature="script"\} (0\.9|1)/)
+  assert.match(
+    await athanor.metrics(),
+    /athanor_drift_distance\{model="watched",version="1",feature="script"\} (0\.9|1)/,
+  )
 
   await ask(2 * WINDOW, usual)
   await until(async () => !(await athanor.alerts({ open: true })).some(({ rule }) => rule === 'drift'))

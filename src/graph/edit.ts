@@ -136,10 +136,10 @@ export class Edit {
     })
   }
 
-  /** Puts nodes in the place of one. The last of them takes over its first output. */
+  /** Puts nodes in the place of one; the last of them takes over its outputs. */
   replace(node: NodeProto, nodes: readonly NodeProto[]) {
     const last = nodes.at(-1)
-    if (last) last.output[0] = node.output[0]
+    if (last) last.output = [...node.output]
     this.graph.node.splice(this.graph.node.indexOf(node), 1, ...nodes)
   }
 
@@ -160,10 +160,10 @@ export class Edit {
 }
 
 /** Stands for the graph's own outputs among the users of a value. */
-export const graphOutput: NodeProto = create(NodeProtoSchema, { opType: 'output' })
+const graphOutput: NodeProto = create(NodeProtoSchema, { opType: 'output' })
 
 /** Removes nodes that no output depends on, and tensors that no node uses. */
-export function removeDead(graph: GraphProto) {
+function removeDead(graph: GraphProto) {
   const needed = new Set(graph.output.map(({ name }) => name))
   graph.node = graph.node
     .toReversed()
