@@ -1,6 +1,6 @@
-import type { TrainingGraph } from '../../src/autograd/training.ts'
-import { trainingGraph } from '../../src/autograd/training.ts'
+import { type TrainingGraph, trainingGraph } from '../../src/autograd/training.ts'
 import { classifierInputs, classifierLoss, families } from '../../src/nn/families.ts'
+import type { TextFamily } from '../../src/nn/family.ts'
 import type { Batch } from '../../src/train/batch.ts'
 
 /** What both sides of a race do at each step, defined so that they can compute it by formula. */
@@ -24,7 +24,7 @@ type TextConfig = { rows: number; time: number; vocabulary: number } & Record<st
 
 /** Classification of texts into two classes by one of our families; `products` counts multiplications forwards. */
 export function textWork(
-  family: keyof typeof families,
+  family: { [F in keyof typeof families]: (typeof families)[F] extends TextFamily ? F : never }[keyof typeof families],
   given: TextConfig,
   { products, goal, turn = 1.2 }: { products: number; goal: number; turn?: number },
 ): Work {
