@@ -1,14 +1,13 @@
-import type ort from 'onnxruntime-node'
 import { asAthanorError, fail } from '../../base/errors.ts'
-import type { Manifest } from '../../bundle/manifest.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { type GenerationConfig, generationConfig } from '../../data/generation.ts'
 import type { Cache } from '../cache.ts'
 import { Channel } from '../channel.ts'
 import { Decoder } from '../decoder.ts'
 import type { GenerationEvent, GenerationRequest } from '../messages.ts'
-import type { Runner } from '../runner.ts'
+import type { OpenRunner } from '../runner.ts'
 import { type Draw, Sampler } from '../sampling.ts'
+import { openSession } from '../session.ts'
 import { TextStream } from '../text-stream.ts'
 
 /** Texts that are written at the same time; more wait for a place. */
@@ -38,8 +37,9 @@ interface Prefill {
 }
 
 /** Runs a decoder's texts in one batch, token by token: new ones join between steps, finished ones leave. */
-export function textGeneration(session: ort.InferenceSession, manifest: Manifest, tokenizerJson: string): Runner {
-  const codec = TextCodec.load(tokenizerJson)
+export const textGenerationRunner: OpenRunner = async (manifest, read, { threads }) => {
+  const session = await openSession(read('model.onnx'), threads)
+  const codec = TextCodec.load(Buffer.from(read('tokenizer.json')).toString('utf8'))
   const config = generationConfig(manifest.pipeline)
   const batch = new Batch(new Decoder(session, manifest), codec, config)
   return {
