@@ -206,6 +206,25 @@ export function decoderLoss(network: Network, config: DecoderConfig): { loss: Va
   })
 }
 
+/** The loss of stored weights: ids and targets as for training → `loss`, the mean over the targets. */
+export function decoderLossGraph(config: DecoderConfig, weights: Record<string, { data: Float32Array }>): ModelProto {
+  const graph = new GraphBuilder()
+  graph.output(decoderLoss(stored(graph, weights), config).loss, 'loss')
+  return graph.build('loss')
+}
+
+/** A network whose parameters are stored in the graph under their paths, without dropout. */
+function stored(graph: GraphBuilder, weights: Record<string, { data: Float32Array }>): Network {
+  const at = (path: string): Network => ({
+    graph: graph.scope(path.slice(0, -1)),
+    training: false,
+    scope: (name) => at(`${path}${name}/`),
+    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
+    dropout: (x) => x,
+  })
+  return { ...at(''), graph }
+}
+
 /**
  * The trained decoder for serving, by the names that Hugging Face's exports use (see src/engine/decoder.ts): prefill and
  * single steps in one graph. Texts of different lengths are padded at the left and masked. With `lastOnly`, `logits` are
@@ -217,13 +236,6 @@ export function decoderGraph(
   { lastOnly = true } = {},
 ): ModelProto {
   const graph = new GraphBuilder()
-  const at = (path: string): Network => ({
-    graph: graph.scope(path.slice(0, -1)),
-    training: false,
-    scope: (name) => at(`${path}${name}/`),
-    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
-    dropout: (x) => x,
-  })
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence'])
   const mask = graph.input('attention_mask', 'int64', ['batch', 'total'])
   const positions = graph.input('position_ids', 'int64', ['batch', 'sequence'])
@@ -244,7 +256,7 @@ export function decoderGraph(
     const turn = rotation(positions, config)
     return { positions, bias: o.mul(o.cast(hidden, 'float32'), HIDDEN), ...(turn && { rotation: turn }) }
   })
-  const { logits, present } = decoder({ ...at(''), graph }, ids, places, config, past, lastOnly)
+  const { logits, present } = decoder(stored(graph, weights), ids, places, config, past, lastOnly)
   graph.output(logits, 'logits')
   present.forEach(({ key, value }, i) => {
     graph.output(key, `present.${i}.key`)

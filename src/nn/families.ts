@@ -4,7 +4,8 @@ import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 import { bow } from './bow.ts'
-import type { ClassifierConfig, Family } from './family.ts'
+import { gpt, llama } from './decoders.ts'
+import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { recurrentClassifier } from './recurrent.ts'
 import { textcnn } from './textcnn.ts'
 import { transformer } from './transformer.ts'
@@ -87,6 +88,8 @@ export const families = {
     defaults: { learningRate: 0.0005, warmup: 0.1 },
     build: transformer,
   },
+  gpt,
+  llama,
 } as const satisfies Record<string, Family>
 
 /** The inputs of every text classifier's graph: ids int64 (batch, time) and lengths int64 (batch). */
@@ -108,7 +111,7 @@ export function classifierLoss(logits: Value, labels: Value): { loss: Value; cor
  * graph under their paths.
  */
 export function inferenceGraph(
-  family: Family,
+  family: TextFamily,
   config: ClassifierConfig,
   weights: Record<string, { data: Float32Array }>,
 ): ModelProto {

@@ -1,5 +1,6 @@
 import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
+import type { DecoderConfig } from './decoder.ts'
 
 /** What a classifier is built from; sizes in elements. */
 export interface ClassifierConfig {
@@ -20,12 +21,23 @@ interface FamilyOption {
   readonly choices?: readonly string[]
 }
 
-export interface Family {
-  /** What it learns; its `build` is of the kind that the task calls. */
-  readonly task: 'text-classification'
+interface Described {
   readonly description: string
   readonly options: Readonly<Record<string, FamilyOption>>
-  /** Where the family trains best with other values of the loop's options than the common ones. */
+  /** Where the family trains best with other values of the task's and the loop's options than the common ones. */
   readonly defaults?: Readonly<Record<string, number | string | boolean>>
+}
+
+export interface TextFamily extends Described {
+  readonly task: 'text-classification'
   readonly build: Build
 }
+
+/** A decoder's sizes from its options, once the vocabulary is known; throws OPTION_INVALID when they do not fit together. */
+export interface DecoderFamily extends Described {
+  readonly task: 'text-generation'
+  readonly config: (options: Readonly<Record<string, unknown>>, vocabulary: number) => DecoderConfig
+}
+
+/** A family by what it learns. */
+export type Family = TextFamily | DecoderFamily

@@ -82,6 +82,7 @@ export class Runs {
     optionsOf(spec)
     const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
+    if (spec.from !== undefined) await this.#registry.resolve(spec.from)
     assertRoom(this.#store.home)
     const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
     const record = await this.#records.create(model, spec)
@@ -222,6 +223,10 @@ export class Runs {
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
     const job: TrainJob = { run, spec, folder, dataset: await this.#source(spec.dataset, folder, 'train') }
+    if (spec.from !== undefined) {
+      const version = await this.#registry.resolve(spec.from)
+      job.from = { ref: spec.from, manifest: version.manifest, files: await this.#registry.checkout(version) }
+    }
     if (spec.validation !== undefined) job.validation = await this.#source(spec.validation, folder, 'validation')
     try {
       setPriority(child.pid!, 10) // serving comes first

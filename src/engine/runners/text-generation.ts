@@ -65,6 +65,7 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
       const prompt = await promptOf(request, codec, config, template)
       yield* batch.add(request, prompt, signal)
     },
+    close: () => session.release(),
   }
 }
 
