@@ -2,10 +2,18 @@ import { basename } from 'node:path'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { upload } from '../upload.ts'
+import { type WriteOptions, write } from './write.ts'
 
-/** Classifies texts given as arguments, or one a line on standard input. */
-export async function run({ client, out }: Context, model: string, texts: string[], { top }: { top?: string }) {
+/** Classifies texts given as arguments, or one a line on standard input; a model that writes goes on from each. */
+export async function run(context: Context, model: string, texts: string[], options: WriteOptions & { top?: string }) {
+  const { client, out } = context
+  const { top } = options
   const inputs = texts.length > 0 ? texts : await standardInput()
+  const { task, pipeline } = (await client.models.show(model)).manifest
+  if (task === 'text-generation') {
+    const chat = pipeline?.chatTemplate !== undefined
+    return write(context, model, inputs.length > 0 ? inputs : [''], { ...options, chat })
+  }
   if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
   const topK = top === undefined ? undefined : Number(top)
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))

@@ -42,13 +42,15 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   const base = job.from && (await openBase(job.from))
   const asked = options.context === null ? undefined : Number(options.context)
   const window = base ? Math.min(asked ?? CONTEXT, base.config.context) : (asked ?? CONTEXT)
-  const prepared = yield* prepareData(context, window, base?.tokenizer)
-  yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const family = context.family as DecoderFamily
-  const config = base?.config ?? family.config({ ...options, context: window }, prepared.report.vocabulary)
   const adapted = options.adapt === 'lora'
   if (adapted && !base)
     throw fail('OPTION_INVALID', { option: 'adapt', reason: 'low-rank additions need a model to go on from' })
+  const sizes = (vocabulary: number) => base?.config ?? family.config({ ...options, context: window }, vocabulary)
+  sizes(1) // what does not fit together is told before the data is read
+  const prepared = yield* prepareData(context, window, base?.tokenizer)
+  yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
+  const config = sizes(prepared.report.vocabulary)
   const graph = trainingGraph((network) =>
     decoderLoss(adapted ? lowRank(network, Number(options.rank)) : network, {
       ...config,
