@@ -15,6 +15,7 @@ import type {
   ModelSummary,
   Prediction,
   Ranked,
+  RefineSpec,
   Run,
   RunSpec,
   Status,
@@ -95,6 +96,23 @@ export class Athanor {
       json,
       ...(signal && { signal }),
     })
+  }
+
+  /** Labels of an image file (its bytes), best first. */
+  async classifyImage(
+    model: string,
+    image: Uint8Array | Blob,
+    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
+  ): Promise<Ranked[]> {
+    const path = `/api/models/${encodeURIComponent(model)}/images`
+    const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
+      method: 'POST',
+      query: { topK },
+      body: image as BodyInit,
+      headers: { 'content-type': 'application/octet-stream' },
+      ...(signal && { signal }),
+    })
+    return outputs[0]
   }
 
   /** Outputs of a model that takes tensors. */
@@ -205,6 +223,11 @@ export class Athanor {
     /** What a run tells, from its beginning (or after event `after`) to its end; reconnects where the stream breaks. */
     events: (run: string, options: { signal?: AbortSignal; after?: number } = {}): AsyncGenerator<TrainEvent> =>
       this.#events(run, options),
+  }
+
+  /** Refines a version in a run of its own; follow it with `runs.events`. A refused one fails with GATE_REFUSED. */
+  refine(spec: RefineSpec): Promise<Run> {
+    return this.#json('/api/refinements', { method: 'POST', json: spec })
   }
 
   /** Accuracy and F1 of a classifier on a labelled data set. */

@@ -61,6 +61,12 @@ export const errors = {
     '{source} has the label "{label}", which the model was not trained on',
     'Known labels: {labels}',
   ],
+  IMAGE_INVALID: [
+    400,
+    '{source}: not an image that can be read',
+    'Give a JPEG, PNG, WebP, GIF, TIFF or AVIF image, whole and unharmed.',
+  ],
+  IMAGE_TOO_LARGE: [413, '{source}: {what}, over the limit of {limit} an image', 'Make the image smaller.'],
   SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
 
   // training
@@ -81,6 +87,23 @@ export const errors = {
     500,
     'the training process ended without a result ({reason})',
     'Resume it: athanor train --resume {run}',
+  ],
+
+  // refining
+  GATE_REFUSED: [
+    422,
+    'refused: {reasons}',
+    'Nothing was registered. Loosen a bound with --tolerance, or register it all the same with --force.',
+  ],
+  REFINE_UNMEASURABLE: [
+    400,
+    'this version keeps no held-out rows to measure with',
+    'Give labelled rows with --held-out DATA; versions trained from now on keep some.',
+  ],
+  REFINE_NEEDS_DATA: [
+    400,
+    'this needs the training data, which is not here any more: {source}',
+    'Give it with --data DATA.',
   ],
 
   // serving

@@ -23,14 +23,36 @@ const Lineage = Type.Object({
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** The version that this one was made from by refinement. */
+  refinedFrom: Type.Optional(Type.Object({ model: Type.String(), version: Type.Integer() })),
+  /** The passes that made it, in order, and what each did in words. */
+  passes: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), options: Type.Record(Type.String(), Type.Unknown()), note: Type.String() }),
+    ),
+  ),
+  /** What the gate measured of it and of its source; `change` is in points for shares, a ratio for the others. */
+  measurements: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), source: Type.Number(), refined: Type.Number(), change: Type.Number() }),
+    ),
+  ),
+  /** Why the gate would have refused it, had it not been forced. */
+  forced: Type.Optional(Type.Array(Type.String())),
 })
 
-const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('text-generation'), Type.Literal('tensor')])
+const Task = Type.Union([
+  Type.Literal('text-classification'),
+  Type.Literal('text-generation'),
+  Type.Literal('image-classification'),
+  Type.Literal('tensor'),
+])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
  * `text-classification` models take `ids` and `lengths` and give `probabilities`; `text-generation` models are decoders
- * with a key/value cache (src/engine/runners/text-generation.ts); `tensor` models are plain graphs.
+ * with a key/value cache (src/engine/runners/text-generation.ts); `image-classification` models take `pixels` and give
+ * `probabilities`; `tensor` models are plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
@@ -40,7 +62,7 @@ export const Manifest = Type.Object({
   signature: Signature,
   /** Labels in the order of the model's classes; empty for `tensor`. */
   labels: Type.Array(Type.String()),
-  /** Configuration of the text pipeline (src/data), present for text tasks. */
+  /** Configuration of the text or image pipeline (src/data), present for tasks on texts and images. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   parameters: Type.Integer(),
   metrics: Metrics,

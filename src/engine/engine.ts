@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { setPriority, tmpdir } from 'node:os'
+import { availableParallelism, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
@@ -48,6 +48,12 @@ const engineDefaults: EngineOptions = {
   loadLimit: 120_000,
 }
 
+/** Models with more parameters than this get all cores; small ones answer faster on one. */
+const SMALL = 8_000_000
+
+/** How many threads an engine of a version gets. */
+export const threadsFor = ({ parameters }: Manifest) => (parameters > SMALL ? Math.min(8, availableParallelism()) : 1)
+
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'broken' | 'stopped'
 
 interface Pending {
@@ -61,7 +67,10 @@ interface Pending {
   begun?: boolean
 }
 
-type NewRequest = { texts: string[] } | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
+type NewRequest =
+  | { texts: string[] }
+  | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
+  | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
 /** Seconds before the n-th restart in a row. */
 const backoff = (crashes: number) => Math.min(30, crashes <= 1 ? 0 : 2 ** (crashes - 2))
@@ -120,7 +129,9 @@ export class Engine {
     const request: EngineRequest =
       'texts' in what
         ? { ...base, kind: 'texts', texts: what.texts }
-        : { ...base, kind: 'tensors', inputs: what.inputs }
+        : 'images' in what
+          ? { ...base, kind: 'images', images: what.images }
+          : { ...base, kind: 'tensors', inputs: what.inputs }
     this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => settle(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)

@@ -3,6 +3,7 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { inferenceNetwork, type Weights } from './inference.ts'
 import { count, normalise, rootMeanNormalise } from './layers.ts'
 
 /** A decoder's sizes. `gpt` is GPT-2's layout (Radford et al. 2019), `llama` that of Llama 2 and 3 (Touvron et al. 2023). */
@@ -207,22 +208,10 @@ export function decoderLoss(network: Network, config: DecoderConfig): { loss: Va
 }
 
 /** The loss of stored weights: ids and targets as for training → `loss`, the mean over the targets. */
-export function decoderLossGraph(config: DecoderConfig, weights: Record<string, { data: Float32Array }>): ModelProto {
+export function decoderLossGraph(config: DecoderConfig, weights: Weights): ModelProto {
   const graph = new GraphBuilder()
-  graph.output(decoderLoss(stored(graph, weights), config).loss, 'loss')
+  graph.output(decoderLoss(inferenceNetwork(graph, weights), config).loss, 'loss')
   return graph.build('loss')
-}
-
-/** A network whose parameters are stored in the graph under their paths, without dropout. */
-function stored(graph: GraphBuilder, weights: Record<string, { data: Float32Array }>): Network {
-  const at = (path: string): Network => ({
-    graph: graph.scope(path.slice(0, -1)),
-    training: false,
-    scope: (name) => at(`${path}${name}/`),
-    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
-    dropout: (x) => x,
-  })
-  return { ...at(''), graph }
 }
 
 /**
@@ -230,11 +219,7 @@ function stored(graph: GraphBuilder, weights: Record<string, { data: Float32Arra
  * single steps in one graph. Texts of different lengths are padded at the left and masked. With `lastOnly`, `logits` are
  * those of the last position alone.
  */
-export function decoderGraph(
-  config: DecoderConfig,
-  weights: Record<string, { data: Float32Array }>,
-  { lastOnly = true } = {},
-): ModelProto {
+export function decoderGraph(config: DecoderConfig, weights: Weights, { lastOnly = true } = {}): ModelProto {
   const graph = new GraphBuilder()
   const ids = graph.input('input_ids', 'int64', ['batch', 'sequence'])
   const mask = graph.input('attention_mask', 'int64', ['batch', 'total'])
@@ -256,7 +241,7 @@ export function decoderGraph(
     const turn = rotation(positions, config)
     return { positions, bias: o.mul(o.cast(hidden, 'float32'), HIDDEN), ...(turn && { rotation: turn }) }
   })
-  const { logits, present } = decoder(stored(graph, weights), ids, places, config, past, lastOnly)
+  const { logits, present } = decoder(inferenceNetwork(graph, weights), ids, places, config, past, lastOnly)
   graph.output(logits, 'logits')
   present.forEach(({ key, value }, i) => {
     graph.output(key, `present.${i}.key`)

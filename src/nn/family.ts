@@ -39,5 +39,19 @@ export interface DecoderFamily extends Described {
   readonly config: (options: Readonly<Record<string, unknown>>, vocabulary: number) => DecoderConfig
 }
 
+/** What an image classifier is built from. */
+interface ImageClassifierConfig {
+  classes: number
+  [option: string]: number | string | boolean | null
+}
+
+/** pixels float32 (batch, channels, height, width) → logits (batch, classes). */
+type ImageBuild = (network: Network, pixels: Value, config: ImageClassifierConfig) => Value
+
+export interface ImageFamily extends Described {
+  readonly task: 'image-classification'
+  readonly build: ImageBuild
+}
+
 /** A family by what it learns. */
-export type Family = TextFamily | DecoderFamily
+export type Family = TextFamily | ImageFamily | DecoderFamily

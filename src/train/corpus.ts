@@ -13,7 +13,7 @@ export interface Stretches {
 }
 
 /** Running text cut into windows of one length; in training they begin elsewhere in each epoch (`shift` < context). */
-export function windows({ run }: TokenPart, context: number): Stretches {
+function windows({ run }: TokenPart, context: number): Stretches {
   const whole = Math.floor((run.length - 1) / context)
   // a shift takes up to one window at the end
   const rows = Math.max(1, whole - 1)
@@ -34,7 +34,7 @@ export function windows({ run }: TokenPart, context: number): Stretches {
 }
 
 /** Conversations, each cut to the context; those of which no answer is left are passed over. */
-export function conversations({ rows: all }: TokenPart, context: number): Stretches {
+function conversations({ rows: all }: TokenPart, context: number): Stretches {
   const kept: number[] = []
   for (let row = 0; row < all.rows; row++)
     if (

@@ -1,9 +1,11 @@
 import { fail } from '../base/errors.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import { holdsImages } from '../data/images/names.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
 import { loopOptions, type Option, type Options, resolveOptions } from './options.ts'
+import type { RunJob } from './process.ts'
 import { tasks } from './tasks.ts'
 
 /** A source of data where the training process can read it: a file, or `npm:…`. */
@@ -12,22 +14,25 @@ export interface DataSource {
   name: string
 }
 
-export interface TrainJob {
-  run: string
+export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
   /** The version that training goes on from. */
   from?: { ref: string; manifest: Manifest; files: Record<string, string> }
-  /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
-  folder: string
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
 export interface TrainResult {
   bundle: string
   metrics: Metrics
+  /** How long it took, pauses left out. */
+  seconds: number
 }
+
+/** The family for data of this kind, where none was asked for. */
+export const defaultFamily = (dataset: string, filename: string) =>
+  holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const { task } = spec

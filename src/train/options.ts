@@ -29,6 +29,20 @@ export const textOptions = {
     description: 'occurrences a token needs to enter the vocabulary',
   },
   maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  heldOutRows: {
+    type: 'integer',
+    default: 5000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most held-out rows kept in the bundle as text, so that refined models can be measured; 0 for none',
+  },
+  heldInRows: {
+    type: 'integer',
+    default: 1000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most training rows kept in the bundle as text, to calibrate refined models with; 0 for none',
+  },
   crop: {
     type: 'boolean',
     default: false,
@@ -67,6 +81,32 @@ export const corpusOptions = {
     description: 'when going on from a model: train all weights, or low-rank additions that are merged at the end',
   },
   rank: { type: 'integer', default: 8, minimum: 1, maximum: 1024, description: 'rank of low-rank additions' },
+} as const satisfies Record<string, Option>
+
+/** Hyperparameters of preprocessing images. */
+export const imageOptions = {
+  size: {
+    type: 'integer',
+    default: null,
+    minimum: 4,
+    maximum: 2048,
+    description: 'height and width in pixels; images of up to 64 pixels keep theirs, others get at most 224',
+  },
+  channels: { type: 'integer', default: null, minimum: 1, maximum: 3, description: '1 for grey, 3 for colour' },
+  fit: {
+    type: 'string',
+    default: 'cover',
+    choices: ['cover', 'contain', 'fill'],
+    description: 'how an image of another shape is brought to size: its middle, all of it with black beside, stretched',
+  },
+  shift: {
+    type: 'integer',
+    default: null,
+    minimum: 0,
+    maximum: 512,
+    description: 'pixels by which training images are moved at random; a fourteenth of their size if not given',
+  },
+  flip: { type: 'boolean', default: false, description: 'mirror half of the training images' },
 } as const satisfies Record<string, Option>
 
 /** Hyperparameters of the loop, for every task; a task and a family add their own. */

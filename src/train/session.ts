@@ -80,8 +80,12 @@ export class TrainingSession {
 
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
+    const { frozen, running } = this.#shared
     return Object.assign(
       this.#copies('parameter', (name) => name),
+      Object.fromEntries(
+        running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
+      ),
       ...momentsOf(this.#shared.optimizer).map((moment) => this.#copies(moment, (name) => `${name}:${moment}`)),
     )
   }
@@ -115,7 +119,7 @@ export class TrainingSession {
 
 function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
-  const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+  const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
@@ -145,6 +149,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
         { dims, data: new Float32Array(new SharedArrayBuffer(4 * elements(dims))) },
       ]),
     ),
+    running: graph.running,
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
     control: new Int32Array(new SharedArrayBuffer(4 * 3)),
   }

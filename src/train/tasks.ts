@@ -1,4 +1,5 @@
 import type { Task } from './learner.ts'
+import { imageClassification } from './tasks/image-classification.ts'
 import { textClassification } from './tasks/text-classification.ts'
 import { textGeneration } from './tasks/text-generation.ts'
 
@@ -6,4 +7,5 @@ import { textGeneration } from './tasks/text-generation.ts'
 export const tasks = {
   'text-classification': textClassification,
   'text-generation': textGeneration,
+  'image-classification': imageClassification,
 } as const satisfies Record<string, Task>

@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node'
 import { gradientVector, type Optimizer, type OptimizerStep, optimizerStep } from '../autograd/optimizers.ts'
-import { gradientName, indicesName, type Mask } from '../autograd/training.ts'
+import { gradientName, indicesName, type Mask, nextName } from '../autograd/training.ts'
 import { streamOf, uniformAt } from '../base/counter.ts'
 import { alignUp, type Vectors, view } from '../base/simd.ts'
 import type { Shape } from '../graph/shape.ts'
@@ -35,6 +35,8 @@ export interface Shared {
   readonly vectors: Vectors
   /** Parameters that training leaves as they are. */
   readonly frozen: Weights
+  /** Those of them that every step replaces. */
+  readonly running: readonly string[]
   /** Loss, correct rows and squared gradient norm of each way. */
   readonly sums: Float64Array
   readonly control: Int32Array
@@ -92,6 +94,7 @@ export class Way {
     this.#outputs = { ...named(this.#gradient, gradientName), loss: null, correct: null }
     for (const { name } of shared.tables)
       Object.assign(this.#outputs, { [gradientName(name)]: null, [indicesName(name)]: null })
+    for (const name of shared.running) this.#outputs[nextName(name)] = null
     this.#touched = shared.tables.map(() => new BigInt64Array())
   }
 
@@ -155,7 +158,7 @@ export class Way {
   }
 
   async #differentiate(part: Part | undefined, step: number) {
-    const { sums, tables } = this.#shared
+    const { sums, tables, running, frozen } = this.#shared
     if (!part) {
       this.#gradient.fill(0)
       this.#touched.fill(new BigInt64Array())
@@ -172,6 +175,7 @@ export class Way {
     const results = await this.#session.run(feeds, this.#outputs)
     sums[this.#index * SUMS] = Number(results.loss.data[0])
     sums[this.#index * SUMS + 1] = Number(results.correct.data[0])
+    for (const name of running) frozen[name].data.set(results[nextName(name)].data as Float32Array)
     tables.forEach((table, i) => {
       const [rows, indices] = [results[gradientName(table.name)].data, results[indicesName(table.name)].data]
       this.#touched[i] = indices as BigInt64Array

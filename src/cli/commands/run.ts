@@ -1,10 +1,15 @@
+import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import type { Athanor } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { upload } from '../upload.ts'
 import { type WriteOptions, write } from './write.ts'
 
-/** Classifies texts given as arguments, or one a line on standard input; a model that writes goes on from each. */
+/**
+ * Classifies texts given as arguments, or one a line on standard input; for a model of images, files. A model that writes
+ * goes on from each text.
+ */
 export async function run(context: Context, model: string, texts: string[], options: WriteOptions & { top?: string }) {
   const { client, out } = context
   const { top } = options
@@ -14,11 +19,15 @@ export async function run(context: Context, model: string, texts: string[], opti
     const chat = pipeline?.chatTemplate !== undefined
     return write(context, model, inputs.length > 0 ? inputs : [''], { ...options, chat })
   }
+  const files = task === 'image-classification'
   if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
   const topK = top === undefined ? undefined : Number(top)
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
     throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })
-  const outputs = await client.predictAll(model, inputs, { ...(topK !== undefined && { topK }) })
+  const most = { ...(topK !== undefined && { topK }) }
+  const outputs = files
+    ? await Promise.all(inputs.map((path) => classify(client, model, path, most)))
+    : await client.predictAll(model, inputs, most)
   if (out.json) return out.document(outputs.map(([best, ...others]) => (topK === undefined ? best : [best, ...others])))
   const show = (ranked: { label: string; score: number }[]) =>
     ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
@@ -26,6 +35,13 @@ export async function run(context: Context, model: string, texts: string[], opti
     const line = show(ranked.slice(0, topK ?? 3))
     out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
   })
+}
+
+async function classify(client: Athanor, model: string, path: string, options: { topK?: number }) {
+  const content = await readFile(path).catch((error: Error) => {
+    throw fail('DATA_NOT_FOUND', { source: path }, { cause: error })
+  })
+  return client.classifyImage(model, content, options)
 }
 
 async function standardInput(): Promise<string[]> {

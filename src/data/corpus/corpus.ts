@@ -15,7 +15,7 @@ export interface Message {
 }
 
 /** A piece of a corpus: a part of a running text (`more` follows without a break), a whole document, or a conversation. */
-export type Piece = { text: string; more: boolean } | { messages: Message[] }
+type Piece = { text: string; more: boolean } | { messages: Message[] }
 
 /** Texts to learn writing from; `pieces` streams and can be called again. */
 export interface Corpus {
