@@ -17,7 +17,7 @@ const house: Record<string, readonly string[]> = {
   nn: ['graph', 'autograd'],
   engine: ['graph', 'data', 'drift', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
-  train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'store', 'registry'],
+  train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'drift', 'bundle', 'engine'],
