@@ -212,6 +212,8 @@ test('what does not fit is refused before anything is trained', async () => {
   await refused(create({ family: 'encoder' }), 'OPTION_INVALID', 'starts from a published model')
   await refused(create({ family: 'lstm', from: 'tiny' }), 'OPTION_INVALID', 'starts from nothing')
   await refused(create({ from: 'tiny', task: 'summarization' }), 'OPTION_INVALID', 'token-classification')
+  await refused(create({ task: 'fill-mask' }), 'OPTION_INVALID', 'starts from a published model')
+  await refused(create({ from: 'tiny', family: 'encoder', task: 'text-generation' }), 'OPTION_INVALID', 'is for')
   await refused(create({ from: 'tinny' }), 'MODEL_NOT_FOUND', 'Did you mean "tiny"')
   await refused(create({ from: 'tiny', options: { tuning: 'half' } }), 'OPTION_INVALID', 'full, last, lora')
   const failing = async (file: string, content: string, spec: Partial<RunSpec>) => {

@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { alerts, drift, feedback } from './commands/drift.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
@@ -51,14 +52,21 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
-      option('--family <family>', 'model family (lstm for texts, resnet for images)'),
-      option('--from <model>', 'a published encoder to train on: a model here, name@version, or its folder'),
-      option('--task <task>', 'with --from: text-classification, token-classification, feature-extraction, fill-mask'),
+      option(
+        '--task <task>',
+        'what to learn: text-classification, image-classification; text-generation on a .txt file, a folder or chats; with --from an encoder also token-classification, feature-extraction, fill-mask',
+      ),
+      option('--family <family>', 'model family (lstm for texts, resnet for images, gpt for text-generation)'),
+      option(
+        '--from <model>',
+        'train on from this model (name, name@version): a published encoder, or one that writes',
+      ),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       option('--group <column>', 'rows of one group are never split apart'),
       option('--drop-unlabelled', 'leave out rows without a label'),
       repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--from-feedback <model>', 'train on the labelled requests of a model'),
       option('--resume <run>', 'go on with an interrupted run'),
     ],
     needs: 'server',
@@ -112,7 +120,7 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor models --search sentiment',
     options: [
       option('--search <words>', 'only those that have all these words'),
-      option('--task <task>', 'text-classification or tensor'),
+      option('--task <task>', 'text-classification, text-generation or tensor'),
     ],
     needs: 'server',
     act: ({ context, options }) => models(context, options),
@@ -129,9 +137,19 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'run <model> [text...]',
     group: USE,
-    summary: 'Classify texts (arguments, or lines of standard input), or image files',
+    summary:
+      'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
     example: 'athanor run sentiment "what a lovely film"',
-    options: [option('--top <number>', 'labels to show for each text')],
+    options: [
+      option('--top <number>', 'labels to show for each text'),
+      option('--max-tokens <number>', 'most tokens to write (256)'),
+      option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
+      option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
+      option('--top-k <number>', 'draw from this many of the likeliest (all)'),
+      option('--seed <number>', 'write the same text again'),
+      repeated('--stop <text>', 'end before this text; may be repeated'),
+      option('--system <text>', 'what a model of conversations is told first'),
+    ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
   },
@@ -180,6 +198,32 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'drift <model>',
+    group: WATCH,
+    summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+    example: 'athanor drift sentiment@champion',
+    needs: 'server',
+    act: ({ context, args }) => drift(context, args[0]),
+  },
+  {
+    name: 'feedback <request> <label>',
+    group: WATCH,
+    summary: 'Tell the right label of an answered request',
+    example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+    options: [option('--row <number>', 'which text of the request, from 0')],
+    needs: 'server',
+    act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+  },
+  {
+    name: 'alerts',
+    group: WATCH,
+    summary: 'Show open alerts',
+    example: 'athanor alerts --all',
+    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    needs: 'server',
+    act: ({ context, options }) => alerts(context, options),
   },
   {
     name: 'logs',

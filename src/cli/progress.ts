@@ -1,7 +1,8 @@
 import asciichart from 'asciichart'
 import type { TrainEvent } from '../../client/src/index.ts'
+import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
-import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
+import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
 
 /** The metric that is shown of each task, the most telling first, and the others told at the end. */
 export const scores = [
@@ -11,6 +12,7 @@ export const scores = [
   ['retrievalAccuracy', 'retrieval accuracy'],
   ['spearman', 'Spearman'],
   ['perplexity', 'perplexity'],
+  ['bitsPerCharacter', 'bits a character'],
 ] as const
 
 const number = (value: number) => value.toPrecision(3)
@@ -40,6 +42,9 @@ export class TrainProgress {
       case 'data':
         for (const line of linesOf(event.report)) out.say(out.style('dim', line))
         break
+      case 'sample':
+        out.say(out.style('dim', `│ ${printable(event.text).trimEnd().replaceAll('\n', '\n│ ')}`))
+        break
       case 'model':
         out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
         break
@@ -48,7 +53,7 @@ export class TrainProgress {
         break
       case 'epoch':
         this.#score(event.validation)
-        if (!out.live) {
+        if (!out.live || event.validation.accuracy === undefined) {
           const { epoch, epochs, loss } = event
           const score = `validation ${this.#metric} ${this.accuracies.at(-1)!.toFixed(4)}`
           out.say(`epoch ${epoch}/${epochs}  loss ${number(loss)}  ${score}${event.best ? '  best' : ''}`)
@@ -103,6 +108,7 @@ export class TrainProgress {
 
 /** What is told of the data: in full for classifiers of texts, otherwise how it was split. */
 function linesOf(report: Record<string, unknown>): string[] {
+  if (isCorpusReport(report)) return describeCorpus(report)
   if ('removed' in report) return describeReport(report as unknown as DataReport)
   const splits = Object.entries((report.splits ?? {}) as Record<string, number>)
   return [`${report.source}: ${report.rowsRead} rows, ${splits.map(([part, rows]) => `${rows} ${part}`).join(', ')}`]

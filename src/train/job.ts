@@ -20,7 +20,7 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
-  /** The version to start from, with the paths of its files. */
+  /** The version that training goes on from, with the paths of its files. */
   from?: { ref: string; manifest: Manifest; files: Record<string, string> }
 }
 
@@ -46,23 +46,27 @@ export const defaultFamily = (dataset: string, filename: string, from?: string) 
 
 /** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
 export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task: TaskName } {
-  const name = spec.family ?? defaultFamily(spec.dataset, '', spec.from)
+  const { task: asked, from } = spec
+  const refuse = (option: string, reason: string, suggestion?: string) =>
+    fail('OPTION_INVALID', { option, reason }, suggestion === undefined ? {} : { suggestion })
+  if (asked !== undefined && !Object.hasOwn(tasks, asked)) {
+    const known = Object.keys(tasks)
+    throw refuse('task', `expected one of ${known.join(', ')}, got "${asked.slice(0, 80)}"`, suggest(asked, known))
+  }
+  const able = Object.entries(everyFamily).filter(([, one]) => tasksOf(one).includes(asked as TaskName))
+  const first = (from === undefined ? able[0] : (able.find(([, one]) => 'tasks' in one) ?? able[0]))?.[0]
+  const name = spec.family ?? first ?? defaultFamily(spec.dataset, '', from)
   if (!Object.hasOwn(everyFamily, name)) {
-    const reason = `expected one of ${Object.keys(everyFamily).join(', ')}, got "${name}"`
-    throw fail('OPTION_INVALID', { option: 'family', reason }, { suggestion: suggest(name, Object.keys(everyFamily)) })
+    const known = Object.keys(everyFamily)
+    throw refuse('family', `expected one of ${known.join(', ')}, got "${name.slice(0, 80)}"`, suggest(name, known))
   }
   const family = everyFamily[name]
-  if ('tasks' in family && spec.from === undefined)
-    throw fail('OPTION_INVALID', { option: 'from', reason: `the family ${name} starts from a published model` })
-  if (!('tasks' in family) && spec.from !== undefined)
-    throw fail('OPTION_INVALID', { option: 'from', reason: `the family ${name} starts from nothing` })
   const known = tasksOf(family)
-  const task = known.find((one) => one === (spec.task ?? known[0]))
-  if (!task)
-    throw fail('OPTION_INVALID', {
-      option: 'task',
-      reason: `expected one of ${known.join(', ')} for the family ${name}, got "${spec.task}"`,
-    })
+  const task = known.find((one) => one === (asked ?? known[0]))
+  if (!task) throw refuse('family', `"${name}" is for ${known.join(', ')}`)
+  if ('tasks' in family && from === undefined) throw refuse('from', `the family ${name} starts from a published model`)
+  if (!('tasks' in family) && family.task !== 'text-generation' && from !== undefined)
+    throw refuse('from', `the family ${name} starts from nothing`)
   return { name, family, task }
 }
 

@@ -51,13 +51,10 @@ export interface Refinement extends RunKind<RefineSpec> {
 const training: RunKind<RunSpec> = {
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
   async job(base, spec, source, version) {
-    return {
-      ...base,
-      spec,
-      dataset: await source(spec.dataset, 'train'),
-      ...(spec.validation !== undefined && { validation: await source(spec.validation, 'validation') }),
-      ...(spec.from !== undefined && { from: await version(spec.from) }),
-    } satisfies TrainJob
+    const job: TrainJob = { ...base, spec, dataset: await source(spec.dataset, 'train') }
+    if (spec.validation !== undefined) job.validation = await source(spec.validation, 'validation')
+    if (spec.from !== undefined) job.from = await version(spec.from)
+    return job
   },
 }
 
@@ -112,10 +109,14 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const spec = { ...given, family: given.family ?? defaultFamily(given.dataset, names[0], given.from) }
+    const from = given.from === undefined ? undefined : await this.#registry.resolve(given.from)
+    const writes = from?.manifest.task === 'text-generation' && given.family === undefined && given.task === undefined
+    const asked = { ...given, ...(writes && { task: 'text-generation' }) }
+    const family =
+      asked.family ?? (asked.task === undefined ? defaultFamily(asked.dataset, names[0], asked.from) : undefined)
+    const spec = { ...asked, ...(family !== undefined && { family }) }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
-    if (spec.from !== undefined) await this.#registry.resolve(spec.from)
     assertRoom(this.#store.home)
     return this.#enqueue(checkName(spec.name ?? (modelNameFrom(names[0]) || 'model')), spec)
   }
@@ -262,12 +263,8 @@ export class Runs {
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
-    const job = await kind.job(
-      { run, folder },
-      spec as never,
-      (dataset, part) => this.#source(dataset, folder, part),
-      (ref) => this.#from(ref, folder),
-    )
+    const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
+    const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#from(ref, folder))
     if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',

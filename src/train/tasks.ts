@@ -3,6 +3,7 @@ import { featureExtraction } from './tasks/feature-extraction.ts'
 import { fillMask } from './tasks/fill-mask.ts'
 import { imageClassification } from './tasks/image-classification.ts'
 import { textClassification } from './tasks/text-classification.ts'
+import { textGeneration } from './tasks/text-generation.ts'
 import { tokenClassification } from './tasks/token-classification.ts'
 
 /** Tasks by the name that a bundle's manifest gives them. */
@@ -11,5 +12,6 @@ export const tasks = {
   'token-classification': tokenClassification,
   'feature-extraction': featureExtraction,
   'fill-mask': fillMask,
+  'text-generation': textGeneration,
   'image-classification': imageClassification,
 } as const satisfies Record<string, Task>

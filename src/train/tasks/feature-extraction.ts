@@ -108,7 +108,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     },
     chosenBy: { metric: scored ? 'spearman' : 'retrievalAccuracy', better: 'higher' },
     async bundle(weights) {
-      const { manifest, files } = await network.bundle(weights)
+      const { manifest, files } = network.bundle(weights)
       return { manifest: { ...manifest, data: report, dataset: data.dataset }, files }
     },
   }

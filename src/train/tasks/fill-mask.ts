@@ -86,7 +86,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     },
     chosenBy: { metric: 'loss', better: 'lower' },
     async bundle(weights) {
-      const { manifest, files } = await network.bundle(weights)
+      const { manifest, files } = network.bundle(weights)
       return { manifest: { ...manifest, data: report, dataset: data.dataset }, files }
     },
   }

@@ -7,7 +7,7 @@ import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
-import { sampleFiles } from '../../data/samples.ts'
+import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
@@ -23,6 +23,7 @@ import type { DataSource, TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { Confusion } from '../metrics.ts'
 import { type Options, textOptions } from '../options.ts'
+import { classifierReference } from '../reference.ts'
 
 /** Milliseconds between events that tell how far preparing is. */
 const REPORT_EVERY = 250
@@ -53,14 +54,20 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     chosenBy: { metric: 'accuracy', better: 'higher' },
     async bundle(weights) {
       const { manifest, files } = classifier.bundle(weights)
+      const samples = samplesIn(join(job.folder, 'data'))
+      const held = samples[sampleFiles.heldOut]
+      const rows = held ? readSamples(Buffer.from(held).toString('utf8')) : []
+      const model = files['model.onnx'] as Uint8Array
+      const reference = await classifierReference(model, pipeline, labels, rows, threads)
       return {
         manifest: {
           ...manifest,
           profile: prepared.profile as unknown as Record<string, unknown>,
           data: prepared.report as unknown as Record<string, unknown>,
+          ...(reference && { reference }),
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
-        files: { ...files, ...samplesIn(join(job.folder, 'data')) },
+        files: { ...files, ...samples },
       }
     },
   }
