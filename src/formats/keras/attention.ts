@@ -60,10 +60,13 @@ function flatBias(
 
 /** Which query may hear which key: bool (batch, 1, time, times), undefined when all may. */
 function openPairs(place: Place, query: Masked, key: Masked, value: Masked, kwargs: Readonly<Record<string, Masked>>) {
+  const maskOf = (input: Masked, name: string) => kwargs[name]?.value ?? input.mask
+  const [queryMask, valueMask] = [maskOf(query, 'query_mask'), maskOf(value, 'value_mask')]
+  const keyMask = kwargs.key_mask?.value ?? (key === value ? undefined : key.mask)
   const parts: Value[] = []
-  if (query.mask) parts.push(o.unsqueeze(query.mask, [1, 3])) // (batch, 1, time, 1)
-  if (value.mask) parts.push(o.unsqueeze(value.mask, [1, 2])) // (batch, 1, 1, times)
-  if (key.mask && key !== value) parts.push(o.unsqueeze(key.mask, [1, 2]))
+  if (queryMask) parts.push(o.unsqueeze(queryMask, [1, 3])) // (batch, 1, time, 1)
+  if (valueMask) parts.push(o.unsqueeze(valueMask, [1, 2])) // (batch, 1, 1, times)
+  if (keyMask) parts.push(o.unsqueeze(keyMask, [1, 2]))
   const given = kwargs.attention_mask?.value
   if (given) {
     if (given.shape.length !== 3) place.refuse('an attention_mask that is not (batch, time, times)')

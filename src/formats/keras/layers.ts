@@ -160,6 +160,12 @@ const timeDistributed: LayerRule = (place, inputs) => {
   return { value: map(inner, value), ...(mask && { mask }) }
 }
 
+/** Operations that Keras 3 records where masks are made and joined: `ids != 0`, `a | b`. */
+const notEqual: LayerRule = (place, [{ value }, { constant }]) => {
+  if (constant === undefined) return place.refuse('a comparison of two tensors')
+  return { value: o.not(o.equal(value, constant)) }
+}
+
 /** Every layer that is read. A layer not here is refused by name; nothing in a file is ever run. */
 export const layers: Record<string, LayerRule> = {
   Embedding: embedding,
@@ -231,6 +237,9 @@ export const layers: Record<string, LayerRule> = {
   Bidirectional: (place, inputs) => bidirectional(place, place.one(inputs)),
   TimeDistributed: timeDistributed,
   MultiHeadAttention: multiHeadAttention,
+  NotEqual: notEqual,
+  LogicalOr: (_, [a, b]) => ({ value: o.or(a.value, b.value) }),
+  LogicalAnd: (_, [a, b]) => ({ value: o.and(a.value, b.value) }),
 }
 
 /** The element type of a layer's input or computation; Keras 3 describes it as a policy. */

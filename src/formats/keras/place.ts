@@ -10,6 +10,8 @@ import { isList, isObject, type Json } from './config.ts'
 export interface Masked {
   readonly value: Value
   readonly mask?: Value
+  /** The number itself, where an argument is a constant. */
+  readonly constant?: number
 }
 
 /** The weights of a layer or of a part of it, in Keras' order. */

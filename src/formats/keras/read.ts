@@ -3,7 +3,7 @@ import { GraphBuilder, type Value } from '../../graph/builder.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import * as o from '../../graph/ops.ts'
 import type { Dim } from '../../graph/shape.ts'
-import { dataTypes, type Tensor } from '../../graph/tensor.ts'
+import { dataTypes, float32, type Tensor } from '../../graph/tensor.ts'
 import { invalid } from '../source.ts'
 import { type Argument, isList, isReference, type Layer, type Model, type Reference } from './config.ts'
 import { dtypeOf, layers } from './layers.ts'
@@ -97,7 +97,7 @@ function build(
       if (open.has(key) || ++calls > CALL_LIMIT) throw invalid('Keras', `layer "${name.slice(0, 80)}" feeds itself`)
       open.add(key)
       const values = flat(uses.args).map((argument) =>
-        isReference(argument) ? resolve(argument) : constant(layer, argument),
+        isReference(argument) ? resolve(argument) : constant(graph, layer, argument),
       )
       const kwargs: Record<string, Masked> = {}
       for (const [kwarg, argument] of Object.entries(uses.kwargs)) {
@@ -111,7 +111,10 @@ function build(
         if (!rule) throw unsupported(layer)
         const dtype = dtypeOf(layer.config, 'float32')
         if (!['float32', 'int32', 'int64'].includes(dtype)) placeOf(layer).refuse(`the type ${String(dtype)}`)
-        found = [rule(placeOf(layer), values, kwargs)]
+        // a mask that was given by name goes before the one that came with the value
+        const [first, ...others] = values
+        const masked = first && kwargs.mask ? [{ ...first, mask: kwargs.mask.value }, ...others] : values
+        found = [rule(placeOf(layer), masked, kwargs)]
       }
       open.delete(key)
       results.set(key, found)
@@ -136,10 +139,11 @@ function refuseArgument({ className, name }: Layer, what: string): never {
     instead: 'Export the model to ONNX instead.',
   })
 }
-const constant = (layer: Layer, argument: Argument): Masked =>
-  'constant' in argument && argument.constant === null
-    ? missing(layer.name)
-    : refuseArgument(layer, 'that is a constant')
+function constant(graph: GraphBuilder, layer: Layer, argument: Argument): Masked {
+  const number = 'constant' in argument ? argument.constant : undefined
+  if (typeof number !== 'number') return refuseArgument(layer, 'that is a constant')
+  return { value: graph.constant(float32([], [number])), constant: number }
+}
 
 function missing(name: string): never {
   throw invalid('Keras', `"${name.slice(0, 80)}" lacks an input or output that is used`)

@@ -80,6 +80,15 @@ def dot():
     return functional(x, L.Flatten()(L.Dot(axes=1)([w, e])))
 
 
+def masked():
+    x = L.Input((None,))
+    e = L.Embedding(20, 6, mask_zero=True)(x)
+    a = L.LSTM(5, return_sequences=True)(e)
+    b = L.Bidirectional(L.GRU(5, return_sequences=True))(e)
+    c = L.Concatenate()([a, b, L.Dense(3)(e)])
+    return functional(x, L.Dense(2)(L.GlobalAveragePooling1D()(L.Add()([L.Dense(4)(c), L.SimpleRNN(4, return_sequences=True)(c)]))))
+
+
 models = {
     'mlp': (sequential(L.Input((7,)), L.Dense(9, activation='elu'), L.Dropout(0.5), L.BatchNormalization(), L.Dense(4), L.Activation('softmax')), [floats(5, 7)]),
     'seed': (sequential(L.Input((10,)), L.Embedding(30, 16), L.LSTM(8), L.Dense(1, activation='sigmoid')), [ids(6, 10, 30, before=2)]),
@@ -95,6 +104,7 @@ models = {
     'attention': (attention(False), [ids(4, 9, 20)]),
     'attention-mask': (attention(True), [ids(4, 9, 20, after=2)]),
     'shared': (shared(), [floats(3, 4), floats(3, 4)]),
+    'masked': (masked(), [ids(3, 7, 20, before=1, after=2)]),
     'dot': (dot(), [ids(4, 6, 20, after=2)]),
     'activations': (sequential(L.Input((6,)), *[L.Dense(6, activation=a) for a in ['selu', 'softplus', 'softsign', 'exponential', 'silu', 'hard_silu', 'mish', 'relu6', 'hard_sigmoid', 'log_softmax', 'leaky_relu', 'gelu', 'tanh']]), [floats(3, 6)]),
 }
