@@ -166,6 +166,15 @@ const notEqual: LayerRule = (place, [{ value }, { constant }]) => {
   return { value: o.not(o.equal(value, constant)) }
 }
 
+const filled = (place: Place, x: Value, value: number) =>
+  o.cast(o.constantOfShape(o.shapeValue(x), value, 'int64'), dtypeOf(place.config, x.dtype))
+const booleans = (reduce: 'reduceMax' | 'reduceMin'): LayerRule =>
+  unmasked((place, x) => {
+    const { axis } = place.config
+    const axes = axis === null || axis === undefined ? x.shape.map((_, i) => i) : [axis].flat().map(Number)
+    return o.cast(o[reduce](o.cast(x, 'int32'), axes, place.flag('keepdims')), 'bool')
+  })
+
 /** Every layer that is read. A layer not here is refused by name; nothing in a file is ever run. */
 export const layers: Record<string, LayerRule> = {
   Embedding: embedding,
@@ -239,6 +248,11 @@ export const layers: Record<string, LayerRule> = {
   MultiHeadAttention: multiHeadAttention,
   NotEqual: notEqual,
   LogicalOr: (_, [a, b]) => ({ value: o.or(a.value, b.value) }),
+  ExpandDims: unmasked((place, x) => o.unsqueeze(x, [place.config.axis].flat().map(Number))),
+  OnesLike: unmasked((place, x) => filled(place, x, 1)),
+  ZerosLike: unmasked((place, x) => filled(place, x, 0)),
+  Any: booleans('reduceMax'),
+  All: booleans('reduceMin'),
   LogicalAnd: (_, [a, b]) => ({ value: o.and(a.value, b.value) }),
 }
 

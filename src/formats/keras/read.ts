@@ -110,7 +110,7 @@ function build(
         const rule = Object.hasOwn(layers, layer.className) ? layers[layer.className] : undefined
         if (!rule) throw unsupported(layer)
         const dtype = dtypeOf(layer.config, 'float32')
-        if (!['float32', 'int32', 'int64'].includes(dtype)) placeOf(layer).refuse(`the type ${String(dtype)}`)
+        if (!['float32', 'int32', 'int64', 'bool'].includes(dtype)) placeOf(layer).refuse(`the type ${String(dtype)}`)
         // a mask that was given by name goes before the one that came with the value
         const [first, ...others] = values
         const masked = first && kwargs.mask ? [{ ...first, mask: kwargs.mask.value }, ...others] : values
