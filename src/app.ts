@@ -8,6 +8,7 @@ import { Datasets } from './store/datasets.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { openStore } from './store/store.ts'
+import { Transfers } from './store/transfers.ts'
 import { Runs } from './train/runs.ts'
 import { Log } from './watch/log.ts'
 import { Metrics } from './watch/metrics.ts'
@@ -51,6 +52,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       store,
       registry,
       datasets: new Datasets(store),
+      transfers: new Transfers(store.home),
       runs,
       deployments,
       entries,

@@ -14,15 +14,16 @@ const house: Record<string, readonly string[]> = {
   autograd: ['graph'],
   bundle: ['graph', 'data', 'store'],
   nn: ['graph', 'autograd'],
+  formats: ['graph', 'data', 'bundle', 'autograd', 'nn'],
   engine: ['graph', 'data', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
   train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry'],
   serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],
-  doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
+  doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
   testing: ['graph', 'data', 'nn', 'bundle'],
-  cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

@@ -30,6 +30,12 @@ export const errors = {
     'cannot tell what kind of model {what} is',
     'Name it with --format; what is read and written: athanor formats',
   ],
+  FILE_NOT_FOUND: [404, 'no file of the sha256 {digest} is here', 'Send it first; files are kept for a day.'],
+  FILE_DIFFERS: [
+    422,
+    'what was sent has not the sha256 {digest} it was announced with',
+    'Send the file again from its beginning.',
+  ],
   BUNDLE_INVALID: [422, 'not a usable bundle: {reason}', 'Export or train it again.'],
 
   // data

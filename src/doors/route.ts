@@ -6,6 +6,7 @@ import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
 import type { Store } from '../store/store.ts'
+import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics } from '../watch/metrics.ts'
@@ -16,6 +17,7 @@ export interface House {
   readonly store: Store
   readonly registry: Registry
   readonly datasets: Datasets
+  readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
   readonly entries: LogEntries

@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
+import { formatRoutes } from './formats.ts'
 import { generateRoutes } from './generate.ts'
 import { collect, modelRoutes } from './models.ts'
 import { oipError, oipRoutes } from './oip.ts'
@@ -18,6 +19,7 @@ import type { House, Route } from './route.ts'
 export const routes: readonly Route[] = [
   ...platformRoutes,
   ...modelRoutes,
+  ...formatRoutes,
   ...predictRoutes,
   ...generateRoutes,
   ...datasetRoutes,

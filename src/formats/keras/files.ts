@@ -1,5 +1,5 @@
-import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import type { Tensor } from '../../graph/tensor.ts'
+import type { ReadModel } from '../formats.ts'
 import { invalid, parseJson } from '../source.ts'
 import { readZip } from '../zip.ts'
 import { isObject, type Layer, type Model, readModelConfig } from './config.ts'
@@ -7,7 +7,7 @@ import { type Hdf5, withHdf5 } from './hdf5.ts'
 import { kerasGraph, type Weights } from './read.ts'
 
 /** A `.h5` file: configuration and weights in one HDF5 file, as Keras 1 to 3 write it. */
-export function readKerasH5(bytes: Uint8Array): Promise<ModelProto> {
+export function readKerasH5(bytes: Uint8Array): Promise<ReadModel> {
   return withHdf5(bytes, (file) => {
     const config = file.attribute('', 'model_config')
     if (typeof config !== 'string') throw invalid('Keras', 'it holds weights without the model they belong to')
@@ -21,7 +21,7 @@ export function readKerasH5(bytes: Uint8Array): Promise<ModelProto> {
 }
 
 /** A `.keras` archive: config.json, metadata.json and model.weights.h5 in a zip, as Keras 3 writes it. */
-export async function readKerasArchive(bytes: Uint8Array): Promise<ModelProto> {
+export async function readKerasArchive(bytes: Uint8Array): Promise<ReadModel> {
   const wanted = ['config.json', 'metadata.json', 'model.weights.h5']
   const files = readZip(bytes, 'Keras', (name) => wanted.includes(name))
   const [config, metadata, weights] = wanted.map((name) => files[name])

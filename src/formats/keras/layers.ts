@@ -168,11 +168,11 @@ const notEqual: LayerRule = (place, [{ value }, { constant }]) => {
 
 const filled = (place: Place, x: Value, value: number) =>
   o.cast(o.constantOfShape(o.shapeValue(x), value, 'int64'), dtypeOf(place.config, x.dtype))
-const booleans = (reduce: 'reduceMax' | 'reduceMin'): LayerRule =>
+const booleans = (reduce: typeof o.reduceMax): LayerRule =>
   unmasked((place, x) => {
     const { axis } = place.config
     const axes = axis === null || axis === undefined ? x.shape.map((_, i) => i) : [axis].flat().map(Number)
-    return o.cast(o[reduce](o.cast(x, 'int32'), axes, place.flag('keepdims')), 'bool')
+    return o.cast(reduce(o.cast(x, 'int32'), axes, place.flag('keepdims')), 'bool')
   })
 
 /** Every layer that is read. A layer not here is refused by name; nothing in a file is ever run. */
@@ -251,8 +251,8 @@ export const layers: Record<string, LayerRule> = {
   ExpandDims: unmasked((place, x) => o.unsqueeze(x, [place.config.axis].flat().map(Number))),
   OnesLike: unmasked((place, x) => filled(place, x, 1)),
   ZerosLike: unmasked((place, x) => filled(place, x, 0)),
-  Any: booleans('reduceMax'),
-  All: booleans('reduceMin'),
+  Any: booleans(o.reduceMax),
+  All: booleans(o.reduceMin),
   LogicalAnd: (_, [a, b]) => ({ value: o.and(a.value, b.value) }),
 }
 

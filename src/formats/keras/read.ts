@@ -1,9 +1,9 @@
 import { fail } from '../../base/errors.ts'
 import { GraphBuilder, type Value } from '../../graph/builder.ts'
-import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import * as o from '../../graph/ops.ts'
 import type { Dim } from '../../graph/shape.ts'
 import { dataTypes, float32, type Tensor } from '../../graph/tensor.ts'
+import type { ReadModel } from '../formats.ts'
 import { invalid } from '../source.ts'
 import { type Argument, isList, isReference, type Layer, type Model, type Reference } from './config.ts'
 import { dtypeOf, layers } from './layers.ts'
@@ -18,20 +18,27 @@ export interface Weights {
 
 const CALL_LIMIT = 20_000
 
-/** A Keras model as an ONNX graph; inputs and outputs are named by their layers. Throws UNSUPPORTED or FORMAT_INVALID. */
-export function kerasGraph(model: Model, weights: Weights, version: number): ModelProto {
+/** Layers that make one vector of a sequence by its mask. */
+const endsMask = new Set(['SimpleRNN', 'LSTM', 'GRU', 'Bidirectional', 'GlobalAveragePooling1D'])
+
+/**
+ * A Keras model as an ONNX graph; inputs and outputs are named by their layers. `masksPadding` tells whether steps with
+ * the id 0 change nothing, wherever they stand. Throws UNSUPPORTED or FORMAT_INVALID.
+ */
+export function kerasGraph(model: Model, weights: Weights, version: number): ReadModel {
   const graph = new GraphBuilder()
+  const masks = { made: false, lost: false }
   const inputs = model.inputs.map(({ layer }): Masked => {
     const found = model.layers.find(({ name }) => name === layer)
     if (!found) throw invalid('Keras', `the input "${layer.slice(0, 80)}" is no layer`)
     return { value: declaredInput(graph, found) }
   })
-  const outputs = o.within(graph, () => build(graph, model, weights, version, inputs))
+  const outputs = o.within(graph, () => build(graph, model, weights, version, inputs, masks))
   model.outputs.forEach(({ layer }, i) => {
     const same = model.outputs.filter((one) => one.layer === layer).length > 1
     graph.output(outputs[i].value, same ? `${layer}_${i}` : layer)
   })
-  return graph.build(model.name.slice(0, 100))
+  return { model: graph.build(model.name.slice(0, 100)), masksPadding: masks.made && !masks.lost }
 }
 
 function declaredInput(graph: GraphBuilder, { name, config }: Layer): Value {
@@ -61,6 +68,7 @@ function build(
   weights: Weights,
   version: number,
   inputs: readonly Masked[],
+  masks: { made: boolean; lost: boolean },
 ): Masked[] {
   const byName = new Map(model.layers.map((layer) => [layer.name, layer]))
   if (byName.size !== model.layers.length) throw invalid('Keras', 'two layers of one name')
@@ -105,7 +113,8 @@ function build(
         if (list.length === 1 && isReference(list[0])) kwargs[kwarg] = resolve(list[0])
         else if (!neutral(kwarg, argument)) refuseArgument(layer, kwarg)
       }
-      if (layer.model) found = build(graph.scope(name), layer.model, weights.inside(layer, model), version, values)
+      if (layer.model)
+        found = build(graph.scope(name), layer.model, weights.inside(layer, model), version, values, masks)
       else {
         const rule = Object.hasOwn(layers, layer.className) ? layers[layer.className] : undefined
         if (!rule) throw unsupported(layer)
@@ -114,7 +123,10 @@ function build(
         // a mask that was given by name goes before the one that came with the value
         const [first, ...others] = values
         const masked = first && kwargs.mask ? [{ ...first, mask: kwargs.mask.value }, ...others] : values
-        found = [rule(placeOf(layer), masked, kwargs)]
+        const result = rule(placeOf(layer), masked, kwargs)
+        masks.made ||= result.mask !== undefined
+        masks.lost ||= !result.mask && masked.some(({ mask }) => mask) && !endsMask.has(layer.className)
+        found = [result]
       }
       open.delete(key)
       results.set(key, found)

@@ -16,7 +16,7 @@ for (const file of readdirSync(folder).filter((f) => f.endsWith('.json')))
     if (!existsSync(path)) continue
     test(path, async () => {
       const golden = JSON.parse(readFileSync(join(folder, file), 'utf8'))
-      const model = await (ext === '.h5' ? readKerasH5 : readKerasArchive)(readFileSync(path))
+      const { model } = await (ext === '.h5' ? readKerasH5 : readKerasArchive)(readFileSync(path))
       const s = await ort.InferenceSession.create(writeModel(model), { logSeverityLevel: 3 })
       const feeds = Object.fromEntries(
         s.inputNames.map((n, i) => {

@@ -1,0 +1,98 @@
+import type { Manifest } from '../bundle/manifest.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import type { Files, Source } from './source.ts'
+
+/** What reading a model gives: its graph, and whether it leaves padding (id 0) out of account by itself. */
+export interface ReadModel {
+  model: ModelProto
+  masksPadding?: boolean
+}
+
+/** What a format is written from: a version's graph and what the manifest says of it. */
+export interface WrittenModel {
+  model: ModelProto
+  manifest: Manifest
+  tokenizer?: string
+}
+
+export interface WriteOptions {
+  /** ONNX: the operator set to convert down to. */
+  opset?: number
+  /** ONNX: keep tensors in a second file. */
+  externalData?: boolean
+  /** ONNX: keep operators that only onnxruntime knows. */
+  keepOperators?: boolean
+}
+
+/** One row of the table: what a format is, how it is told apart, how it is read and written. */
+export interface Format {
+  /** The name to give to --format. */
+  readonly name: string
+  readonly title: string
+  /** How its files look. */
+  readonly files: string
+  /** Whether a source is of this format, by its content. */
+  recognises?(source: Source): boolean
+  read?(source: Source): Promise<ReadModel>
+  write?(model: WrittenModel, options: WriteOptions): Promise<Files>
+  /** What comes out and what goes in, with its limits; for documentation and `athanor formats`. */
+  readonly out: string
+  readonly in: string
+}
+
+const one = (source: Source, test: (bytes: Uint8Array) => boolean) =>
+  source.names.length === 1 && test(source.read(source.names[0]))
+
+/** The main file of an ONNX model among its external data. */
+const onnxFile = (source: Source) => source.names.find((name) => name.endsWith('.onnx')) ?? source.names[0]
+
+const onnx: Format = {
+  name: 'onnx',
+  title: 'ONNX',
+  files: 'model.onnx, with external data beside it where asked for',
+  // field 1 (the format's version) as a varint comes first in every known writer's files
+  recognises: (source) =>
+    onnxFile(source).endsWith('.onnx') || one(source, (bytes) => bytes[0] === 8 && bytes[1] >= 3 && bytes[1] <= 13),
+  async read(source) {
+    const [{ readModel }, { inlineExternalData }] = await Promise.all([
+      import('../graph/codec.ts'),
+      import('./onnx/external.ts'),
+    ])
+    return { model: readModel(source.read(onnxFile(source)), (model) => inlineExternalData(model, source)) }
+  },
+  async write({ model }, options) {
+    const { writeOnnx } = await import('./onnx/write.ts')
+    return writeOnnx(model, options)
+  },
+  out: 'Standard operators only: onnxruntime’s own are written out. `--opset` converts down to 13, `--external-data` keeps tensors in a second file.',
+  in: 'Up to 2 GiB. External data must come with the model; it is checked and joined into one file.',
+}
+
+const keras: Format = {
+  name: 'keras',
+  title: 'Keras 3',
+  files: 'model.keras',
+  recognises: (source) => source.names.length === 1 && source.names[0].endsWith('.keras'),
+  async read(source) {
+    const { readKerasArchive } = await import('./keras/files.ts')
+    return readKerasArchive(source.read(source.names[0]))
+  },
+  out: '',
+  in: 'Sequential and functional models of the layers below. Lambda and custom objects are refused by name; nothing is run.',
+}
+
+const kerasH5: Format = {
+  name: 'keras-h5',
+  title: 'Keras HDF5',
+  files: 'model.h5',
+  recognises: (source) => one(source, (bytes) => bytes[0] === 0x89 && bytes[1] === 0x48 && bytes[2] === 0x44),
+  async read(source) {
+    const { readKerasH5 } = await import('./keras/files.ts')
+    return readKerasH5(source.read(source.names[0]))
+  },
+  out: '',
+  in: 'As Keras 3. Files of Keras 2 too.',
+}
+
+/** Every format, in the order in which a source is tried. */
+export const formats: readonly Format[] = [onnx, keras, kerasH5]
