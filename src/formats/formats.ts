@@ -77,7 +77,11 @@ const keras: Format = {
     const { readKerasArchive } = await import('./keras/files.ts')
     return readKerasArchive(source.read(source.names[0]))
   },
-  out: '',
+  async write(model) {
+    const { writeKerasArchive } = await import('./keras/write.ts')
+    return writeKerasArchive(model)
+  },
+  out: 'Text classifiers of our families, as Keras’ own layers that can be trained on: ids (0 for padding at the end) to probabilities. Not bow with n-grams of two and more tokens, not quantized versions.',
   in: 'Sequential and functional models of the layers below. Lambda and custom objects are refused by name; nothing is run.',
 }
 
@@ -90,7 +94,11 @@ const kerasH5: Format = {
     const { readKerasH5 } = await import('./keras/files.ts')
     return readKerasH5(source.read(source.names[0]))
   },
-  out: '',
+  async write(model) {
+    const { writeKerasH5 } = await import('./keras/write.ts')
+    return writeKerasH5(model)
+  },
+  out: 'As Keras 3, in the form that Keras 2 reads too.',
   in: 'As Keras 3. Files of Keras 2 too.',
 }
 
