@@ -22,7 +22,7 @@ const house: Record<string, readonly string[]> = {
   watch: ['store', 'engine'],
   doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'nn', 'bundle'],
+  testing: ['autograd', 'graph', 'data', 'nn', 'bundle'],
   cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

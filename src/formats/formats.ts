@@ -1,6 +1,7 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import type { Files, Source } from './source.ts'
+import { isTfjs } from './tfjs/document.ts'
 
 /** What reading a model gives: its graph, and whether it leaves padding (id 0) out of account by itself. */
 export interface ReadModel {
@@ -102,5 +103,22 @@ const kerasH5: Format = {
   in: 'As Keras 3. Files of Keras 2 too.',
 }
 
+const tfjsLayers: Format = {
+  name: 'tfjs-layers',
+  title: 'TensorFlow.js layers',
+  files: 'model.json and group1-shard*.bin',
+  recognises: (source) => isTfjs(source, 'layers-model'),
+  async read(source) {
+    const { readTfjsLayers } = await import('./tfjs/layers.ts')
+    return readTfjsLayers(source)
+  },
+  async write(model) {
+    const { writeTfjsLayers } = await import('./tfjs/layers.ts')
+    return writeTfjsLayers(model)
+  },
+  out: 'As Keras 3, but not transformer and gru: TensorFlow.js has neither attention nor a GRU that resets after its product.',
+  in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
+}
+
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [onnx, keras, kerasH5]
+export const formats: readonly Format[] = [onnx, keras, kerasH5, tfjsLayers]

@@ -37,16 +37,6 @@ export function sourceOf(files: Files): Source {
   return { names, size: (name) => found(name).byteLength, read: found }
 }
 
-/** The part of a source in a folder, under shorter names. */
-export function within(source: Source, folder: string): Source {
-  if (folder === '') return source
-  return {
-    names: source.names.flatMap((name) => (name.startsWith(`${folder}/`) ? [name.slice(folder.length + 1)] : [])),
-    size: (name) => source.size(`${folder}/${name}`),
-    read: (name) => source.read(`${folder}/${name}`),
-  }
-}
-
 /** A file that is not what its format promises. */
 export const invalid = (format: string, reason: string, cause?: unknown) =>
   fail('FORMAT_INVALID', { format, reason }, cause === undefined ? {} : { cause })

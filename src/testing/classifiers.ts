@@ -4,7 +4,7 @@ import { TextPipeline } from '../data/pipeline.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import { signatureOf } from '../graph/signature.ts'
 import { classifierInputs, classifierLoss, families, inferenceGraph } from '../nn/families.ts'
-import type { Family } from '../nn/family.ts'
+import type { TextFamily } from '../nn/family.ts'
 
 /** A classifier of any family with made-up weights, as an export sees it: for tests that do not train. */
 export interface MadeClassifier {
@@ -23,6 +23,8 @@ const variants: [name: string, family: keyof typeof families, options: Options][
   ['gru', 'gru', { width: 9, hidden: 7, layers: 2, bidirectional: true, pooling: 'mean', dropout: 0 }],
   ['gru-last', 'gru', { width: 9, hidden: 7, layers: 1, bidirectional: true, pooling: 'last', dropout: 0.5 }],
   ['rnn', 'rnn', { width: 8, hidden: 8, layers: 1, bidirectional: false, pooling: 'max', dropout: 0 }],
+  ['rnn-mean', 'rnn', { width: 8, hidden: 5, layers: 2, bidirectional: true, pooling: 'mean', dropout: 0 }],
+  ['rnn-last', 'rnn', { width: 8, hidden: 5, layers: 1, bidirectional: true, pooling: 'last', dropout: 0 }],
   ['textcnn', 'textcnn', { width: 12, filters: 8, narrowest: 1, windows: 3, dropout: 0.2 }],
   ['bow', 'bow', { width: 8, ngrams: 1, buckets: 50, dropout: 0 }],
   ['bow-ngrams', 'bow', { width: 8, ngrams: 3, buckets: 50, dropout: 0 }],
@@ -52,7 +54,7 @@ async function madeClassifier(
   const normalise = { unicode: 'NFKC', lowercase: true } as const
   const config = { normalise, tokenizer: 'character', vocabulary: 100, minimumCount: 1, maxLength: 24 } as const
   const pipeline = await TextPipeline.train(texts(), config)
-  const family: Family = families[familyName]
+  const family = families[familyName] as TextFamily
   const labels = ['bad', 'good', 'none']
   const shape = { vocabulary: pipeline.vocabularySize, classes: labels.length, maxLength: config.maxLength, ...options }
   const { parameters } = trainingGraph((network) => {

@@ -13,7 +13,7 @@ export interface Reference {
 export type Argument = Reference | readonly Argument[] | { readonly constant: unknown }
 
 /** One use of a layer: its positional and named arguments. */
-export interface Call {
+interface Call {
   readonly args: readonly Argument[]
   readonly kwargs: Readonly<Record<string, Argument>>
 }
@@ -44,7 +44,7 @@ export const isReference = (value: Argument): value is Reference => isObject(val
 export const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value)
 
 /** An object's class as Keras writes it; throws UNSUPPORTED for code that is not Keras' own. */
-export function classOf(value: unknown, what: string): { className: string; config: Json } {
+function classOf(value: unknown, what: string): { className: string; config: Json } {
   if (!isObject(value) || typeof value.class_name !== 'string') throw invalid('Keras', `${what} has no class`)
   const className = value.class_name.replace(/^.*>/, '').slice(0, 80)
   const module = value.module ?? 'keras.layers'

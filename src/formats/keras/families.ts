@@ -53,20 +53,48 @@ function picked(network: KerasNetwork, picks: KerasValue, x: KerasValue) {
   return network.add('Flatten', 'flat', row, {}, [null, width])
 }
 
-/** Differences of neighbouring marks: [1, -1] finds the last token, [-1, 1] the first. */
-function edge(network: KerasNetwork, name: string, valid: KerasValue, kernel: [number, number]) {
-  const padding = kernel[0] === 1 ? [0, 1] : [1, 0]
-  const padded = network.add('ZeroPadding1D', `${name}_padded`, valid, { padding }, [null, null, 1])
+/** Differences of neighbouring marks: [0, 1, -1] finds the last token, [-1, 1, 0] the first. */
+function edge(network: KerasNetwork, name: string, valid: KerasValue, kernel: readonly number[]) {
   const config = {
     filters: 1,
-    kernel_size: [2],
+    kernel_size: [3],
     strides: [1],
-    padding: 'valid',
+    padding: 'same',
     use_bias: false,
     activation: 'relu',
     trainable: false,
   }
-  return network.add('Conv1D', name, padded, config, [null, null, 1], [stored('kernel', float32([2, 1, 1], kernel))])
+  return network.add('Conv1D', name, valid, config, [null, null, 1], [stored('kernel', float32([3, 1, 1], kernel))])
+}
+
+/** The mean of the steps that hold tokens; x carries a mask that says which. */
+function mean(network: KerasNetwork, x: KerasValue, ids: KerasValue, rows: number) {
+  if (network.dialect === 'keras') return network.add('GlobalAveragePooling1D', 'pooling', x, {}, [null, x.shape[2]])
+  // TensorFlow.js' pooling knows no mask; a softmax of zeros gives tokens even shares
+  const turned = network.add('Permute', 'turned', marks(network, 'closed', ids, rows, -1e30, 0), { dims: [2, 1] }, [
+    null,
+    1,
+    null,
+  ])
+  const shares = network.add('Activation', 'shares', turned, { activation: 'softmax' }, [null, 1, null])
+  return picked(network, network.add('Permute', 'shares_back', shares, { dims: [2, 1] }, [null, null, 1]), x)
+}
+
+/** Zeros before and after the steps of x (batch, time, width). */
+function padded(network: KerasNetwork, name: string, x: KerasValue, by: number) {
+  if (by === 0) return x
+  if (network.dialect === 'keras') return network.add('ZeroPadding1D', name, x, { padding: [by, by] }, x.shape)
+  const width = x.shape[2]
+  const plane = network.add('Reshape', `${name}_plane`, x, { target_shape: [-1, 1, width] }, [null, null, 1, width])
+  const config = {
+    padding: [
+      [by, by],
+      [0, 0],
+    ],
+    data_format: 'channels_last',
+  }
+  const wider = network.add('ZeroPadding2D', name, plane, config, plane.shape)
+  return network.add('Reshape', `${name}_steps`, wider, { target_shape: [-1, width] }, x.shape)
 }
 
 /** Gates from ONNX's order to Keras': i, o, f, c → i, f, c, o; z, r, h stay. */
@@ -125,7 +153,7 @@ const recurrent =
         x = network.add('Bidirectional', name, x, { merge_mode: 'concat', layer }, shape, both)
       } else x = network.add(className, name, x, cell, shape, cellWeights(family, all, 0, 'cell'))
     }
-    if (pooling === 'mean') x = network.add('GlobalAveragePooling1D', 'pooling', x, {}, [null, width])
+    if (pooling === 'mean') x = mean(network, x, ids, vocabulary)
     if (pooling === 'max') {
       const closed = marks(network, 'closed', ids, vocabulary, -1e30, 0)
       const open = network.add('Add', 'open', [x, closed], {}, x.shape)
@@ -133,7 +161,7 @@ const recurrent =
     }
     // the backward half of the last token's state has read that token alone
     if (pooling === 'last' && bidirectional)
-      x = picked(network, edge(network, 'last', marks(network, 'valid', ids, vocabulary), [1, -1]), x)
+      x = picked(network, edge(network, 'last', marks(network, 'valid', ids, vocabulary), [0, 1, -1]), x)
     return x
   }
 
@@ -162,10 +190,6 @@ const textcnn: Write = (network, ids, known) => {
         for (let t = 0; t < size; t++) sum += values(weight)[(filter * width + c) * size + t] * padding[c]
       return sum
     })
-    const padded = (name: string, value: KerasValue) =>
-      size === 1
-        ? value
-        : network.add('ZeroPadding1D', `${name}_padded_${size}`, value, { padding: [size - 1, size - 1] }, value.shape)
     const config = {
       filters: Number(filters),
       kernel_size: [size],
@@ -178,13 +202,19 @@ const textcnn: Write = (network, ids, known) => {
     const answers = network.add(
       'Conv1D',
       `windows_${size}`,
-      padded('vectors', x),
+      padded(network, `vectors_${size}`, x, size - 1),
       config,
       [null, null, Number(filters)],
       all,
     )
     const pool = { pool_size: [size], strides: [1], padding: 'valid' }
-    const within = network.add('MaxPooling1D', `valid_${size}`, padded('valid', valid), pool, [null, null, 1])
+    const within = network.add(
+      'MaxPooling1D',
+      `valid_${size}`,
+      padded(network, `valid_padded_${size}`, valid, size - 1),
+      pool,
+      [null, null, 1],
+    )
     const open = network.add('Multiply', `open_${size}`, [answers, within], {}, answers.shape)
     return network.add('GlobalMaxPooling1D', `strongest_${size}`, open, {}, [null, Number(filters)])
   })
@@ -194,7 +224,7 @@ const textcnn: Write = (network, ids, known) => {
 
 const bow: Write = (network, ids, known) => {
   const x = embedding(network, 'embedding', ids, weightOf(known, 'embedding/weight'), { mask: true })
-  return network.add('GlobalAveragePooling1D', 'pooling', x, {}, [null, x.shape[2]])
+  return mean(network, x, ids, known.config.vocabulary)
 }
 
 /** Tokens are counted by a recurrent sum, and the count looks its position up: every layer is one of Keras' own. */
@@ -289,8 +319,8 @@ const transformer: Write = (network, ids, known) => {
     )
   }
   const y = normalised('last', 'last_norm', x)
-  if (pooling === 'mean') return network.add('GlobalAveragePooling1D', 'pooling', y, {}, [null, width])
-  return picked(network, edge(network, 'first', marks(network, 'tokens', ids, vocabulary), [-1, 1]), y)
+  if (pooling === 'mean') return mean(network, y, ids, vocabulary)
+  return picked(network, edge(network, 'first', marks(network, 'tokens', ids, vocabulary), [-1, 1, 0]), y)
 }
 
 const writers: Record<KnownFamily['family'], Write> = {
@@ -306,8 +336,8 @@ const writers: Record<KnownFamily['family'], Write> = {
  * A text classifier as a Keras network of Keras' own layers: ids (batch, time), 0 for padding at the end → probabilities
  * (batch, classes). It computes what the version computes, to rounding. Throws UNSUPPORTED where layers cannot say it.
  */
-export function kerasNetwork(name: string, known: KnownFamily): KerasNetwork {
-  const network = new KerasNetwork(name)
+export function kerasNetwork(name: string, known: KnownFamily, dialect: KerasNetwork['dialect']): KerasNetwork {
+  const network = new KerasNetwork(name, dialect)
   const features = writers[known.family](network, network.ids(), known)
   const x = dropped(network, 'Dropout', 'dropout', features, known.config.dropout)
   const [weight, bias] = ['weight', 'bias'].map((part) => weightOf(known, `classifier/${part}`))

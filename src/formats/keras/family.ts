@@ -4,11 +4,16 @@ import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { fromProto, type Tensor } from '../../graph/tensor.ts'
 import { families, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig, Family } from '../../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
+
+/** Families that layers are written for. */
+type TextFamilyName = {
+  [K in keyof typeof families]: (typeof families)[K]['task'] extends 'text-classification' ? K : never
+}[keyof typeof families]
 
 /** A model known to be of a family: its weights by path and the configuration that rebuilds its very graph. */
 export interface KnownFamily {
-  readonly family: keyof typeof families
+  readonly family: TextFamilyName
   readonly config: ClassifierConfig
   readonly weights: ReadonlyMap<string, Tensor>
 }
@@ -23,7 +28,7 @@ const recurrentSizes =
     while (dims(`${cell}.${layers}/W`).length > 0) layers++
     return { layers, hidden: dims(`${cell}.0/R`)[2], bidirectional: dims(`${cell}.0/R`)[0] === 2 }
   }
-const sizes: Record<keyof typeof families, Sizes> = {
+const sizes: Record<TextFamilyName, Sizes> = {
   lstm: recurrentSizes('lstm'),
   gru: recurrentSizes('gru'),
   rnn: recurrentSizes('rnn'),
@@ -56,10 +61,10 @@ export function knownFamily(model: ModelProto, manifest: Manifest, format: strin
       what: `writing this version as ${format}`,
       instead: `${why} Export it as onnx or savedmodel instead.`,
     })
-  if (!Object.hasOwn(families, manifest.family))
-    throw refuse(`Layers are written for the families ${Object.keys(families).join(', ')}.`)
-  const name = manifest.family as keyof typeof families
-  const family: Family = families[name]
+  if (!Object.hasOwn(sizes, manifest.family))
+    throw refuse(`Layers are written for the families ${Object.keys(sizes).join(', ')}.`)
+  const name = manifest.family as TextFamilyName
+  const family: TextFamily = families[name]
   const stored = new Map((model.graph?.initializer ?? []).map((tensor) => [tensor.name, tensor]))
   const dims = (path: string) => stored.get(path)?.dims.map(Number) ?? []
   const [vocabulary, width] = dims('embedding/weight')
@@ -89,7 +94,7 @@ export function knownFamily(model: ModelProto, manifest: Manifest, format: strin
 
 /** Options as given; for a choice that was not recorded, each possible one. */
 function candidates(
-  family: Family,
+  family: TextFamily,
   given: Record<string, number | string | boolean>,
 ): Record<string, number | string | boolean>[] {
   return Object.entries(family.options).reduce<Record<string, number | string | boolean>[]>(
@@ -103,7 +108,7 @@ function candidates(
 
 function sameGraph(
   model: ModelProto,
-  family: Family,
+  family: TextFamily,
   config: ClassifierConfig,
   weights: ReadonlyMap<string, Tensor>,
 ): boolean {

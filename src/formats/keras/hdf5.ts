@@ -13,7 +13,7 @@ export interface Hdf5 {
 }
 
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]
-export const isHdf5 = (bytes: Uint8Array) => SIGNATURE.every((byte, i) => bytes[i] === byte)
+const isHdf5 = (bytes: Uint8Array) => SIGNATURE.every((byte, i) => bytes[i] === byte)
 
 /** Compressed arrays may be larger than the file, but not without end. */
 const RATIO_LIMIT = 8

@@ -27,10 +27,13 @@ export interface KerasLayer {
 /** A Keras model as a value: layers in order, one input of ids, one output. Both files and TensorFlow.js are written from it. */
 export class KerasNetwork {
   readonly name: string
+  /** TensorFlow.js lacks some layers; others say the same there. */
+  readonly dialect: 'keras' | 'tfjs'
   layers: KerasLayer[] = []
 
-  constructor(name: string) {
+  constructor(name: string, dialect: 'keras' | 'tfjs') {
     this.name = name
+    this.dialect = dialect
   }
 
   /** Rows of ids, 0 for padding: int32 (batch, time). */

@@ -61,7 +61,7 @@ const cells: Record<string, Cell> = {
   },
 }
 
-export const isRecurrent = (className: string) => Object.hasOwn(cells, className)
+const isRecurrent = (className: string) => Object.hasOwn(cells, className)
 
 /** Which part of the stored weights is the cell's, and how a wrapper changes what the layer does. */
 interface Role {

@@ -10,14 +10,14 @@ import { classicConfig, type KerasLayer, type KerasNetwork, modernConfig } from 
 /** The version of Keras whose format is written. */
 const KERAS_VERSION = '3.0.0'
 
-const networkOf = ({ model, manifest }: WrittenModel, format: string): KerasNetwork =>
-  kerasNetwork(manifest.family, knownFamily(model, manifest, format))
+const networkOf = ({ model, manifest }: WrittenModel): KerasNetwork =>
+  kerasNetwork(manifest.family, knownFamily(model, manifest, 'Keras layers'), 'keras')
 
 const utf8 = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 
 /** A `.keras` archive of real layers. Throws UNSUPPORTED. */
 export async function writeKerasArchive(model: WrittenModel): Promise<Files> {
-  const network = networkOf(model, 'Keras layers')
+  const network = networkOf(model)
   const root: Hdf5Group = {}
   const counts = new Map<string, number>()
   for (const layer of network.layers) {
@@ -44,7 +44,7 @@ export async function writeKerasArchive(model: WrittenModel): Promise<Files> {
 
 /** A `.h5` file of real layers, in the form that Keras 2 and 3 read (with attention: Keras 3). Throws UNSUPPORTED. */
 export async function writeKerasH5(model: WrittenModel): Promise<Files> {
-  const network = networkOf(model, 'Keras layers')
+  const network = networkOf(model)
   const about = { backend: 'tensorflow', keras_version: KERAS_VERSION }
   const weights: Hdf5Group = {
     attributes: { ...about, layer_names: network.layers.map(({ name }) => name) },
@@ -71,7 +71,7 @@ function layerGroup({ name, weights }: KerasLayer): Hdf5Group {
 }
 
 /** `lstm_0/kernel:0`, `bidirectional_0/forward_layer/kernel:0`. */
-export const classicName = (layer: string, { name, part }: { name: string; part: string }) =>
+const classicName = (layer: string, { name, part }: { name: string; part: string }) =>
   [
     layer,
     ...part.split('/').filter((piece) => piece !== '' && piece !== 'cell' && !piece.endsWith('_dense')),

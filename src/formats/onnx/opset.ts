@@ -5,7 +5,7 @@ import { dataTypes } from '../../graph/tensor.ts'
 import { drop, type Rule, rewrite, type Site, sweep } from './rewrite.ts'
 
 /** The oldest operator set that models are converted down to, and the newest that is understood. */
-export const opsets = { oldest: 13, newest: 23 } as const
+const opsets = { oldest: 13, newest: 23 } as const
 /** The file format version that came with each operator set, from 13 on. */
 const irVersions = [7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11]
 
