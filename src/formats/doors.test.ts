@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test'
 import { Athanor, AthanorError } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
 import { writeModel } from '../graph/codec.ts'
-import { madeClassifiers } from '../testing/classifiers.ts'
+import { madeVariants } from '../testing/variants.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-formats-'))
 let app: App
@@ -15,7 +15,7 @@ let client: Athanor
 before(async () => {
   app = await startApp({ home, port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
-  for (const { name, manifest, model, tokenizer } of (await madeClassifiers()).slice(0, 1)) {
+  for (const { name, manifest, model, tokenizer } of (await madeVariants()).slice(0, 1)) {
     const files = { 'model.onnx': writeModel(model), 'tokenizer.json': Buffer.from(tokenizer) }
     await app.house.registry.register(name, manifest, files)
   }
@@ -52,7 +52,7 @@ test('a model.h5 with its tokenizer is sent, served and answers as Keras did', a
 })
 
 test('a version is written in every format that can say it, and read again', async () => {
-  const texts = ['the quick fox', '今天天气很好', 'x']
+  const texts = ['w1 w2 sun', '今天 rain w7', 'x']
   const expected = await client.predictAll('lstm', texts)
   for (const { name, writes, reads } of await client.formats()) {
     if (!writes || !reads) continue

@@ -7,7 +7,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
-import { type MadeClassifier, madeClassifiers, madeRows } from '../testing/classifiers.ts'
+import { madeRows, madeVariants, type Variant } from '../testing/variants.ts'
 import { type Format, formats, type WriteOptions } from './formats.ts'
 import { importBundle } from './import.ts'
 import { convertOpset } from './onnx/opset.ts'
@@ -16,7 +16,7 @@ import { type Files, sourceOf } from './source.ts'
 
 const VOCABULARY = 40
 const rows = madeRows(VOCABULARY)
-const made = await madeClassifiers()
+const made = await madeVariants()
 const format = (name: string): Format => formats.find((one) => one.name === name)!
 
 const code =
@@ -47,7 +47,7 @@ function near(actual: Float32Array, expected: Float32Array, what: string) {
   assert.ok(difference <= 1e-5, `${what}: differs by ${difference}`)
 }
 
-const write = (one: MadeClassifier, name: string, options: WriteOptions = {}): Promise<Files> =>
+const write = (one: Variant, name: string, options: WriteOptions = {}): Promise<Files> =>
   format(name).write!(one, options)
 
 for (const one of made) {

@@ -5,12 +5,12 @@ import * as tf from '@tensorflow/tfjs-core'
 import { loadLayersModel } from '@tensorflow/tfjs-layers'
 import ort from 'onnxruntime-node'
 import { writeModel } from '../graph/codec.ts'
-import { madeClassifiers, madeRows } from '../testing/classifiers.ts'
+import { madeRows, madeVariants } from '../testing/variants.ts'
 import { formats } from './formats.ts'
 import type { Files } from './source.ts'
 
 const { ids, lengths } = madeRows(40)
-const made = await madeClassifiers()
+const made = await madeVariants()
 
 /** The files of an export as TensorFlow.js gets them. */
 function handler(files: Files): tf.io.IOHandler {

@@ -1,96 +1,77 @@
 import { trainingGraph } from '../autograd/training.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { TextPipeline } from '../data/pipeline.ts'
-import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import type { Sample } from '../data/samples.ts'
+import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
-import { classifierInputs, classifierLoss, families, inferenceGraph } from '../nn/families.ts'
-import type { TextFamily } from '../nn/family.ts'
+import { classifierInputs, families, inferenceGraph } from '../nn/families.ts'
+import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
 
-/** A classifier of any family with made-up weights, as an export sees it: for tests that do not train. */
-export interface MadeClassifier {
-  name: string
-  model: ModelProto
-  manifest: Manifest
-  tokenizer: string
+/** Sentences of made-up words; the label says which of two words occurs more often. */
+export function sentences(count: number, seed = 1): Sample[] {
+  let state = seed
+  const next = (below: number) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return (state >>> 8) % below
+  }
+  return Array.from({ length: count }, () => {
+    const words = Array.from({ length: 4 + next(12) }, () => `w${next(60)}`)
+    const label = ['good', 'bad'][next(2)]
+    for (let i = 0; i < 2; i++) words.splice(next(words.length), 0, label === 'good' ? 'sun' : 'rain')
+    return { text: words.join(' '), label }
+  })
 }
 
-type Options = Record<string, number | string | boolean>
+type TextFamilyName = {
+  [K in keyof typeof families]: (typeof families)[K] extends TextFamily ? K : never
+}[keyof typeof families]
 
-/** Small ones of every family and way of pooling, by name. */
-const variants: [name: string, family: keyof typeof families, options: Options][] = [
-  ['lstm', 'lstm', { width: 12, hidden: 10, layers: 1, bidirectional: false, pooling: 'last', dropout: 0.3 }],
-  ['lstm-both', 'lstm', { width: 12, hidden: 6, layers: 2, bidirectional: true, pooling: 'max', dropout: 0 }],
-  ['gru', 'gru', { width: 9, hidden: 7, layers: 2, bidirectional: true, pooling: 'mean', dropout: 0 }],
-  ['gru-last', 'gru', { width: 9, hidden: 7, layers: 1, bidirectional: true, pooling: 'last', dropout: 0.5 }],
-  ['rnn', 'rnn', { width: 8, hidden: 8, layers: 1, bidirectional: false, pooling: 'max', dropout: 0 }],
-  ['rnn-mean', 'rnn', { width: 8, hidden: 5, layers: 2, bidirectional: true, pooling: 'mean', dropout: 0 }],
-  ['rnn-last', 'rnn', { width: 8, hidden: 5, layers: 1, bidirectional: true, pooling: 'last', dropout: 0 }],
-  ['textcnn', 'textcnn', { width: 12, filters: 8, narrowest: 1, windows: 3, dropout: 0.2 }],
-  ['bow', 'bow', { width: 8, ngrams: 1, buckets: 50, dropout: 0 }],
-  ['bow-ngrams', 'bow', { width: 8, ngrams: 3, buckets: 50, dropout: 0 }],
-  [
-    'transformer',
-    'transformer',
-    { width: 16, layers: 2, heads: 4, inner: 24, positions: 'waves', pooling: 'mean', dropout: 0.1 },
-  ],
-  [
-    'transformer-first',
-    'transformer',
-    { width: 16, layers: 1, heads: 2, inner: 20, positions: 'learned', pooling: 'first', dropout: 0 },
-  ],
-]
-
-export const madeClassifiers = (): Promise<MadeClassifier[]> =>
-  Promise.all(variants.map(([name, family, options]) => madeClassifier(name, family, options)))
-
-async function madeClassifier(
-  name: string,
-  familyName: keyof typeof families,
-  options: Options,
-): Promise<MadeClassifier> {
+/** A classifier of any family of texts with made-up weights, as a bundle in parts: for tests that need no training. */
+export async function madeClassifier(name: TextFamilyName, options: Record<string, number | string | boolean> = {}) {
+  const samples = sentences(200)
   async function* texts() {
-    yield 'the quick brown fox jumps over the lazy dog 今天天气很好，我们去公园散步'
+    for (const { text } of samples) yield text
   }
-  const normalise = { unicode: 'NFKC', lowercase: true } as const
-  const config = { normalise, tokenizer: 'character', vocabulary: 100, minimumCount: 1, maxLength: 24 } as const
-  const pipeline = await TextPipeline.train(texts(), config)
-  const family = families[familyName] as TextFamily
-  const labels = ['bad', 'good', 'none']
-  const shape = { vocabulary: pipeline.vocabularySize, classes: labels.length, maxLength: config.maxLength, ...options }
+  const pipeline = await TextPipeline.train(texts(), {
+    normalise: { unicode: 'NFKC', lowercase: true },
+    tokenizer: 'word',
+    vocabulary: 200,
+    minimumCount: 1,
+    maxLength: 32,
+  })
+  const family: TextFamily = families[name]
+  const defaults = Object.fromEntries(Object.entries(family.options).map(([key, option]) => [key, option.default]))
+  const resolved = { ...defaults, maxLength: 32, ...options }
+  const config: ClassifierConfig = { ...resolved, vocabulary: pipeline.vocabularySize, classes: 2 }
   const { parameters } = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
-    const target = network.graph.input('labels', 'int64', ['batch'])
-    return classifierLoss(family.build(network, ids, lengths, shape), target)
+    const logits = family.build(network, ids, lengths, config)
+    return o.within(network.graph, () => ({ loss: o.reduceMean(logits), correct: o.sizeOf(logits) }))
   })
   const weights = Object.fromEntries(
-    parameters.map(({ name: path, dims }, k) => {
-      const centre = path.endsWith('scale') ? 1 : 0
+    parameters.map(({ name: path, dims, init }, k) => {
+      const scale = { uniform: 0.3, normal: 0.5, zeros: 0.1, ones: 0.1 }[init.kind]
+      const centre = init.kind === 'ones' ? 1 : 0
       const length = dims.reduce((a, b) => a * b, 1)
-      return [path, { data: Float32Array.from({ length }, (_, i) => centre + Math.sin(i * 0.7 + k) * 0.4) }]
+      return [
+        path,
+        { dims, data: Float32Array.from({ length }, (_, i) => centre + Math.sin(i * 1.7 + i * i * 0.013 + k) * scale) },
+      ]
     }),
   )
-  const model = inferenceGraph(family, shape, weights)
+  const model = inferenceGraph(family, config, weights)
   const manifest: Manifest = {
     format: 'athanor-bundle',
     formatVersion: 1,
     task: 'text-classification',
-    family: familyName,
+    family: name,
     signature: signatureOf(model),
-    labels,
+    labels: ['bad', 'good'],
     pipeline: pipeline.config as unknown as Record<string, unknown>,
-    parameters: 1000,
+    parameters: parameters.reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * b, 1), 0),
     metrics: {},
-    lineage: { code: 'test', options },
+    lineage: { code: 'test', options: resolved },
     createdAt: new Date(0).toISOString(),
   }
-  return { name, model, manifest, tokenizer: pipeline.tokenizerJson }
-}
-
-/** Rows of ids of different lengths, padded at the end with 0: for comparing what readers of an export compute. */
-export function madeRows(vocabulary: number, rows = 5, time = 11): { ids: number[][]; lengths: number[] } {
-  const lengths = Array.from({ length: rows }, (_, r) => time - ((r * 3) % time))
-  const ids = lengths.map((length, r) =>
-    Array.from({ length: time }, (_, t) => (t < length ? 1 + ((r * 7 + t * 5) % (vocabulary - 1)) : 0)),
-  )
-  return { ids, lengths }
+  return { manifest, model, files: { 'tokenizer.json': Buffer.from(pipeline.tokenizerJson) }, weights, samples }
 }

@@ -11,7 +11,7 @@ import ort from 'onnxruntime-node'
 import { formats, type WriteOptions } from '../../../src/formats/formats.ts'
 import { sourceOf } from '../../../src/formats/source.ts'
 import { writeModel } from '../../../src/graph/codec.ts'
-import { madeClassifiers, madeRows } from '../../../src/testing/classifiers.ts'
+import { madeRows, madeVariants } from '../../../src/testing/variants.ts'
 
 const python = process.env.ATHANOR_PYTHON ?? 'python3'
 const there = spawnSync(python, ['-c', 'import tensorflow, keras, onnx, onnxruntime'], { stdio: 'ignore' }).status === 0
@@ -28,7 +28,7 @@ interface Golden {
 
 test('what is exported, the formats’ own readers load and compute alike', { skip }, async () => {
   const folder = join(root, 'exports')
-  for (const made of await madeClassifiers()) {
+  for (const made of await madeVariants()) {
     const { ids, lengths } = madeRows(40)
     const session = await ort.InferenceSession.create(writeModel(made.model), { logSeverityLevel: 3 })
     const { probabilities } = await session.run({
