@@ -120,5 +120,21 @@ const tfjsLayers: Format = {
   in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
 }
 
+const pickle: Format = {
+  name: 'pytorch',
+  title: 'PyTorch pickle',
+  files: '.pt, .pth, .bin',
+  out: 'Never.',
+  in: 'Never: loading a pickle runs the program in it. It is refused by its content, whatever its name. Convert it: `safetensors.torch.save_file(model.state_dict(), "model.safetensors")`.',
+}
+
+const tflite: Format = {
+  name: 'tflite',
+  title: 'TensorFlow Lite',
+  files: 'model.tflite',
+  out: 'Not supported: write `--format keras` and convert it with `tf.lite.TFLiteConverter.from_keras_model`, TensorFlow’s own and only writer.',
+  in: 'Not supported: its operators are quantized in ways that ONNX does not say exactly.',
+}
+
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [onnx, keras, kerasH5, tfjsLayers]
+export const formats: readonly Format[] = [onnx, keras, kerasH5, tfjsLayers, tflite, pickle]

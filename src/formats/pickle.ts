@@ -33,6 +33,6 @@ function isPickle(bytes: Uint8Array): boolean {
   if (bytes[0] === 0x80 && PROTOCOLS.includes(bytes[1]) && (bytes[2] === 0x95 || bytes.at(-1) === 0x2e)) return true
   // TorchScript's and NumPy's headers may come before; joblib compresses
   const head = new TextDecoder('latin1').decode(bytes.subarray(0, 200))
-  if (head.startsWith('\x93NUMPY') && /'descr':\s*'\|O'/.test(head)) return true
+  if (bytes[0] === 0x93 && head.startsWith('NUMPY', 1) && /'descr':\s*'\|O'/.test(head)) return true
   return OLD.test(head)
 }

@@ -23,7 +23,9 @@ const KEY_LIMIT = 100_000
 /** HDF5's own library, in WebAssembly; files live in its memory, it sees no disk. */
 const library = async () => {
   const h5wasm = (await import('h5wasm')).default
-  return { ...h5wasm, files: (await h5wasm.ready).FS }
+  const native = await h5wasm.ready
+  native.activate_throwing_error_handler() // its own handler prints to standard error
+  return { ...h5wasm, files: native.FS }
 }
 
 /**
@@ -77,7 +79,13 @@ function reader(file: File, size: number): Hdf5 {
       if (keys.length > KEY_LIMIT) throw invalid('Keras', 'too many entries in a group')
       return keys
     },
-    has: (path) => find(path) !== null,
+    has(path) {
+      try {
+        return file.get(path) !== null
+      } catch {
+        return false // a path through something that is no group
+      }
+    },
     attribute: (path, name) => {
       const attrs = guard(path, () => group(path).attrs)
       if (!Object.hasOwn(attrs, name)) return undefined
