@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
 import { Athanor, AthanorError, type RunSpec, type TrainEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
 import { random } from './base/random.ts'
 import { version as code } from './base/version.ts'
 import type { Manifest } from './bundle/manifest.ts'
 import { bundleEncoder } from './formats/huggingface/bundle.ts'
+import { readFolder } from './formats/huggingface/folder.ts'
+import { writeFolder } from './formats/huggingface/write.ts'
 import { tinyEncoder } from './testing/tiny-encoder.ts'
 
 const colours = ['red', 'blue', 'green', 'black']
@@ -256,4 +260,53 @@ test('what does not fit is refused before anything is trained', async () => {
     assert.match(error!.message, message)
   }
   await refused(client.models.show('never'), 'MODEL_NOT_FOUND', '')
+})
+
+test('a published folder goes in and out through API and CLI, and is trained on from', async () => {
+  const folder = join(home, 'published')
+  const encoder = tinyEncoder(corpus, { task: 'fill-mask' })
+  for (const [name, content] of writeFolder(encoder)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), content)
+  }
+  writeFileSync(join(folder, 'pytorch_model.bin'), Buffer.from([0x80, 2, 0x7d, 0x2e]))
+  const cli = (...args: string[]) =>
+    promisify(execFile)(process.execPath, [
+      join(import.meta.dirname, 'cli/main.ts'),
+      ...args,
+      '--url',
+      app.url,
+      '--json',
+    ])
+  const { stdout } = await cli('import', folder, '--name', 'guesser')
+  const { manifest, files } = JSON.parse(stdout) as { manifest: Manifest; files: { name: string }[] }
+  assert.deepEqual([manifest.task, manifest.family], ['fill-mask', 'bert'])
+  assert.ok(!files.some(({ name }) => name.endsWith('.bin')))
+  const [[words]] = await client.fillMask('guesser', ['the [MASK] cat sleeps'], { topK: 4 })
+  assert.equal(words.length, 4)
+  const run = JSON.parse((await cli('run', 'guesser', 'the [MASK] cat sleeps')).stdout) as unknown[][]
+  assert.deepEqual((run[0] as unknown[][])[0][0], words[0])
+
+  const out = join(home, 'out')
+  await cli('export', 'guesser', '--format', 'huggingface', '--out', out)
+  const read = new Map(
+    readdirSync(out, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [relative(out, path), async () => readFileSync(path)]),
+  )
+  assert.deepEqual((await readFolder(read)).weights, encoder.weights)
+
+  const film = join(home, 'film.csv')
+  writeFileSync(film, ['text,label', ...corpus.slice(0, 60).map((text, i) => `${text} ${i},${i % 2}`)].join('\n'))
+  const trained = JSON.parse(
+    (await cli('train', film, '--from', out, '--set', 'epochs=1', '--set', 'threads=1')).stdout,
+  )
+  assert.equal((await client.models.show(trained.model)).manifest.lineage.parent, 'out@1')
+
+  symlinkSync(join(folder, 'config.json'), join(folder, 'link.json'))
+  await assert.rejects(cli('import', folder), /is a link/)
+  rmSync(join(folder, 'link.json'))
+  for (const name of ['model.safetensors', 'onnx']) rmSync(join(folder, name), { recursive: true })
+  await assert.rejects(cli('import', folder), /PyTorch pickle/)
 })

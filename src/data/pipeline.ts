@@ -1,26 +1,27 @@
 import { fail } from '../base/errors.ts'
+import { kerasTokenizer } from './keras-tokenizer.ts'
 import { PublishedTokenizer } from './published.ts'
 import { type Normalisation, normalise } from './text.ts'
 import { bpe, characters, type Tokenizer, words } from './tokenizers.ts'
 
 export interface PipelineConfig {
   normalise: Normalisation
-  /** `published` came with a model that someone else trained, and normalises by itself. */
-  tokenizer: 'character' | 'word' | 'bpe' | 'published'
+  /** `keras` and `published` are tokenizers that came with a model; they are not trained here. */
+  tokenizer: 'character' | 'word' | 'bpe' | 'keras' | 'published'
   /** Most tokens known, the two special ones (0 padding, 1 unknown) included. */
   vocabulary: number
   minimumCount: number
   /** Tokens kept of a text. */
   maxLength: number
+  /** Which end of a longer text is cut off: the end, unless it says otherwise. */
+  truncate?: 'start' | 'end'
 }
 
+const kinds = { character: characters, word: words, bpe } as const
 const published = {
-  train: (): Promise<Tokenizer> => {
-    throw fail('OPTION_INVALID', { option: 'tokenizer', reason: 'a published tokenizer comes with its model' })
-  },
-  load: (json: string, { maxLength }: PipelineConfig): Tokenizer => new PublishedTokenizer(json, { maxLength }),
+  load: (json: string, { maxLength }: { maxLength: number }): Tokenizer => new PublishedTokenizer(json, { maxLength }),
 }
-const kinds = { character: characters, word: words, bpe, published } as const
+const load = { ...kinds, keras: { load: kerasTokenizer }, published } as const
 
 /**
  * The preprocessing that travels with a model: normalisation and tokenizer, as data (`config` in the manifest,
@@ -48,13 +49,19 @@ export class TextPipeline {
     async function* normalised() {
       for await (const text of texts) yield normalise(text, config.normalise)
     }
-    return new TextPipeline(config, await kinds[config.tokenizer].train(normalised(), config))
+    if (config.tokenizer === 'keras' || config.tokenizer === 'published')
+      throw fail('UNSUPPORTED', {
+        what: `training a ${config.tokenizer} tokenizer`,
+        instead: 'Choose character, word or bpe.',
+      })
+    const kind = kinds[config.tokenizer]
+    return new TextPipeline(config, await kind.train(normalised(), config))
   }
 
   /** Restores a pipeline from a bundle; throws BUNDLE_INVALID when the parts do not fit. */
   static load(config: PipelineConfig, tokenizerJson: string): TextPipeline {
     try {
-      return new TextPipeline(config, kinds[config.tokenizer].load(tokenizerJson, config))
+      return new TextPipeline(config, load[config.tokenizer].load(tokenizerJson, config))
     } catch (error) {
       throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json cannot be read' }, { cause: error })
     }
@@ -66,15 +73,24 @@ export class TextPipeline {
 
   /** Token ids of each text, at least one and at most `maxLength`. */
   async encode(texts: readonly string[]): Promise<Int32Array[]> {
-    const { maxLength, normalise: how } = this.config
+    const { maxLength, normalise: how, truncate } = this.config
+    // it cuts texts itself, where it may keep the tokens that frame them
     if (this.config.tokenizer === 'published') return this.#tokenizer.encode(texts)
+    const { raw } = this.#tokenizer
     // four UTF-16 units a token is plenty for characters and words; a huge text is not normalised whole
-    const limit = maxLength * (this.config.tokenizer === 'character' ? 4 : 32)
-    const ids = await this.#tokenizer.encode(texts.map((text) => normalise(text.slice(0, limit), how)))
-    return ids.map((list) => (list.length === 0 ? Int32Array.of(1) : list.subarray(0, maxLength)))
+    const limit =
+      truncate === 'start' || raw
+        ? Number.POSITIVE_INFINITY
+        : maxLength * (this.config.tokenizer === 'character' ? 4 : 32)
+    const cut = (text: string) => normalise(text.slice(0, limit), how)
+    const ids = await this.#tokenizer.encode(raw ? texts : texts.map(cut))
+    return ids.map((list) => {
+      if (list.length === 0) return Int32Array.of(raw ? 0 : 1)
+      return truncate === 'start' ? list.subarray(-maxLength) : list.subarray(0, maxLength)
+    })
   }
 
-  /** `tokenizer.json` in Hugging Face's format. */
+  /** `tokenizer.json`: in Hugging Face's format, or Keras' own for `keras`. */
   get tokenizerJson(): string {
     return this.#tokenizer.json
   }

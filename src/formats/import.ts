@@ -1,0 +1,110 @@
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+import { version as code } from '../base/version.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import { signatureOf } from '../graph/signature.ts'
+import { type Format, formats } from './formats.ts'
+import type { ImportOptions } from './options.ts'
+import { refusePickles } from './pickle.ts'
+import type { Files, Source } from './source.ts'
+import { servingTexts } from './text.ts'
+
+/** Tokens kept of a text by models that take any number. */
+const LENGTH = 512
+
+/** Reads a model of any known format into a bundle. Throws FORMAT_UNKNOWN, FORMAT_INVALID, MODEL_INVALID or UNSUPPORTED. */
+export async function importBundle(
+  source: Source,
+  options: ImportOptions,
+): Promise<{ manifest: Manifest; files: Files }> {
+  // a published folder may have pickles beside what is read; it refuses them where there is nothing else
+  const whole = formats.some(({ readBundle, recognises }) => readBundle && recognises?.(source))
+  if (!whole) refusePickles(source)
+  const format = formatOf(source, options.format)
+  const lineage = { code, options: { format: format.name } }
+  const description = options.description !== undefined && { description: options.description }
+  const createdAt = new Date().toISOString()
+  const common = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    metrics: {},
+    lineage,
+    ...description,
+    createdAt,
+  } as const
+  if (format.readBundle) {
+    const { manifest, files } = await format.readBundle(source)
+    return { manifest: { ...common, ...manifest }, files }
+  }
+  const read = await format.read!(source)
+  const pipeline =
+    options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
+  const model = pipeline?.model ?? read.model
+  const manifest: Manifest = {
+    ...common,
+    task: pipeline ? 'text-classification' : 'tensor',
+    family: format.name,
+    signature: signatureOf(model),
+    labels: pipeline?.labels ?? options.labels ?? [],
+    ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
+    parameters: countStored(model),
+  }
+  const files: Files = { 'model.onnx': writeModel(model) }
+  if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
+  return { manifest, files }
+}
+
+/** The format of that name, or the one whose content it is. */
+function formatOf(source: Source, name: string | undefined): Format {
+  const readable = formats.filter(({ read, readBundle }) => read || readBundle)
+  const names = readable.map((format) => format.name)
+  if (name === undefined) {
+    const found = readable.find((format) => format.recognises?.(source))
+    if (!found) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
+    return found
+  }
+  const found = readable.find((format) => format.name === name)
+  if (found) return found
+  const known = formats.find((format) => format.name === name)
+  if (known) throw fail('UNSUPPORTED', { what: `reading ${known.title}`, instead: known.in })
+  throw fail(
+    'OPTION_INVALID',
+    { option: 'format', reason: `"${name.slice(0, 40)}" is none of ${names.join(', ')}` },
+    { suggestion: suggest(name, names) },
+  )
+}
+
+function textParts(read: ModelProto, masksPadding: boolean, options: ImportOptions) {
+  const { tokenizer = '', padding = 'pre', truncating = 'pre' } = options
+  const time = signatureOf(read).inputs[0]?.shape[1]
+  const fixed = typeof time === 'number' ? time : options.length
+  if (fixed === undefined && !masksPadding) {
+    throw fail('OPTION_INVALID', {
+      option: 'length',
+      reason:
+        'the model takes rows of any length and padding changes its answer: say how long the rows were in training',
+    })
+  }
+  if (typeof time === 'number' && options.length !== undefined && options.length !== time)
+    throw fail('OPTION_INVALID', { option: 'length', reason: `the model takes rows of ${time} ids` })
+  const { model, classes } = servingTexts(read, { length: fixed, padding })
+  const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
+  if (labels.length !== classes)
+    throw fail('OPTION_INVALID', { option: 'labels', reason: `the model has ${classes} classes, not ${labels.length}` })
+  const config: PipelineConfig = {
+    normalise: { unicode: 'none', lowercase: false },
+    tokenizer: 'keras',
+    vocabulary: 0,
+    minimumCount: 1,
+    maxLength: fixed ?? LENGTH,
+    truncate: truncating === 'pre' ? 'start' : 'end',
+  }
+  const { vocabularySize } = TextPipeline.load(config, tokenizer)
+  return { model, labels, config: { ...config, vocabulary: vocabularySize } }
+}
+
+const countStored = ({ graph }: ModelProto) =>
+  (graph?.initializer ?? []).reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * Number(b), 1), 0)
