@@ -1,14 +1,14 @@
 import { Type } from 'typebox'
-import { type AthanorError, fail } from '../base/errors.ts'
-import { version as code } from '../base/version.ts'
-import type { Manifest } from '../bundle/manifest.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
-import type { Version } from '../registry/registry.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
-import { countOf, flattenNumbers, toValues } from './data.ts'
-import { binaryOf, splitBinary, tensorFromBinary } from './oip-binary.ts'
-import { counted } from './predict.ts'
-import { abortWith, type House, route } from './route.ts'
+import { fail } from '../../base/errors.ts'
+import { version as code } from '../../base/version.ts'
+import type { Manifest } from '../../bundle/manifest.ts'
+import { type DataType, dataTypes, type Tensor } from '../../graph/tensor.ts'
+import type { Version } from '../../registry/registry.ts'
+import { type Prediction, rank } from '../../serve/deployments.ts'
+import { counted } from '../counted.ts'
+import { countOf, flattenNumbers, toValues } from '../data.ts'
+import { abortWith, type House, route } from '../route.ts'
+import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
 
 /** The Open Inference Protocol, version 2, over REST (KServe's and Triton's), as pure translations of a signature. */
 const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics']
@@ -47,8 +47,6 @@ const InferBody = Type.Object({
 
 const typeByName = new Map(Object.entries(dataTypes).map(([dtype, { oip }]) => [oip as string, dtype as DataType]))
 const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
-
-export const oipError = ({ message, hint }: AthanorError) => ({ error: `${message}. ${hint}` })
 
 /** How a classifier of texts looks to this protocol. */
 const textInputs = [{ name: 'text', datatype: 'BYTES', shape: [-1] }]

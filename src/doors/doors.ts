@@ -1,0 +1,6 @@
+import type { Door } from './door.ts'
+import { native } from './native.ts'
+import { oip } from './oip/door.ts'
+
+/** Every protocol that the server speaks over HTTP. */
+export const doors: readonly Door[] = [native, oip]

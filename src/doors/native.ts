@@ -1,0 +1,12 @@
+import type { Door } from './door.ts'
+import { modelRoutes } from './models.ts'
+import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
+import { predictRoutes } from './predict.ts'
+
+/** The platform's own protocol, which the SDK, the CLI and the console speak. */
+export const native: Door = {
+  name: 'native',
+  prefixes: ['/'],
+  routes: [...platformRoutes, ...modelRoutes, ...predictRoutes, ...datasetRoutes, ...runRoutes],
+  failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
+}

@@ -1,0 +1,58 @@
+import type { FastifyError } from 'fastify'
+import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
+
+/** Deepest nesting of a JSON body. */
+export const DEPTH_LIMIT = 70
+
+/** Whether a value is nested at most `DEPTH_LIMIT` deep; each level is looked at once. */
+export function isShallow(value: unknown): boolean {
+  let depth = 0
+  let level: unknown[] = [value]
+  while (level.length > 0 && depth <= DEPTH_LIMIT) {
+    level = level.flatMap((item) =>
+      typeof item === 'object' && item !== null
+        ? Object.values(item).filter((v) => typeof v === 'object' && v !== null)
+        : [],
+    )
+    depth++
+  }
+  return depth <= DEPTH_LIMIT
+}
+
+type Properties = { properties?: Record<string, { type?: string }> }
+const truths: Record<string, boolean> = { true: true, false: false }
+
+/** Query values are text; where the schema asks for a number or truth value they are read as one. */
+export function withTypes(query: Record<string, unknown>, schema: object): Record<string, unknown> {
+  const { properties = {} } = schema as Properties
+  return Object.fromEntries(
+    Object.entries(query).map(([key, value]) => {
+      const { type } = properties[key] ?? {}
+      if (typeof value !== 'string') return [key, value]
+      if ((type === 'integer' || type === 'number') && value.trim() !== '') return [key, Number(value)]
+      return [key, type === 'boolean' && Object.hasOwn(truths, value) ? truths[value] : value]
+    }),
+  )
+}
+
+/** Errors of the framework in the words of the table. */
+export function fromFastify(thrown: FastifyError, limit: number): AthanorError {
+  if (thrown instanceof AthanorError) return thrown
+  const { code, validation, validationContext, message } = thrown
+  if (validation) {
+    const [first] = validation
+    const place = `${validationContext ?? 'body'}${first.instancePath.replaceAll('/', '.')}`
+    const extra = (first.params as { additionalProperty?: string }).additionalProperty
+    return fail('BAD_REQUEST', {
+      message:
+        extra === undefined ? `${place} ${first.message}` : `${place} has an unknown field "${extra.slice(0, 80)}"`,
+    })
+  }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return fail('BODY_TOO_LARGE', { limit })
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return fail('BAD_REQUEST', {
+      message: 'the content type must be application/json, or application/octet-stream for files',
+    })
+  if (thrown.statusCode !== undefined && thrown.statusCode < 500) return fail('BAD_REQUEST', { message })
+  return asAthanorError(thrown)
+}
