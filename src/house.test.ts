@@ -21,7 +21,7 @@ const house: Record<string, readonly string[]> = {
   watch: ['store', 'engine'],
   doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'nn', 'bundle'],
+  testing: ['graph', 'data', 'nn', 'bundle', 'app'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

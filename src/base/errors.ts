@@ -11,6 +11,11 @@ export const errors = {
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
   TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],
+  TASK_UNFIT: [
+    400,
+    'model "{name}" is for {task}; this needs one for {wanted}',
+    'Models by task: athanor models --task <task>',
+  ],
   UNSUPPORTED: [501, '{what} is not supported', '{instead}'],
 
   // registry

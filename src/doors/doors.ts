@@ -1,6 +1,7 @@
 import type { Door } from './door.ts'
 import { native } from './native.ts'
 import { oip } from './oip/door.ts'
+import { openai } from './openai/door.ts'
 
 /** Every protocol that the server speaks over HTTP. */
-export const doors: readonly Door[] = [native, oip]
+export const doors: readonly Door[] = [native, oip, openai]

@@ -43,9 +43,11 @@ export function fromFastify(thrown: FastifyError, limit: number): AthanorError {
     const [first] = validation
     const place = `${validationContext ?? 'body'}${first.instancePath.replaceAll('/', '.')}`
     const extra = (first.params as { additionalProperty?: string }).additionalProperty
+    const missing = (first.params as { missingProperty?: string }).missingProperty
     return fail('BAD_REQUEST', {
       message:
         extra === undefined ? `${place} ${first.message}` : `${place} has an unknown field "${extra.slice(0, 80)}"`,
+      param: missing ?? extra?.slice(0, 80) ?? first.instancePath.slice(1).replaceAll('/', '.'),
     })
   }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return fail('BODY_TOO_LARGE', { limit })

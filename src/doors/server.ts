@@ -28,7 +28,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     keepAliveTimeout: 30_000,
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
     routerOptions: { maxParamLength: 300 },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, allowUnionTypes: true } },
   })
   await app.register(swagger, {
     openapi: {
