@@ -10,6 +10,7 @@ export const errors = {
   NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
+  PROMPT_TOO_LONG: [400, 'the prompt has {tokens} tokens, and the model reads at most {limit} in all', 'Shorten it.'],
   TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],
   TASK_UNFIT: [
     400,

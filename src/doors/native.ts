@@ -1,4 +1,5 @@
 import type { Door } from './door.ts'
+import { generateRoutes } from './generate.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
@@ -7,6 +8,6 @@ import { predictRoutes } from './predict.ts'
 export const native: Door = {
   name: 'native',
   prefixes: ['/'],
-  routes: [...platformRoutes, ...modelRoutes, ...predictRoutes, ...datasetRoutes, ...runRoutes],
+  routes: [...platformRoutes, ...modelRoutes, ...predictRoutes, ...generateRoutes, ...datasetRoutes, ...runRoutes],
   failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
 }
