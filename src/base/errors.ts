@@ -12,11 +12,6 @@ export const errors = {
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
   PROMPT_TOO_LONG: [400, 'the prompt has {tokens} tokens, and the model reads at most {limit} in all', 'Shorten it.'],
   TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],
-  TASK_UNFIT: [
-    400,
-    'model "{name}" is for {task}; this needs one for {wanted}',
-    'Models by task: athanor models --task <task>',
-  ],
   UNSUPPORTED: [501, '{what} is not supported', '{instead}'],
 
   // registry

@@ -1,9 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AthanorError, fail } from '../base/errors.ts'
+import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
-import type { Manifest } from '../bundle/manifest.ts'
+import type { GenerationEvent } from '../engine/messages.ts'
 import type { Version } from '../registry/registry.ts'
 import { type Prediction, type Ranked, rank } from '../serve/deployments.ts'
+import type { GenerationInput } from '../serve/generation.ts'
+import { isCallerError } from '../watch/log.ts'
 import { counted } from './counted.ts'
 import { abortWith, type House } from './route.ts'
 
@@ -36,29 +38,20 @@ export async function findModel({ deployments, registry }: House, ref: string): 
   }
 }
 
-/** As `findModel`, for a model of one of the tasks; throws TASK_UNFIT. */
-export async function findModelFor(house: House, ref: string, ...tasks: Manifest['task'][]): Promise<Version> {
-  const version = await findModel(house, ref)
-  const { name, manifest } = version
-  if (!tasks.includes(manifest.task))
-    throw fail('TASK_UNFIT', { name, task: manifest.task, wanted: tasks.join(' or ') })
-  return version
-}
-
 export interface Classified {
   prediction: Prediction
   /** For each text its labels, best first. */
   ranked: Ranked[][]
 }
 
-/** Labels of texts by a classifier; throws what `findModelFor` and `Deployments.predict` throw. */
+/** Labels of texts by a classifier; throws what `findModel` and `Deployments.predict` throw. */
 export async function classify(
   { house, door, requestId, signal }: Caller,
   ref: string,
   texts: readonly string[],
   topK?: number,
 ): Promise<Classified> {
-  const { name, version } = await findModelFor(house, ref, 'text-classification')
+  const { name, version } = await findModel(house, ref)
   const exact = `${name}@${version}`
   const prediction = await counted(house, door, exact, requestId, () =>
     house.deployments.predict(exact, texts, { signal }),
@@ -66,4 +59,70 @@ export async function classify(
   const { manifest, output } = prediction
   if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
   return { prediction, ranked: texts.map((_, row) => rank(manifest.labels, output.probabilities, row, topK)) }
+}
+
+/** Events of a generation; `return` ends the writing, whether or not reading has begun. */
+export interface Events {
+  next(): Promise<IteratorResult<GenerationEvent, undefined>>
+  return(): Promise<IteratorResult<GenerationEvent, undefined>>
+  [Symbol.asyncIterator](): Events
+}
+
+/**
+ * Starts a generation and waits for its first event, so that what is wrong with the request is told before an answer
+ * begins. Throws what `findModel` and `Deployments.generate` throw; later errors come from the events.
+ */
+export async function beginGeneration(
+  caller: Caller,
+  ref: string,
+  input: GenerationInput,
+): Promise<{ version: Version; events: Events }> {
+  const version = await findModel(caller.house, ref)
+  const { house, signal } = caller
+  const asked = house.deployments.generate(`${version.name}@${version.version}`, input, { signal })
+  const events = watched(caller, version, asked)
+  const first = await events.next()
+  return { version, events: chain(first, events) }
+}
+
+function chain(
+  first: IteratorResult<GenerationEvent, undefined>,
+  rest: AsyncGenerator<GenerationEvent, undefined>,
+): Events {
+  let held: typeof first | undefined = first
+  return {
+    async next() {
+      const result = held ?? (await rest.next())
+      held = undefined
+      return result
+    },
+    return: () => rest.return(undefined),
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
+}
+
+/** Passes events on; counts the answer or failure of a generation under a door's name. */
+async function* watched(
+  { house, door, requestId }: Caller,
+  { name, version }: Version,
+  events: AsyncIterable<GenerationEvent>,
+): AsyncGenerator<GenerationEvent, undefined> {
+  const started = performance.now()
+  let first: number | undefined
+  try {
+    for await (const event of events) {
+      first ??= performance.now() - started
+      if (event.type === 'end')
+        house.metrics.generated({ model: name, version, door }, event.usage, first, performance.now() - started)
+      yield event
+    }
+  } catch (thrown) {
+    const error = asAthanorError(thrown)
+    house.metrics.failed({ door, model: name }, error.code)
+    const about = { requestId, ms: performance.now() - started, model: name, version }
+    if (!isCallerError(error)) house.log.error('generation.failed', error, about)
+    throw error
+  }
 }

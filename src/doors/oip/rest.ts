@@ -1,13 +1,12 @@
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { version as code } from '../../base/version.ts'
-import type { Manifest } from '../../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../../graph/tensor.ts'
 import type { Version } from '../../registry/registry.ts'
-import { type Prediction, rank } from '../../serve/deployments.ts'
-import { counted } from '../counted.ts'
+import { type Caller, callerOf } from '../ask.ts'
 import { countOf, flattenNumbers, toValues } from '../data.ts'
-import { abortWith, type House, route } from '../route.ts'
+import { route } from '../route.ts'
+import { type Answer, runView, type Slot, viewOf } from '../views.ts'
 import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
 
 /** The Open Inference Protocol, version 2, over REST (KServe's and Triton's), as pure translations of a signature. */
@@ -48,27 +47,17 @@ const InferBody = Type.Object({
 const typeByName = new Map(Object.entries(dataTypes).map(([dtype, { oip }]) => [oip as string, dtype as DataType]))
 const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
 
-/** How a classifier of texts looks to this protocol. */
-const textInputs = [{ name: 'text', datatype: 'BYTES', shape: [-1] }]
-const textOutputs = (labels: readonly string[]) => [
-  { name: 'label', datatype: 'BYTES', shape: [-1] },
-  { name: 'score', datatype: 'FP32', shape: [-1] },
-  { name: 'probabilities', datatype: 'FP32', shape: [-1, labels.length] },
-]
-
-function modelMetadata({ name, manifest }: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
-  const describe = (spec: Manifest['signature']['inputs'][number]) => ({
-    name: spec.name,
-    datatype: dataTypes[spec.dtype as DataType]?.oip ?? spec.dtype,
-    shape: spec.shape.map((dim) => (typeof dim === 'number' ? dim : -1)),
-  })
-  const text = manifest.task === 'text-classification'
+/** A version's metadata as both REST and gRPC tell it. */
+export function modelMetadata(version: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
+  const { name, manifest } = version
+  const view = viewOf(version)
+  const describe = ({ name, dtype, shape }: Slot) => ({ name, datatype: dataTypes[dtype]?.oip ?? dtype, shape })
   return {
     name,
     versions: versions.map(String),
     platform: 'onnx_onnxv1',
-    inputs: text ? textInputs : manifest.signature.inputs.map(describe),
-    outputs: text ? textOutputs(manifest.labels) : manifest.signature.outputs.map(describe),
+    inputs: view.inputs(manifest).map(describe),
+    outputs: view.outputs(manifest).map(describe),
   }
 }
 
@@ -89,19 +78,6 @@ function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: s
   return flattenNumbers(input.data, input.shape, dtype, where, model)
 }
 
-/** The answer's tensors: label, score and probabilities of a classifier, or a graph's outputs. */
-function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' | 'output'>): Record<string, Tensor> {
-  if (output.kind === 'tensors') return output.outputs
-  const { labels } = manifest
-  const rows = output.probabilities.length / labels.length
-  const best = Array.from({ length: rows }, (_, row) => rank(labels, output.probabilities, row, 1)[0])
-  return {
-    label: { dtype: 'string', dims: [rows], data: best.map(({ label }) => label) },
-    score: { dtype: 'float32', dims: [rows], data: Float32Array.from(best, ({ score }) => score) },
-    probabilities: { dtype: 'float32', dims: [rows, labels.length], data: output.probabilities },
-  }
-}
-
 /** Triton's classification extension: for each row the k best as `value:index[:label]`. */
 function classify(tensor: Tensor, k: number, labels: readonly string[]): Tensor {
   const classes = tensor.dims.at(-1) ?? 1
@@ -117,12 +93,7 @@ function classify(tensor: Tensor, k: number, labels: readonly string[]): Tensor 
 }
 
 /** The response, as JSON and the binary parts that follow it in order. */
-function writeResponse(
-  request: InferRequest,
-  prediction: Pick<Prediction, 'model' | 'version' | 'manifest' | 'output'>,
-) {
-  const { model, version, manifest } = prediction
-  const tensors = outputTensors(prediction)
+function writeResponse(request: InferRequest, { model, version, manifest, tensors }: Answer) {
   const wanted = request.outputs ?? Object.keys(tensors).map((name) => ({ name, parameters: undefined }))
   const parts: Uint8Array[] = []
   const outputs = wanted.map(({ name, parameters }) => {
@@ -157,29 +128,13 @@ function writeResponse(
   }
 }
 
-async function infer(
-  house: House,
-  ref: string,
-  request: InferRequest,
-  binary: Map<string, Uint8Array>,
-  requestId: string,
-  signal: AbortSignal,
-) {
-  const { manifest, name } = await house.deployments.resolve(ref)
-  return counted(house, 'oip', ref, requestId, async () => {
-    const names = request.inputs.map((input) => input.name)
-    if (new Set(names).size !== names.length) throw invalid('inputs: two of one name', name)
-    const tensors = Object.fromEntries(
-      request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), name)]),
-    )
-    if (manifest.task === 'tensor') return house.deployments.infer(ref, tensors, { signal })
-    const { text, ...others } = tensors
-    if (!text || Object.keys(others).length > 0)
-      throw invalid(`inputs: expected one, "text", got ${names.join(', ').slice(0, 200)}`, name)
-    if (text.dtype !== 'string')
-      throw invalid(`inputs.text.datatype: expected BYTES, got ${dataTypes[text.dtype].oip}`, name)
-    return house.deployments.predict(ref, text.data as string[], { signal })
-  })
+async function infer(caller: Caller, version: Version, request: InferRequest, binary: Map<string, Uint8Array>) {
+  const names = request.inputs.map((input) => input.name)
+  if (new Set(names).size !== names.length) throw invalid('inputs: two of one name', version.name)
+  const tensors = Object.fromEntries(
+    request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version.name)]),
+  )
+  return runView(caller, version, tensors)
 }
 
 const Named = Type.Object({ model: Type.String() })
@@ -226,10 +181,9 @@ const perModel = places.flatMap(([path, params]) => [
     { summary: 'Run inference', permission: 'use', tag },
     { params, body: InferBody },
     async (house, { params, body, request, reply }) => {
-      const { json, parts } = writeResponse(
-        body,
-        await infer(house, refOf(params), body, splitBinary(request, body), request.id, abortWith(reply)),
-      )
+      const version = await house.deployments.resolve(refOf(params))
+      const caller = callerOf('oip', house, { request, reply })
+      const { json, parts } = writeResponse(body, await infer(caller, version, body, splitBinary(request, body)))
       if (parts.length === 0) return json
       const head = Buffer.from(JSON.stringify(json))
       reply.header('inference-header-content-length', head.byteLength).type('application/octet-stream')
