@@ -134,6 +134,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      repeated(
+        '--door <name=port>',
+        'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+      ),
       () =>
         new Option('--log <level>', 'log lines on standard error').choices([
           'silent',

@@ -20,6 +20,8 @@ export interface Door {
   readonly failure: (error: AthanorError, requestId: string) => Failure
   /** Reads bodies of type application/octet-stream; without it they are streamed to their handler. */
   readonly readOctets?: (bytes: Buffer, headers: IncomingHttpHeaders) => unknown
+  /** Bodies are JSON whatever their type says: `curl -d` calls them forms. */
+  readonly looseJson?: boolean
   /** A door whose clients expect its paths at the root can have a port of its own. */
   readonly ownPort?: OwnPort
 }

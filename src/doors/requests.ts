@@ -4,6 +4,15 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 /** Deepest nesting of a JSON body. */
 export const DEPTH_LIMIT = 70
 
+/** A body as JSON, whatever its type says; what would change an object's prototype is left out. Throws BAD_REQUEST. */
+export function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body, (key, value: unknown) => (key === '__proto__' ? undefined : value))
+  } catch {
+    throw fail('BAD_REQUEST', { message: 'the body is not JSON' })
+  }
+}
+
 /** Whether a value is nested at most `DEPTH_LIMIT` deep; each level is looked at once. */
 export function isShallow(value: unknown): boolean {
   let depth = 0

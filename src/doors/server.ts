@@ -9,7 +9,7 @@ import { isCallerError } from '../watch/log.ts'
 import { collect } from './body.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
-import { DEPTH_LIMIT, fromFastify, isShallow, withTypes } from './requests.ts'
+import { DEPTH_LIMIT, fromFastify, isShallow, parseJson, withTypes } from './requests.ts'
 import type { House, Route } from './route.ts'
 
 /** All routes of the server. */
@@ -51,6 +51,16 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     const { readOctets } = doorOf(request.url, doors)
     return readOctets ? readOctets(await collect(payload, config.bodyLimit), request.headers) : payload
   })
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string' },
+    async (request: FastifyRequest, body: string) => {
+      checkOrigin(request.headers)
+      if (!doorOf(request.url, doors).looseJson)
+        throw fail('BAD_REQUEST', { message: 'the content type must be application/json' })
+      return parseJson(body)
+    },
+  )
   app.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: IncomingMessage) => {
     checkOrigin(request.headers)
     return payload // read by its handler

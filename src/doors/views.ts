@@ -3,6 +3,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
 import type { Version } from '../registry/registry.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
+import type { GenerationInput } from '../serve/generation.ts'
 import { beginGeneration, type Caller } from './ask.ts'
 import { counted } from './counted.ts'
 
@@ -25,7 +26,13 @@ interface View {
   inputs(manifest: Manifest): Slot[]
   outputs(manifest: Manifest): Slot[]
   /** Runs the model on inputs that have the names of `inputs`. */
-  run(caller: Caller, ref: string, version: Version, inputs: Record<string, Tensor>): Promise<Answer>
+  run(
+    caller: Caller,
+    ref: string,
+    version: Version,
+    inputs: Record<string, Tensor>,
+    settings: GenerationInput,
+  ): Promise<Answer>
 }
 
 const slots = (specs: Manifest['signature']['inputs']): Slot[] =>
@@ -90,7 +97,7 @@ const views: Partial<Record<Manifest['task'], View>> = {
   'text-generation': {
     inputs: () => [text],
     outputs: () => [{ name: 'text', dtype: 'string', shape: [-1] }],
-    async run(caller, ref, { name, version, manifest }, inputs) {
+    async run(caller, ref, { name, version, manifest }, inputs, settings) {
       const prompts = textsOf(inputs, name)
       const { batchLimit } = caller.house.config
       if (prompts.length > Math.min(64, batchLimit))
@@ -98,7 +105,7 @@ const views: Partial<Record<Manifest['task'], View>> = {
       const data = await Promise.all(
         prompts.map(async (prompt) => {
           let written = ''
-          const { events } = await beginGeneration(caller, ref, { prompt })
+          const { events } = await beginGeneration(caller, ref, { ...settings, prompt })
           for await (const event of events) written += event.text
           return written
         }),
@@ -119,7 +126,12 @@ export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): 
 }
 
 /** Runs a model on named inputs; throws TENSOR_INVALID for names that it does not have, and what the model throws. */
-export function runView(caller: Caller, version: Version, inputs: Record<string, Tensor>): Promise<Answer> {
+export function runView(
+  caller: Caller,
+  version: Version,
+  inputs: Record<string, Tensor>,
+  settings: GenerationInput = {},
+): Promise<Answer> {
   const { name, manifest } = version
   const view = viewOf(version)
   const names = view.inputs(manifest).map((slot) => slot.name)
@@ -128,5 +140,5 @@ export function runView(caller: Caller, version: Version, inputs: Record<string,
     const message = `inputs: expected ${names.map((one) => `"${one}"`).join(', ')}, got ${given.join(', ').slice(0, 200)}`
     throw fail('TENSOR_INVALID', { message, model: name })
   }
-  return view.run(caller, `${name}@${version.version}`, version, inputs)
+  return view.run(caller, `${name}@${version.version}`, version, inputs, settings)
 }

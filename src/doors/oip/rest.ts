@@ -1,16 +1,19 @@
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { version as code } from '../../base/version.ts'
-import { type DataType, dataTypes, type Tensor } from '../../graph/tensor.ts'
+import { dataTypes, type Tensor } from '../../graph/tensor.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Caller, callerOf } from '../ask.ts'
 import { countOf, flattenNumbers, toValues } from '../data.ts'
 import { route } from '../route.ts'
-import { type Answer, runView, type Slot, viewOf } from '../views.ts'
+import { type Answer, runView } from '../views.ts'
 import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
+import { repositoryIndex } from './repository.ts'
+import { settingsFrom } from './settings.ts'
+import { dtypeOf, invalid, modelMetadata, wantedOutputs } from './tensors.ts'
 
 /** The Open Inference Protocol, version 2, over REST (KServe's and Triton's), as pure translations of a signature. */
-const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics']
+export const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics', 'generate']
 const tag = 'open inference protocol'
 
 interface InferTensor {
@@ -44,32 +47,10 @@ const InferBody = Type.Object({
   outputs: Type.Optional(Type.Array(Type.Object({ name: Type.String(), parameters: Parameters }), { maxItems: 256 })),
 })
 
-const typeByName = new Map(Object.entries(dataTypes).map(([dtype, { oip }]) => [oip as string, dtype as DataType]))
-const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
-
-/** A version's metadata as both REST and gRPC tell it. */
-export function modelMetadata(version: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
-  const { name, manifest } = version
-  const view = viewOf(version)
-  const describe = ({ name, dtype, shape }: Slot) => ({ name, datatype: dataTypes[dtype]?.oip ?? dtype, shape })
-  return {
-    name,
-    versions: versions.map(String),
-    platform: 'onnx_onnxv1',
-    inputs: view.inputs(manifest).map(describe),
-    outputs: view.outputs(manifest).map(describe),
-  }
-}
-
 /** A request's input as a tensor, from JSON or from the binary part. */
 function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: string): Tensor {
   const where = `inputs.${input.name.slice(0, 80)}`
-  const dtype = typeByName.get(input.datatype)
-  if (!dtype)
-    throw invalid(
-      `${where}.datatype: "${input.datatype.slice(0, 40)}" is not one of ${[...typeByName.keys()].join(', ')}`,
-      model,
-    )
+  const dtype = dtypeOf(input.datatype, where, model)
   const count = countOf(input.shape, where, model)
   if (binary)
     return tensorFromBinary(binary, dtype, input.shape, count, (message) => invalid(`${where}: ${message}`, model))
@@ -78,36 +59,15 @@ function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: s
   return flattenNumbers(input.data, input.shape, dtype, where, model)
 }
 
-/** Triton's classification extension: for each row the k best as `value:index[:label]`. */
-function classify(tensor: Tensor, k: number, labels: readonly string[]): Tensor {
-  const classes = tensor.dims.at(-1) ?? 1
-  const data = tensor.data as Float32Array
-  const rows = data.length / classes
-  const top = Math.min(k, classes)
-  const texts = Array.from({ length: rows }, (_, row) => {
-    const values = Array.from({ length: classes }, (_, i) => [Number(data[row * classes + i]), i] as const)
-    values.sort((a, b) => b[0] - a[0] || a[1] - b[1])
-    return values.slice(0, top).map(([value, i]) => `${value}:${i}${labels[i] === undefined ? '' : `:${labels[i]}`}`)
-  })
-  return { dtype: 'string', dims: [...tensor.dims.slice(0, -1), top], data: texts.flat() }
-}
-
 /** The response, as JSON and the binary parts that follow it in order. */
-function writeResponse(request: InferRequest, { model, version, manifest, tensors }: Answer) {
-  const wanted = request.outputs ?? Object.keys(tensors).map((name) => ({ name, parameters: undefined }))
+function writeResponse(request: InferRequest, answer: Answer) {
+  const { model, version } = answer
+  const wanted = request.outputs?.map(({ name, parameters }) => ({ name, parameters: parameters ?? {} }))
   const parts: Uint8Array[] = []
-  const outputs = wanted.map(({ name, parameters }) => {
-    const found = tensors[name]
-    if (!found)
-      throw invalid(
-        `outputs: the model has no output "${name.slice(0, 80)}"; it has ${Object.keys(tensors).join(', ')}`,
-        model,
-      )
-    const k = Number(parameters?.classification ?? 0)
-    const tensor = k > 0 && found.dtype !== 'string' ? classify(found, k, manifest.labels) : found
+  const outputs = wantedOutputs(answer, wanted).map(({ name, parameters, tensor }) => {
     const head = { name, datatype: dataTypes[tensor.dtype].oip, shape: tensor.dims }
     // a setting of the output itself goes before that of the request
-    const asBinary = parameters?.binary_data ?? request.parameters?.binary_data_output ?? false
+    const asBinary = parameters.binary_data ?? request.parameters?.binary_data_output ?? false
     if (asBinary === true) {
       const bytes = binaryOf(tensor)
       parts.push(bytes)
@@ -134,7 +94,7 @@ async function infer(caller: Caller, version: Version, request: InferRequest, bi
   const tensors = Object.fromEntries(
     request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version.name)]),
   )
-  return runView(caller, version, tensors)
+  return runView(caller, version, tensors, settingsFrom(request.parameters))
 }
 
 const Named = Type.Object({ model: Type.String() })
@@ -210,21 +170,7 @@ export const oipRoutes = [
     'POST /v2/repository/index',
     { summary: 'List models and versions', permission: 'read', tag },
     { body: Type.Optional(Type.Object({ ready: Type.Optional(Type.Boolean()) })) },
-    async ({ registry, deployments }, { body }) => {
-      const models = await registry.list()
-      const all = await Promise.all(
-        models.map(async ({ name }) => (await registry.versions(name)).map(({ version }) => ({ name, version }))),
-      )
-      return all
-        .flat()
-        .map(({ name, version }) => ({
-          name,
-          version: String(version),
-          state: deployments.isLoaded(name, version) ? 'READY' : 'UNAVAILABLE',
-          reason: deployments.isLoaded(name, version) ? '' : 'loaded on demand',
-        }))
-        .filter(({ state }) => !body?.ready || state === 'READY')
-    },
+    async (house, { body }) => (await repositoryIndex(house)).filter(({ state }) => !body?.ready || state === 'READY'),
   ),
   ...(['load', 'unload'] as const).map((action) =>
     route(
