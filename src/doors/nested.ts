@@ -12,16 +12,13 @@ const refuse = (where: string, message: string, model: string) =>
 function shapeOf(value: unknown, where: string, model: string): number[] {
   const shape: number[] = []
   let level: unknown[] = [value]
-  while (level.every(Array.isArray) && level.length > 0 && shape.length <= 32) {
-    const [first] = level as unknown[][]
-    const ragged = (level as unknown[][]).findIndex((list) => list.length !== first.length)
-    if (ragged >= 0)
-      throw refuse(
-        where,
-        `lists of one level differ in length (${first.length} and ${(level[ragged] as unknown[]).length})`,
-        model,
-      )
-    shape.push(first.length)
+  while (level.some(Array.isArray) && shape.length <= 32) {
+    const [first] = level
+    const sizeOf = (one: unknown) => (Array.isArray(one) ? one.length : 'no list')
+    const ragged = level.find((one) => sizeOf(one) !== sizeOf(first))
+    if (ragged !== undefined)
+      throw refuse(where, `lists of one level differ in length (${sizeOf(first)} and ${sizeOf(ragged)})`, model)
+    shape.push((first as unknown[]).length)
     level = (level as unknown[][]).flat()
   }
   return shape
