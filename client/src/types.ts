@@ -91,7 +91,7 @@ export interface TensorSpec {
 }
 
 export interface Manifest {
-  task: 'text-classification' | 'text-generation' | 'tensor'
+  task: 'text-classification' | 'image-classification' | 'text-generation' | 'tensor'
   family: string
   signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }
   labels: string[]

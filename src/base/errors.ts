@@ -61,6 +61,12 @@ export const errors = {
     '{source} has the label "{label}", which the model was not trained on',
     'Known labels: {labels}',
   ],
+  IMAGE_INVALID: [
+    400,
+    '{source}: not an image that can be read',
+    'Give a JPEG, PNG, WebP, GIF, TIFF or AVIF image, whole and unharmed.',
+  ],
+  IMAGE_TOO_LARGE: [413, '{source}: {what}, over the limit of {limit} an image', 'Make the image smaller.'],
   SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
 
   // training
@@ -136,12 +142,21 @@ export function fail(code: ErrorCode, details?: ErrorDetails, options?: { cause?
   return new AthanorError(code, details, options)
 }
 
+const SQLITE_FULL = 13
+
 /** Any thrown value as an AthanorError: disk-full errors by their code, anything unknown as INTERNAL with its cause. */
 export function asAthanorError(error: unknown): AthanorError {
   if (error instanceof AthanorError) return error
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
-  if (code === 'ENOSPC' || code === 'EDQUOT') return fail('DISK_FULL', {}, { cause: error })
+  const { code, errcode } = (error ?? {}) as { code?: string; errcode?: number }
+  const full = code === 'ENOSPC' || code === 'EDQUOT' || (code === 'ERR_SQLITE_ERROR' && errcode === SQLITE_FULL)
+  if (full) return fail('DISK_FULL', {}, { cause: error })
   return fail('INTERNAL', {}, { cause: error })
+}
+
+/** DISK_FULL if that is what an error means. */
+export function isDiskFull(error: unknown): AthanorError | undefined {
+  const known = asAthanorError(error)
+  return known.code === 'DISK_FULL' ? known : undefined
 }
 
 const fill = (template: string, details: ErrorDetails) =>

@@ -1,5 +1,6 @@
 import type { Reason, Removals } from './clean.ts'
 import type { Columns } from './columns.ts'
+import type { ImageReport } from './images/prepare.ts'
 import type { Part } from './split.ts'
 import { mainScript } from './text.ts'
 
@@ -83,19 +84,31 @@ const words: Record<Reason, string> = {
 }
 
 /** The report as lines for people. */
-export function describeReport(report: DataReport): string[] {
-  const { rowsRead, rowsKept, removed, labels, splits, lengths } = report
+export function describeReport(report: DataReport | ImageReport): string[] {
+  const { rowsRead, rowsKept, removed, labels, splits } = report
   const names = Object.keys(labels)
-  const lines = [
-    `${report.source}: ${report.format}, ${report.encoding}, text in "${report.columns.text}", label in "${report.columns.label}"`,
-    `${rowsRead} rows read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${report.splitBy})`,
-  ]
+  const images = 'kind' in report
+  const lines = images
+    ? imageLines(report)
+    : [
+        `${report.source}: ${report.format}, ${report.encoding}, text in "${report.columns.text}", label in "${report.columns.label}"`,
+        `${rowsRead} rows read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${report.splitBy})`,
+      ]
   for (const [reason, count] of Object.entries(removed.counts) as [Reason, number][]) {
     if (count > 0) lines.push(`  ${count} removed: ${words[reason]}`)
   }
-  if (!report.nearDuplicatesChecked) lines.push('  too many rows to look for near duplicates among all of them')
+  if (!images && !report.nearDuplicatesChecked)
+    lines.push('  too many rows to look for near duplicates among all of them')
   const shown = names.slice(0, 6).map((name) => `${name} ${labels[name]}`)
   lines.push(`${names.length} classes: ${shown.join(', ')}${names.length > 6 ? ', …' : ''}`)
-  lines.push(`tokens a row: half under ${lengths.p50}, 95 % under ${lengths.p95}`)
+  if (!images) lines.push(`tokens a row: half under ${report.lengths.p50}, 95 % under ${report.lengths.p95}`)
   return lines
+}
+
+function imageLines({ source, format, rowsRead, rowsKept, splits, splitBy, size }: ImageReport): string[] {
+  const shape = `${size.width} × ${size.height}, ${size.channels === 1 ? 'grey' : 'colour'}`
+  return [
+    `${source}: ${format}, brought to ${shape}`,
+    `${rowsRead} images read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${splitBy})`,
+  ]
 }

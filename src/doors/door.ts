@@ -26,7 +26,7 @@ export interface Door {
   readonly ownPort?: OwnPort
 }
 
-export interface OwnPort {
+interface OwnPort {
   /** Where its paths lie on the main port; `:model` is filled with the model that the port serves. */
   readonly mount: string
   /** Paths at its own port that are its; all others mean what they mean on the main port. */

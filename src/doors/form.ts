@@ -15,17 +15,18 @@ export interface Form<T> {
   files: T[]
 }
 
-/** Most fields of a form, most bytes of one, and most files. */
-const limits = { fields: 100, fieldSize: 1 << 20, files: 16, headerPairs: 50 }
+/** Most fields of a form, most bytes of one, and most lines before a part. */
+const limits = { fields: 100, fieldSize: 1 << 20, headerPairs: 50 }
 
 /**
- * Reads a multipart form; each file is handed to `take` as it comes, which must read it or fail. Throws BAD_REQUEST for
+ * Reads a multipart form of at most `most` files; each file is handed to `take` as it comes, which must read it or fail. Throws BAD_REQUEST for
  * what is not a form, and what `take` throws.
  */
 export async function readForm<T>(
   payload: Readable,
   headers: IncomingHttpHeaders,
   take: (file: FormFile) => Promise<T>,
+  most = 16,
 ): Promise<Form<T>> {
   const { Busboy } = await import('@fastify/busboy')
   const refused = (reason: string) => fail('BAD_REQUEST', { message: `the form cannot be read: ${reason}` })
@@ -35,7 +36,10 @@ export async function readForm<T>(
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let parser: InstanceType<typeof Busboy>
   try {
-    parser = new Busboy({ headers: { ...headers, 'content-type': headers['content-type'] ?? '' }, limits })
+    parser = new Busboy({
+      headers: { ...headers, 'content-type': headers['content-type'] ?? '' },
+      limits: { ...limits, files: most },
+    })
   } catch (error) {
     throw refused((error as Error).message)
   }

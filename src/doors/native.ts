@@ -1,5 +1,6 @@
 import type { Door } from './door.ts'
 import { generateRoutes } from './generate.ts'
+import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
@@ -8,6 +9,14 @@ import { predictRoutes } from './predict.ts'
 export const native: Door = {
   name: 'native',
   prefixes: ['/'],
-  routes: [...platformRoutes, ...modelRoutes, ...predictRoutes, ...generateRoutes, ...datasetRoutes, ...runRoutes],
+  routes: [
+    ...platformRoutes,
+    ...modelRoutes,
+    ...predictRoutes,
+    ...imageRoutes,
+    ...generateRoutes,
+    ...datasetRoutes,
+    ...runRoutes,
+  ],
   failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
 }

@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import type { Tensor } from '../graph/tensor.ts'
+import type { Tensor } from '../graph/dtype.ts'
 import { flattenNumbers, toValues } from './data.ts'
 import type { Slot } from './views.ts'
 

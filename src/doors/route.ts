@@ -44,8 +44,8 @@ export interface Route {
   readonly permission: Permission
   readonly tag: string
   readonly status: number
-  /** The body is streamed to the handler: raw bytes, or of the content type that is named. */
-  readonly raw: boolean | 'multipart/form-data'
+  /** The body is streamed to the handler: raw bytes, or of the content types that are named. */
+  readonly raw: boolean | readonly string[]
   readonly bodyLimit?: number
   readonly schemas: Schemas
   readonly handle: (

@@ -7,6 +7,7 @@ import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { collect } from './body.ts'
+import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
 import { DEPTH_LIMIT, fromFastify, isShallow, parseJson, withTypes } from './requests.ts'
@@ -28,6 +29,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     keepAliveTimeout: 30_000,
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
     routerOptions: { maxParamLength: 300 },
+    schemaController: { compilersFactory: lazyCompilers },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, allowUnionTypes: true } },
   })
   await app.register(swagger, {
@@ -61,10 +63,14 @@ export async function createServer(house: House): Promise<FastifyInstance> {
       return parseJson(body)
     },
   )
-  app.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: IncomingMessage) => {
-    checkOrigin(request.headers)
-    return payload // read by its handler
-  })
+  // what a form of another site can send as well: only from a page of this server, or from no page at all
+  app.addContentTypeParser(
+    /^(image\/|multipart\/form-data)/,
+    async (request: FastifyRequest, payload: IncomingMessage) => {
+      checkOrigin(request.headers)
+      return payload // read by its handler
+    },
+  )
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown, config.bodyLimit)
     if (!isCallerError(error)) house.log.error('http.failed', error, { requestId: request.id })
@@ -101,7 +107,7 @@ function addRoute(app: FastifyInstance, house: House, one: Route) {
       ...(params && { params }),
       ...(querystring && { querystring }),
       ...(response && { response: { [one.status]: response } }),
-      ...(one.raw && { consumes: [one.raw === true ? 'application/octet-stream' : one.raw] }),
+      ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
     },
     preValidation: async (request) => {
       if (body && !isShallow(request.body))

@@ -1,6 +1,6 @@
 import { fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Version } from '../registry/registry.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'

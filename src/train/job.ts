@@ -1,5 +1,6 @@
 import { fail } from '../base/errors.ts'
 import type { Metrics } from '../bundle/manifest.ts'
+import { holdsImages } from '../data/images/names.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
@@ -26,6 +27,10 @@ export interface TrainResult {
   bundle: string
   metrics: Metrics
 }
+
+/** The family for data of this kind, where none was asked for. */
+export const defaultFamily = (dataset: string, filename: string) =>
+  holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const name = spec.family ?? 'lstm'

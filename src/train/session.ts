@@ -1,12 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd/optimizers.ts'
+import { momentsOf, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
+import { alignUp, vectors, view } from '../base/simd.ts'
 import { writeModel } from '../graph/codec.ts'
 import { type Batch, partOf } from './batch.ts'
 import type { Weights } from './checkpoint.ts'
-import { type Place, type Shared, STARTED, Way } from './way.ts'
+import { type Place, type Shared, STARTED, Way, within } from './way.ts'
 
 export interface SessionOptions {
   optimizer: Optimizer
@@ -46,11 +47,10 @@ export class TrainingSession {
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const shared = layOut(graph, options)
+    const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
-    for (const parameter of graph.parameters) {
-      const { offset, length } = place.get(parameter.name)!
-      fillInitial(shared.parameters.subarray(offset, offset + length), parameter, options.seed)
-    }
+    for (const parameter of graph.parameters)
+      fillInitial(within(all, place.get(parameter.name)!), parameter, options.seed)
     for (const parameter of graph.frozen) fillInitial(shared.frozen[parameter.name].data, parameter, options.seed)
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
@@ -75,29 +75,31 @@ export class TrainingSession {
 
   /** The parameters: copies of those that are trained, and the frozen ones themselves. */
   parameters(): Weights {
-    return { ...this.#shared.frozen, ...this.#copies(this.#shared.parameters, (name) => name) }
+    return { ...this.#shared.frozen, ...this.#copies('parameter', (name) => name) }
   }
 
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
-    const { parameters, state, moments } = this.#shared
+    const { frozen, running } = this.#shared
     return Object.assign(
-      this.#copies(parameters, (name) => name),
-      ...state.map((vector, i) => this.#copies(vector, (name) => `${name}:${moments[i]}`)),
+      this.#copies('parameter', (name) => name),
+      Object.fromEntries(
+        running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
+      ),
+      ...momentsOf(this.#shared.optimizer).map((moment) => this.#copies(moment, (name) => `${name}:${moment}`)),
     )
   }
 
   /** Takes over those of the weights that are its own, and goes on from a step. */
   restore(weights: Weights, step: number) {
-    const { parameters, frozen, state, moments, places } = this.#shared
-    const put = (vector: Float32Array, offset: number, data?: Float32Array) => data && vector.set(data, offset)
-    for (const { name, offset } of places) {
-      put(parameters, offset, weights[name]?.data)
-      state.forEach((vector, i) => {
-        put(vector, offset, weights[`${name}:${moments[i]}`]?.data)
-      })
+    const { optimizer, vectors, places, frozen } = this.#shared
+    const put = (into: Float32Array, data?: Float32Array) => data && into.set(data)
+    for (const place of places) {
+      put(within(view(vectors, 'parameter'), place), weights[place.name]?.data)
+      for (const moment of momentsOf(optimizer))
+        put(within(view(vectors, moment), place), weights[`${place.name}:${moment}`]?.data)
     }
-    for (const [name, { data }] of Object.entries(frozen)) put(data, 0, weights[name]?.data)
+    for (const [name, { data }] of Object.entries(frozen)) put(data, weights[name]?.data)
     this.step = step
   }
 
@@ -106,55 +108,54 @@ export class TrainingSession {
     await this.#first.close()
   }
 
-  #copies(vector: Float32Array, name: (parameter: string) => string): Weights {
+  #copies(vector: string, name: (parameter: string) => string): Weights {
+    const { vectors, places } = this.#shared
+    const all = view(vectors, vector)
     return Object.fromEntries(
-      this.#shared.places.map((place) => [
-        name(place.name),
-        { dims: place.dims, data: Float32Array.from(vector.subarray(place.offset, place.offset + place.length)) },
-      ]),
+      places.map((place) => [name(place.name), { dims: place.dims, data: Float32Array.from(within(all, place)) }]),
     )
   }
 }
 
 function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
-  const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+  const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
-    const length = dims.reduce((a, b) => a * b, 1)
+    const length = elements(dims)
     places.push({ name, dims, offset: size, length })
-    size += length
+    size = alignUp(size + length)
   }
   graph.parameters.filter(({ decay }) => decay).forEach(place)
   const decaying = size
   graph.parameters.filter(({ decay }) => !decay).forEach(place)
-  const vector = (length = size) => new Float32Array(new SharedArrayBuffer(4 * length))
-  const [total, update] = [totalGraph(ways), updateGraph(optimizer, { clip: clipNorm > 0, decay: weightDecay > 0 })]
-  const { moments } = optimizers[optimizer]
   return {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
     seed,
-    models: { gradients: writeModel(graph.model), total: writeModel(total.model), update: writeModel(update.model) },
-    outputs: { total: total.outputs, update: update.outputs },
-    moments,
+    model: writeModel(graph.model),
+    optimizer,
     masks: graph.masks,
     places,
     tables: graph.tables.map(({ name, shape }) => ({ ...places.find((place) => place.name === name)!, shape })),
     decaying,
     weightDecay,
     clipNorm,
-    parameters: vector(),
+    vectors: vectors(vectorsOf(optimizer, ways), size),
     frozen: Object.fromEntries(
-      graph.frozen.map(({ name, dims }) => [name, { dims, data: vector(dims.reduce((a, b) => a * b, 1)) }]),
+      graph.frozen.map(({ name, dims }) => [
+        name,
+        { dims, data: new Float32Array(new SharedArrayBuffer(4 * elements(dims))) },
+      ]),
     ),
-    state: moments.map(() => vector()),
-    gradients: Array.from({ length: ways }, () => vector()),
+    running: graph.running,
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
     control: new Int32Array(new SharedArrayBuffer(4 * 3)),
   }
 }
+
+const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)
 
 function startThread(shared: Shared, index: number) {
   const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'

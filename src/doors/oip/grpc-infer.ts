@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { asAthanorError } from '../../base/errors.ts'
-import { dataTypes, type Tensor } from '../../graph/tensor.ts'
+import { dataTypes, type Tensor } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { beginGeneration, type Caller, findModel } from '../ask.ts'
 import { runView } from '../views.ts'

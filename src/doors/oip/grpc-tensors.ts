@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { fail } from '../../base/errors.ts'
-import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/dtype.ts'
 import { countOf } from '../data.ts'
 import { tensorFromBinary } from './binary.ts'
 import {

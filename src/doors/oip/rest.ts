@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { version as code } from '../../base/version.ts'
-import { dataTypes, type Tensor } from '../../graph/tensor.ts'
+import { dataTypes, type Tensor } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Caller, callerOf } from '../ask.ts'
 import { countOf, flattenNumbers, toValues } from '../data.ts'

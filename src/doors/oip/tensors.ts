@@ -1,5 +1,5 @@
 import { fail } from '../../base/errors.ts'
-import { type DataType, dataTypes, type Tensor } from '../../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Answer, type Slot, viewOf } from '../views.ts'
 

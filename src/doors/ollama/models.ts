@@ -132,7 +132,7 @@ export const modelRoutes = [
 ]
 
 /** Older clients say `name`. */
-export function nameOf({ model, name }: { model?: string; name?: string }): string {
+function nameOf({ model, name }: { model?: string; name?: string }): string {
   const given = model || name
   if (!given) throw fail('BAD_REQUEST', { message: 'model: expected a name', param: 'model' })
   return given

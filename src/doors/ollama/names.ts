@@ -3,7 +3,7 @@ import { findModel } from '../ask.ts'
 import type { House } from '../route.ts'
 
 /** `name:tag` is a version or alias; without a tag, or with `latest`, the newest version. */
-export function refOf(name: string): string {
+function refOf(name: string): string {
   const at = name.lastIndexOf(':')
   if (at < 0) return name
   return name.slice(at + 1) === 'latest' ? name.slice(0, at) : `${name.slice(0, at)}@${name.slice(at + 1)}`

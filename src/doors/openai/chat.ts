@@ -29,7 +29,7 @@ export interface Message {
   content?: string | Part[] | null
 }
 
-export const Messages = Type.Unsafe<Message[]>({
+const Messages = Type.Unsafe<Message[]>({
   type: 'array',
   minItems: 1,
   maxItems: 1000,

@@ -19,7 +19,7 @@ const text = (value: unknown): string | undefined =>
  * A training example in OpenAI's form as a row of ours: what the user says is the text, what the assistant answers last
  * the label. `undefined` if the value has neither messages nor prompt and completion.
  */
-export function asRow(value: unknown): { text: string; label: string } | undefined {
+function asRow(value: unknown): { text: string; label: string } | undefined {
   const { messages, prompt, completion } = value as { messages?: Message[]; prompt?: unknown; completion?: unknown }
   if (Array.isArray(messages)) {
     const answer = messages.findLast(({ role }) => role === 'assistant')

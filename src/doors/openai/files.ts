@@ -26,7 +26,7 @@ const entry = ({ id, filename, bytes, createdAt, purpose }: DatasetRecord) => ({
 export const fileRoutes = [
   route(
     'POST /v1/files',
-    { summary: 'Upload a file', permission: 'write', tag, raw: 'multipart/form-data' },
+    { summary: 'Upload a file', permission: 'write', tag, raw: ['multipart/form-data'] },
     {},
     async ({ datasets, config }, { request, body }) => {
       if (!request.headers['content-type']?.startsWith('multipart/form-data'))

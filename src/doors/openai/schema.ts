@@ -21,8 +21,6 @@ export const integer = (range: NumberRange) =>
 export const boolean = () => Type.Optional(Type.Unsafe<boolean | null>({ type: ['boolean', 'null'] }))
 export const text = (length: Length = {}) =>
   Type.Optional(Type.Unsafe<string | null>({ type: ['string', 'null'], ...length }))
-export const oneOf = <const T extends string>(...choices: T[]) =>
-  Type.Optional(Type.Unsafe<T | null>({ enum: [...choices, null] }))
 /** An object of any fields. */
 export const anything = () => Type.Optional(Type.Unsafe<Record<string, unknown> | null>({ type: ['object', 'null'] }))
 /** A number, or `auto`. */

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
-import type { DataType } from '../../graph/tensor.ts'
+import type { DataType } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { callerOf, findModel } from '../ask.ts'
 import type { Door } from '../door.ts'

@@ -1,5 +1,5 @@
 import { fail } from '../../base/errors.ts'
-import type { Tensor } from '../../graph/tensor.ts'
+import type { Tensor } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import * as ask from '../ask.ts'
 import { nested, tensorFrom } from '../nested.ts'

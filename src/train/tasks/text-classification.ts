@@ -11,7 +11,7 @@ import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig, Family } from '../../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
@@ -28,7 +28,8 @@ const REPORT_EVERY = 250
 export const textClassification: Task = { options: textOptions, open }
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
-  const { job, name, family, options, seed, threads } = context
+  const { job, name, options, seed, threads } = context
+  const family = context.family as TextFamily
   const prepared = yield* prepareData(job, options, seed)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
@@ -134,7 +135,7 @@ function cropping(seed: number, epoch: number): Window {
 
 /** Accuracy and macro-F1 of weights on a split, through the graph that will be served. */
 async function evaluateWeights(
-  family: Family,
+  family: TextFamily,
   config: ClassifierConfig,
   weights: Weights,
   split: EncodedSplit,
