@@ -3,6 +3,7 @@ import { fail } from './base/errors.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
+import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { Datasets } from './store/datasets.ts'
@@ -38,7 +39,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const store = await openStore(config.home)
   try {
     const registry = new Registry(store)
-    const runs = await Runs.open(store, registry)
+    const datasets = new Datasets(store)
+    const runs = await Runs.open(store, registry, refinement(registry, datasets))
     const metrics = new Metrics()
     const entries = new LogEntries(store)
     const log = new Log(entries, config.logLevel)
@@ -53,7 +55,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       config,
       store,
       registry,
-      datasets: new Datasets(store),
+      datasets,
       runs,
       deployments,
       entries,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -12,6 +13,9 @@ export const requiredFiles = {
   'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
+
+/** Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line. */
+const optionalFiles = ['heldout.jsonl', 'heldin.jsonl'] as const
 
 /** A bundle in a folder: its manifest, and the paths of its files by name. */
 export interface Bundle {
@@ -50,6 +54,8 @@ export async function readBundle(folder: string): Promise<Bundle> {
     throw fail('BUNDLE_INVALID', { reason: 'no readable manifest.json' }, { cause: error })
   }
   const manifest = checkManifest(value)
-  const files = Object.fromEntries(requiredFiles[manifest.task].map((name) => [name, join(folder, name)]))
+  const there = optionalFiles.filter((name) => existsSync(join(folder, name)))
+  const names = [...requiredFiles[manifest.task], ...there]
+  const files = Object.fromEntries(names.map((name) => [name, join(folder, name)]))
   return { manifest, files }
 }

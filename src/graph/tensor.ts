@@ -6,7 +6,7 @@ import { type TensorProto, TensorProtoSchema } from './gen/onnx_pb.js'
 export { type DataType, dataTypeOf, dataTypes, elements, type Tensor, type TypedArray } from './dtype.ts'
 
 /** A tensor over the given data; throws MODEL_INVALID when data and shape disagree. */
-function tensor(dtype: DataType, dims: readonly number[], data: TypedArray | string[]): Tensor {
+export function tensor(dtype: DataType, dims: readonly number[], data: TypedArray | string[]): Tensor {
   if (elements(dims) !== data.length) {
     throw fail('MODEL_INVALID', { reason: `a tensor of shape [${dims}] cannot hold ${data.length} elements` })
   }

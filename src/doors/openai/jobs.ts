@@ -1,18 +1,24 @@
 import { type Static, Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
-import type { Run, RunState, TrainEvent } from '../../train/events.ts'
+import type { Run, RunSpec, RunState, TrainEvent } from '../../train/events.ts'
+import { findModel } from '../ask.ts'
 import { type House, route } from '../route.ts'
 import { asTrainable } from './examples.ts'
 import { seconds, tag } from './models.ts'
 import { page } from './page.ts'
 import { auto, integer, text } from './schema.ts'
 
-/** Fine-tuning jobs are training runs seen through OpenAI's words: the base model is a family, the end a version. */
+/**
+ * Fine-tuning jobs are training runs seen through OpenAI's words: the base model is a family, or a model here that can be
+ * trained on; the end is a version.
+ */
 const statusOf: Record<RunState, string> = {
   queued: 'queued',
   preparing: 'validating_files',
   training: 'running',
+  refining: 'running',
   evaluating: 'running',
+  measuring: 'running',
   registering: 'running',
   done: 'succeeded',
   failed: 'failed',
@@ -44,22 +50,30 @@ type Given = Static<typeof NewJob>
 
 const numberOf = (value: number | 'auto' | undefined) => (typeof value === 'number' ? value : undefined)
 
-async function optionsFor(family: string, given: NonNullable<Given['hyperparameters']>) {
+/** What a job starts from: a family by its name, or a model of ours; throws BAD_REQUEST naming the families. */
+async function baseOf(house: House, model: string) {
   const { describeFamilies } = await import('../../train/job.ts')
   const known = describeFamilies()
-  const found = known.find(({ name }) => name === family)
-  if (!found) {
-    throw fail('BAD_REQUEST', {
-      message: `model: "${family.slice(0, 80)}" is no model that can be trained here; those are ${known.map(({ name }) => name).join(', ')}`,
-      param: 'model',
-    })
-  }
+  const family = known.find(({ name }) => name === model)
+  if (family) return { family, spec: { family: model } }
+  const version = await findModel(house, model).catch(() => undefined)
+  const own = version && known.find(({ name }) => name === version.manifest.family)
+  if (version && own) return { family: own, spec: { family: own.name, from: `${version.name}@${version.version}` } }
+  throw fail('BAD_REQUEST', {
+    message: `model: "${model.slice(0, 80)}" is no model that can be trained here; families are ${known.map(({ name }) => name).join(', ')}`,
+    param: 'model',
+  })
+}
+
+type Family = Awaited<ReturnType<typeof baseOf>>['family']
+
+function optionsFor({ options }: Family, given: NonNullable<Given['hyperparameters']>) {
   const [epochs, batchSize] = [numberOf(given.n_epochs), numberOf(given.batch_size)]
   const multiplier = numberOf(given.learning_rate_multiplier)
   return {
     ...(epochs !== undefined && { epochs }),
     ...(batchSize !== undefined && { batchSize }),
-    ...(multiplier !== undefined && { learningRate: Number(found.options.learningRate.default) * multiplier }),
+    ...(multiplier !== undefined && { learningRate: Number(options.learningRate.default) * multiplier }),
   }
 }
 
@@ -72,11 +86,15 @@ async function create(house: House, body: Given): Promise<Run> {
     })
   if (integrations?.length)
     throw fail('BAD_REQUEST', { message: 'integrations: none are known here', param: 'integrations' })
-  const options = await optionsFor(body.model, method?.supervised?.hyperparameters ?? body.hyperparameters ?? {})
-  const dataset = await asTrainable(house, body.training_file)
-  const validation = validation_file ? await asTrainable(house, validation_file) : undefined
+  const { family, spec } = await baseOf(house, body.model)
+  const options = optionsFor(family, method?.supervised?.hyperparameters ?? body.hyperparameters ?? {})
+  // a model that writes learns conversations as they are, a classifier what is answered to what is said
+  const prepare = (file: string) =>
+    family.task === 'text-generation' ? house.datasets.get(file).then(({ id }) => id) : asTrainable(house, file)
+  const dataset = await prepare(body.training_file)
+  const validation = validation_file ? await prepare(validation_file) : undefined
   return house.runs.create({
-    family: body.model,
+    ...spec,
     dataset,
     ...(validation !== undefined && { validation }),
     ...(suffix && { name: suffix.toLowerCase() }),
@@ -87,8 +105,11 @@ async function create(house: House, body: Given): Promise<Run> {
 
 const isOver = (state: RunState) => state === 'done' || state === 'failed' || state === 'cancelled'
 
+/** Refinements are runs too, and no jobs. */
+const isTraining = ({ spec }: Run) => 'dataset' in spec
+
 function entry({ run, model, state, spec, createdAt, updatedAt, version, error }: Run) {
-  const { options = {}, family = 'lstm', dataset, validation, seed } = spec
+  const { options = {}, family = 'lstm', from, dataset, validation, seed } = spec as RunSpec
   const hyperparameters = {
     n_epochs: options.epochs ?? 'auto',
     batch_size: options.batchSize ?? 'auto',
@@ -99,7 +120,7 @@ function entry({ run, model, state, spec, createdAt, updatedAt, version, error }
     object: 'fine_tuning.job',
     created_at: seconds(createdAt),
     finished_at: isOver(state) ? seconds(updatedAt) : null,
-    model: family,
+    model: from ?? family,
     fine_tuned_model: version === undefined ? null : `${model}@${version}`,
     organization_id: 'athanor',
     status: statusOf[state],
@@ -165,7 +186,7 @@ export const jobRoutes = [
     'GET /v1/fine_tuning/jobs',
     { summary: 'List fine-tuning jobs, newest first', permission: 'read', tag },
     { querystring: pages(1000) },
-    async ({ runs }, { query }) => page((await runs.list()).map(entry), { limit: 20, ...query }),
+    async ({ runs }, { query }) => page((await runs.list()).filter(isTraining).map(entry), { limit: 20, ...query }),
   ),
   route(
     'GET /v1/fine_tuning/jobs/:job',
