@@ -5,6 +5,20 @@ import { startTestServer, type TestServer } from '../../testing/server.ts'
 import { tinyClassifier } from '../../testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../../testing/tiny-decoder.ts'
 
+/** Written as templates are: roles and contents in a row, and what an answer begins with. */
+const template = '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]'
+const rendered = '[system]be brief[user]hello[assistant]'
+const messages: OpenAI.ChatCompletionMessageParam[] = [
+  { role: 'developer', content: 'be brief' },
+  {
+    role: 'user',
+    content: [
+      { type: 'text', text: 'hel' },
+      { type: 'text', text: 'lo' },
+    ],
+  },
+]
+
 let server: TestServer
 let openai: OpenAI
 before(async () => {
@@ -15,6 +29,7 @@ before(async () => {
     ['writer', {}],
     ['slow', { slow: 600 }],
     ['short', { context: 12 }],
+    ['chat', { chatTemplate: template }],
   ] as const) {
     const { manifest, files } = tinyDecoder(options)
     await registry.register(name, manifest, files)
@@ -119,6 +134,83 @@ test('completions: a stream says what the whole says, with usage and log-probabi
     told?.token_logprobs?.every((value) => value <= 0 && value > -1),
     'the likeliest token is likely',
   )
+})
+
+test('chat: the model’s own template, n answers, log-probabilities; a stream says what the whole says', async () => {
+  const request = {
+    model: 'chat',
+    messages,
+    temperature: 0,
+    max_completion_tokens: 12,
+    n: 2,
+    logprobs: true,
+    top_logprobs: 2,
+  }
+  const whole = await openai.chat.completions.create(request)
+  const expected = tinyContinuation(rendered, 12)
+  assert.deepEqual([whole.object, whole.model, whole.system_fingerprint], ['chat.completion', 'chat', 'chat@1'])
+  assert.deepEqual(
+    whole.choices.map(({ index, message, finish_reason }) => [index, message.role, message.content, finish_reason]),
+    [0, 1].map((i) => [i, 'assistant', expected, 'length']),
+  )
+  const [first] = whole.choices[0].logprobs?.content ?? []
+  assert.equal(whole.choices[0].logprobs?.content?.length, 12)
+  assert.equal(first.top_logprobs.length, 2)
+  const bytes = whole.choices[0].logprobs?.content?.flatMap((one) => one.bytes ?? []) ?? []
+  assert.ok(Buffer.from(bytes).toString('utf8').startsWith(expected), 'the tokens’ bytes are the text')
+  assert.deepEqual(whole.usage, {
+    prompt_tokens: rendered.length,
+    completion_tokens: 24,
+    total_tokens: rendered.length + 24,
+  })
+
+  const stream = await openai.chat.completions.create({
+    ...request,
+    stream: true,
+    stream_options: { include_usage: true },
+  })
+  const texts = ['', '']
+  const roles: (string | undefined)[] = []
+  const ids = new Set<string>()
+  let usage: OpenAI.CompletionUsage | null | undefined
+  for await (const chunk of stream) {
+    ids.add(chunk.id)
+    for (const { index, delta } of chunk.choices) {
+      texts[index] += delta.content ?? ''
+      if (delta.role) roles.push(delta.role)
+    }
+    if (chunk.choices.length === 0) usage = chunk.usage
+  }
+  assert.deepEqual([texts, roles, ids.size, usage], [[expected, expected], ['assistant', 'assistant'], 1, whole.usage])
+  // the client's own reading of a stream
+  const runner = openai.chat.completions.stream({ model: 'chat', messages, temperature: 0, max_tokens: 12 })
+  assert.equal(await runner.finalContent(), expected)
+  const error = await refused(openai.chat.completions.create({ model: 'writer', messages }))
+  assert.match(error.message, /not trained on conversations/)
+})
+
+test('responses: at once and as a stream', async () => {
+  const request = { model: 'chat', instructions: 'be brief', input: 'hello', temperature: 0, max_output_tokens: 12 }
+  const expected = tinyContinuation(rendered, 12)
+  const whole = await openai.responses.create(request)
+  assert.equal(whole.output_text, expected)
+  assert.deepEqual([whole.status, whole.incomplete_details?.reason], ['incomplete', 'max_output_tokens'])
+  assert.deepEqual([whole.usage?.input_tokens, whole.usage?.output_tokens], [rendered.length, 12])
+  const listed = await openai.responses.create({
+    ...request,
+    input: [{ role: 'user', content: [{ type: 'input_text', text: 'hello' }] }],
+  })
+  assert.equal(listed.output_text, expected)
+  const stream = openai.responses.stream(request)
+  let text = ''
+  const types: string[] = []
+  for await (const event of stream) {
+    types.push(event.type)
+    if (event.type === 'response.output_text.delta') text += event.delta
+  }
+  assert.equal(text, expected)
+  assert.deepEqual([types[0], types.at(-1)], ['response.created', 'response.incomplete'])
+  assert.equal((await stream.finalResponse()).output_text, expected)
 })
 
 test('a client that goes away stops the writing', async () => {
