@@ -60,10 +60,6 @@ export function fromFastify(thrown: FastifyError, limit: number): AthanorError {
     })
   }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return fail('BODY_TOO_LARGE', { limit })
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
-    return fail('BAD_REQUEST', {
-      message: 'the content type must be application/json, or application/octet-stream for files',
-    })
   if (thrown.statusCode !== undefined && thrown.statusCode < 500) return fail('BAD_REQUEST', { message })
   return asAthanorError(thrown)
 }

@@ -49,9 +49,20 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     house.metrics.answeredHttp(request.method, route, reply.statusCode, reply.elapsedTime)
   })
   app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
-  app.addContentTypeParser('application/octet-stream', async (request: FastifyRequest, payload: IncomingMessage) => {
+  const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
     const { readOctets } = doorOf(request.url, doors)
     return readOctets ? readOctets(await collect(payload, config.bodyLimit), request.headers) : payload
+  }
+  app.addContentTypeParser('application/octet-stream', octets)
+  // Triton's client names no type at all; a page of another site can do that too
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const typed = request.headers['content-type'] !== undefined
+    if (typed || !doorOf(request.url, doors).readOctets)
+      throw fail('BAD_REQUEST', {
+        message: 'the content type must be application/json, or application/octet-stream for files',
+      })
+    checkOrigin(request.headers)
+    return octets(request, payload)
   })
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -110,6 +121,9 @@ function addRoute(app: FastifyInstance, house: House, one: Route) {
       ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
     },
     preValidation: async (request) => {
+      // no body at all is an empty one, where nothing is required
+      if (body && (request.body ?? null) === null && !(body as { required?: string[] }).required?.length)
+        request.body = {}
       if (body && !isShallow(request.body))
         throw fail('BAD_REQUEST', { message: `the body is nested deeper than ${DEPTH_LIMIT}` })
       if (querystring) request.query = withTypes(request.query as Record<string, unknown>, querystring)
