@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { snippets, typedClient } from './commands/client.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
@@ -125,9 +126,13 @@ export const commands: readonly CommandEntry[] = [
     group: USE,
     summary: 'Show a model’s card, or its graph',
     example: 'athanor show sentiment --graph',
-    options: [option('--graph', 'print the ONNX graph of a model or .onnx file')],
+    options: [
+      option('--graph', 'print the ONNX graph of a model or .onnx file'),
+      option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+    ],
     needs: 'server',
-    act: ({ context, args, options }) => show(context, args[0], options),
+    act: ({ context, args, options }: Call<{ graph?: boolean; snippets?: boolean }> & { context: Context }) =>
+      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {
     name: 'run <model> [text...]',
@@ -147,6 +152,14 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'client <model>',
+    group: USE,
+    summary: 'Print a client of a model in TypeScript, with the types of its signature',
+    example: 'athanor client sentiment > sentiment.ts',
+    needs: 'server',
+    act: ({ context, args }) => typedClient(context, args[0]),
   },
   {
     name: 'alias <model> <alias> [version]',

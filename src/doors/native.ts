@@ -4,6 +4,7 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { snippetRoutes } from './snippets/routes.ts'
 
 /** The platform's own protocol, which the SDK, the CLI and the console speak. */
 export const native: Door = {
@@ -12,6 +13,7 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...snippetRoutes,
     ...predictRoutes,
     ...imageRoutes,
     ...generateRoutes,

@@ -42,3 +42,16 @@ for (const client of ['triton', 'openai', 'huggingface', 'ollama', 'scoring']) {
     assert.match(stdout, /ok\s*$/)
   })
 }
+
+test('every snippet of Python runs as it stands', { skip }, async () => {
+  for (const model of ['tiny', 'writer', 'plain']) {
+    const { snippets } = (await (await fetch(`${server.url}/api/models/${model}/snippets`)).json()) as {
+      snippets: { door: string; language: string; code: string }[]
+    }
+    for (const { door, language, code } of snippets) {
+      if (language !== 'python') continue
+      const { stdout } = await promisify(execFile)(python, ['-c', code], { timeout: 60_000 })
+      assert.ok(stdout.trim().length > 0 && !stdout.includes('error'), `${model}, ${door}: ${stdout}`)
+    }
+  }
+})
