@@ -104,3 +104,15 @@ for (const layout of layouts) {
     })
   }
 }
+
+const minilm = process.env.ATHANOR_MINILM
+const without = skip || (minilm ? false : 'set ATHANOR_MINILM to the folder of all-MiniLM-L6-v2')
+
+test('all-MiniLM-L6-v2 embeds as transformers does', { skip: without }, async () => {
+  const encoder = await readFolder(open(minilm!))
+  const { outputs } = ask('run', minilm!, 'feature-extraction', JSON.stringify(texts))
+  const mine = await ours(encoder)
+  near(mine, outputs, 'all-MiniLM-L6-v2')
+  const difference = Math.max(...mine.flatMap((row, i) => row.map((value, j) => Math.abs(value - outputs[i][j]))))
+  console.log(`# largest difference: ${difference}`)
+})
