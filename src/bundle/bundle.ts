@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { Check, Errors } from 'typebox/value'
+import type * as Value from 'typebox/value'
 import { fail } from '../base/errors.ts'
 import { Manifest } from './manifest.ts'
 
@@ -24,6 +25,8 @@ export interface Bundle {
 
 /** The value as a manifest; throws BUNDLE_INVALID naming what is wrong. */
 export function checkManifest(value: unknown): Manifest {
+  // three hundred modules that only registering needs
+  const { Check, Errors } = createRequire(import.meta.url)('typebox/value') as typeof Value
   if (Check(Manifest, value)) return value
   const [first] = Errors(Manifest, value)
   throw fail('BUNDLE_INVALID', {
