@@ -10,7 +10,7 @@ import { type Goal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
 import { nameOf, type RefineJob, type Step, stepsOf } from './job.ts'
-import type { PassContext } from './pass.ts'
+import type { PassContext, Training } from './pass.ts'
 import { readSubject, type Subject, samplesOf, servedBytes, writeSubject } from './subject.ts'
 
 /** Rows that are read of a given data set to calibrate or measure with. */
@@ -40,6 +40,7 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     threads: availableParallelism(),
     folder,
     stop,
+    training: trainingOf(job, heldOut),
   }
   const original: Candidate = { manifest: source.manifest, files: source.files, size: servedBytes(subject) }
   const goal = parseTolerance(spec.tolerance)
@@ -72,6 +73,19 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     manifest: { ...manifest, metrics, lineage, createdAt: new Date().toISOString() },
   })
   return { bundle, metrics, seconds: (performance.now() - started) / 1000 }
+}
+
+/** What passes that train have: columns as the version was trained with, where its own data was found. */
+function trainingOf({ run, spec, source, data }: RefineJob, heldOut: readonly Sample[]): Training {
+  const columns = (source.manifest.data?.columns ?? {}) as { text?: string; label?: string; group?: string }
+  return {
+    run,
+    ...(data && { data }),
+    read: spec.read ?? (spec.data === undefined ? columns : {}),
+    seed: spec.seed ?? 1,
+    options: spec.options ?? {},
+    exclude: heldOut.map(({ text }) => text),
+  }
 }
 
 /** Carries passes out one after another, telling of each. */

@@ -14,6 +14,7 @@ import { runOn } from '../../src/refine/compare.ts'
 import { type Feeds, feedsFor } from '../../src/refine/inputs.ts'
 import { quantize } from '../../src/refine/quantize/quantize.ts'
 import { readSubject, type Subject, samplesOf } from '../../src/refine/subject.ts'
+import { noTraining } from '../../src/testing/classifiers.ts'
 import { resolveOptions } from '../../src/train/options.ts'
 import { train } from '../../src/train/train.ts'
 
@@ -52,7 +53,7 @@ for (const [family, options] of Object.entries(families)) {
       writeFileSync(join(folder, 'feeds.json'), JSON.stringify(feeds.map(({ tensors }) => plain(tensors))))
       const ours: Record<string, string> = {}
       for (const scheme of Object.keys(schemes)) {
-        const context = { heldIn, threads: 2, folder, stop: new AbortController().signal }
+        const context = { heldIn, threads: 2, folder, stop: new AbortController().signal, training: noTraining }
         const given = resolveOptions(quantize.options, { scheme, calibration: 'minmax' })
         const { value } = await quantize.apply(subject, given, context).next()
         assert.ok(value && 'subject' in value)
