@@ -134,7 +134,10 @@ export interface Dataset {
 
 export interface RunSpec {
   name?: string
+  task?: string
   family?: string
+  /** A model to go on from, for tasks that can. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
@@ -218,6 +221,7 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   | { type: 'pass'; name: string; note: string }
   | {

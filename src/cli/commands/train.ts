@@ -11,7 +11,9 @@ import { upload } from '../upload.ts'
 export interface TrainOptions {
   validation?: string
   name?: string
+  task?: string
   family?: string
+  from?: string
   seed?: string
   text?: string
   label?: string
@@ -23,7 +25,7 @@ export interface TrainOptions {
   resume?: string
 }
 
-/** Trains a classifier on a file, follows the run, and tells what came of it. */
+/** Trains a model on a file, follows the run, and tells what came of it. */
 export async function train(context: Context, source: string | undefined, options: TrainOptions) {
   const { client, out } = context
   const { run } =
@@ -47,26 +49,30 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, rows } = metrics
-  out.say(
-    `${out.style('green', '✓')} done in ${duration(seconds)}   accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)} on ${rows} held-out rows`,
-  )
+  const { accuracy, macroF1, perplexity, bitsPerCharacter, rows } = metrics
+  const scores =
+    accuracy === undefined
+      ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
+      : `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
+  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${scores} on ${rows} held-out rows`)
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
   if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { text, label, group, encoding, family, dropUnlabelled } = options
+  const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
   const spec: RunSpec = {
     name: options.name ?? defaultName(source),
-    dataset: await upload(source, context),
-    ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    dataset: await upload(source, context, task),
+    ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
+    ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
+    ...(from !== undefined && { from }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
