@@ -2,7 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { Options } from '../../train/options.ts'
 
 /** Units along one axis of a parameter: which unit an index belongs to; `part` limits it to one index of the first axis. */
-export interface Axis {
+interface Axis {
   readonly parameter: string
   readonly axis: number
   readonly part?: number
