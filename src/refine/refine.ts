@@ -4,11 +4,14 @@ import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
 import { openDataset } from '../data/dataset.ts'
 import type { Sample } from '../data/samples.ts'
+import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
+import { classifierReference } from '../train/reference.ts'
 import { type Goal, parseGoal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
+import { pipelineOf } from './inputs.ts'
 import { nameOf, type RefineJob, type Step, stepsOf } from './job.ts'
 import type { PassContext, Training } from './pass.ts'
 import { choose, combinations, paretoBest, passedOver, type Tried, within } from './search.ts'
@@ -69,9 +72,12 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     ...(!event.accepted && { forced: event.reasons }),
   }
   const metrics = { ...(measurement.rows > 0 ? { ...measurement.metrics, rows: measurement.rows } : manifest.metrics) }
+  const { reference: _source, ...described } = manifest
+  const reference = await referenceOf(result.subject, heldOut, context.threads)
+  const createdAt = new Date().toISOString()
   await writeSubject(bundle, {
     ...result.subject,
-    manifest: { ...manifest, metrics, lineage, createdAt: new Date().toISOString() },
+    manifest: { ...described, metrics, ...(reference && { reference }), lineage, createdAt },
   })
   return { bundle, metrics, seconds: (performance.now() - started) / 1000 }
 }
@@ -180,6 +186,13 @@ async function* search(
   const chosen = choose(tried, goal)
   const measured = tried.find(({ result }) => result === chosen?.result)
   return measured && { what: measured.what, result: measured.result, measurement: measured.measurement, goal }
+}
+
+/** What the held-out rows look like to a refined classifier: it is not certain of the same texts as its source. */
+async function referenceOf(subject: Subject, heldOut: readonly Sample[], threads: number) {
+  const { manifest, model, files } = subject
+  if (manifest.task !== 'text-classification' || !files['tokenizer.json']) return undefined
+  return classifierReference(writeModel(model), pipelineOf(subject), manifest.labels, heldOut, threads)
 }
 
 /** Carries passes out one after another, telling of each. */
