@@ -24,7 +24,7 @@ before(async () => {
   const rows = sentences(500).map(({ text, label }) => `${text},${label}\n`)
   const { id } = await client.datasets.upload('rows.csv', new TextEncoder().encode(`text,label\n${rows.join('')}`))
   for (const [family, options] of Object.entries(families)) {
-    const more = { epochs: 6, learningRate: 0.005, maxLength: 24, threads: 2, tokenizer: 'word', dropout: 0.1 }
+    const more = { epochs: 6, learningRate: 0.005, maxLength: 24, threads: 1, tokenizer: 'word', dropout: 0.1 }
     const { run } = await client.runs.create({ name: family, family, dataset: id, options: { ...options, ...more } })
     for await (const event of client.runs.events(run)) if (event.type === 'failed') throw new Error(event.error.message)
   }
@@ -43,7 +43,11 @@ async function refined(spec: RefineSpec) {
   assert.equal(failed?.error.message, undefined)
   const done = events.find((event) => event.type === 'done')!
   const { manifest } = await client.models.show(`${done.model}@${done.version}`)
+  const report = events.find((event) => event.type === 'data')?.report as
+    | { removed: { counts: { leakage: number } } }
+    | undefined
   return {
+    data: report,
     manifest,
     gate: events.findLast((event) => event.type === 'gate')!,
     notes: events.flatMap((event) => (event.type === 'pass' ? [event.note] : [])),
@@ -68,11 +72,15 @@ for (const [family, expected] of Object.entries({
 })) {
   test(`${family}: units that matter least go, matrices become smaller, training goes on`, async () => {
     const before = (await client.models.show(`${family}@1`)).manifest
+    const held = new TextDecoder()
+      .decode(await client.models.file(`${family}@1`, 'heldout.jsonl'))
+      .trim()
+      .split('\n')
     const layers: Record<string, number> = family === 'transformer' ? { layers: 1 } : {}
-    const { manifest, gate, notes } = await refined({
+    const { manifest, gate, notes, data } = await refined({
       refine: `${family}@1`,
       passes: [{ name: 'prune', options: { share: family === 'lstm' ? 0.35 : 0.5, ...layers } }],
-      options: { epochs: 2, threads: 2 },
+      options: { epochs: 2, threads: 1 },
       tolerance: `accuracy>=-8pt,${anySpeed}`,
     })
     const options = manifest.lineage.options as Record<string, number>
@@ -81,6 +89,7 @@ for (const [family, expected] of Object.entries({
     assert.deepEqual(manifest.lineage.refinedFrom, { model: family, version: 1 })
     assert.deepEqual(manifest.lineage.dataset, before.lineage.dataset)
     assert.match(notes[0], /→/)
+    assert.equal(data?.removed.counts.leakage, held.length, 'what it is judged by is not trained on')
     assert.equal(gate.rows, before.metrics.rows)
     const [best] = await client.predict(family, 'sun w1 w2 sun w3')
     assert.equal(best.label, 'good')
@@ -91,7 +100,7 @@ test('a smaller family learns from the version, by its soft answers', async () =
   const { manifest, notes } = await refined({
     refine: 'transformer@1',
     passes: [{ name: 'distil', options: { family: 'textcnn' } }],
-    options: { epochs: 6, learningRate: 0.005, width: 8, filters: 4, threads: 2 },
+    options: { epochs: 6, learningRate: 0.005, width: 8, filters: 4, threads: 1 },
     tolerance: `accuracy>=-8pt,size<=1.5,${anySpeed}`,
     name: 'pupil',
   })
