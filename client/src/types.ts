@@ -212,7 +212,7 @@ export interface Run {
 
 export type TrainEvent =
   | { type: 'state'; state: RunState }
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   | {

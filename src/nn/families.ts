@@ -81,6 +81,7 @@ export const families = {
       width: width(128),
       layers: integer(2, 'attention layers', 1, 48),
       heads: integer(4, 'attention heads; twice their number divides the width', 1, 64),
+      headSize: integer(0, 'size of a head; 0 for the width divided by the heads', 0, 1024),
       inner: integer(512, 'size of the feed-forward part', 1, 16_384),
       positions: choice(['waves', 'learned'], 'how tokens know their place'),
       pooling: choice(['mean', 'first'], 'how the tokens become one vector'),

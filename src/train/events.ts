@@ -112,7 +112,7 @@ export interface GateEvent {
 export type TrainEvent =
   | { type: 'state'; state: RunState }
   /** Reading and encoding: rows so far; `total` where it is known. */
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   /** Loss is the mean since the last step event; `eta` in seconds to the end of training. */
