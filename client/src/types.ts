@@ -103,6 +103,10 @@ export interface Manifest {
     code: string
     seed?: number
     options?: Record<string, unknown>
+    refinedFrom?: { model: string; version: number }
+    passes?: { name: string; options: Record<string, unknown>; note: string }[]
+    measurements?: Measured[]
+    forced?: string[]
   }
   data?: Record<string, unknown>
   profile?: Record<string, unknown>
@@ -130,7 +134,10 @@ export interface Dataset {
 
 export interface RunSpec {
   name?: string
+  task?: string
   family?: string
+  /** A model to go on from, for tasks that can. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
@@ -140,10 +147,36 @@ export interface RunSpec {
   options?: Record<string, number | string | boolean>
 }
 
+/** A line of the gate's table: `change` is in points for accuracy and macroF1, a ratio for the others. */
+export interface Measured {
+  name: string
+  source: number
+  refined: number
+  change: number
+}
+
+export interface RefineSpec {
+  /** The version to refine: name, name@version or name@alias. */
+  refine: string
+  passes?: { name: string; options?: Record<string, number | string | boolean> }[]
+  /** Combinations of passes are tried for it, e.g. `size<=0.3,accuracy>=-0.5pt,latency=min`. */
+  goal?: string
+  tolerance?: string
+  force?: boolean
+  name?: string
+  heldOut?: string
+  data?: string
+  read?: RunSpec['read']
+  seed?: number
+  options?: Record<string, number | string | boolean>
+}
+
 export type RunState =
   | 'queued'
   | 'preparing'
   | 'training'
+  | 'refining'
+  | 'measuring'
   | 'evaluating'
   | 'registering'
   | 'done'
@@ -163,7 +196,7 @@ export interface Run {
   run: string
   model: string
   state: RunState
-  spec: RunSpec
+  spec: RunSpec | RefineSpec
   createdAt: string
   updatedAt: string
   metrics?: Metrics
@@ -188,7 +221,20 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
+  | { type: 'pass'; name: string; note: string }
+  | {
+      type: 'gate'
+      what: string
+      rows: number
+      table: Measured[]
+      accepted: boolean
+      reasons: string[]
+      forced: boolean
+      chosen: boolean
+      pareto?: boolean
+    }
   | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
   | { type: 'failed'; error: ErrorBody }
 
@@ -225,6 +271,45 @@ export interface EngineInfo {
   rss?: number
   cpuSeconds?: number
   batches?: number
+}
+
+/** How far a feature of requests is from the held-out rows, and the level from which on that is not normal. */
+export interface Distance {
+  distance: number
+  level: number
+  stability: number
+  largest?: number
+}
+
+export interface DriftReport {
+  model: string
+  version: number
+  /** False where a version has nothing to compare with. */
+  watched: boolean
+  reference?: { rows: number; accuracy: number }
+  drifted: { feature: string; meaning: string }[]
+  estimatedAccuracy?: number
+  labelled: { rows: number; accuracy?: number }
+  windows: {
+    at: string
+    rows: number
+    distances: Record<string, Distance>
+    drifted: string[]
+    estimatedAccuracy: number
+  }[]
+}
+
+export interface Alert {
+  id: number
+  rule: string
+  model: string
+  version: number
+  message: string
+  value: number
+  level: number
+  since: string
+  until?: string
+  silenced: boolean
 }
 
 export interface Status {

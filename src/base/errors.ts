@@ -89,6 +89,23 @@ export const errors = {
     'Resume it: athanor train --resume {run}',
   ],
 
+  // refining
+  GATE_REFUSED: [
+    422,
+    'refused: {reasons}',
+    'Nothing was registered. Loosen a bound with --tolerance, or register it all the same with --force.',
+  ],
+  REFINE_UNMEASURABLE: [
+    400,
+    'this version keeps no held-out rows to measure with',
+    'Give labelled rows with --held-out DATA; versions trained from now on keep some.',
+  ],
+  REFINE_NEEDS_DATA: [
+    400,
+    'this needs the training data, which is not here any more: {source}',
+    'Give it with --data DATA.',
+  ],
+
   // serving
   MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
   ENGINE_CRASHED: [
@@ -98,6 +115,19 @@ export const errors = {
   ],
   OVERLOADED: [429, 'model "{name}" has {queued} requests waiting, its limit', 'Try again later.'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
+
+  // watching
+  REQUEST_NOT_FOUND: [
+    404,
+    'no kept answer of request "{request}", row {row}',
+    'Send the requestId of an answer, and row from 0; the newest answers are kept.',
+  ],
+  ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
+  FEEDBACK_MISSING: [
+    404,
+    'no labelled texts of "{name}" were kept',
+    'Start the server with ATHANOR_KEEP_TEXTS=1 and send labels to /api/feedback.',
+  ],
 
   // the machine
   PORT_BUSY: [409, 'port {port} is in use', 'Choose another: athanor serve --port {other}'],

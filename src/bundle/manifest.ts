@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { Reference } from '../drift/reference.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
 export const TensorSpec = Type.Object({
@@ -23,6 +24,22 @@ const Lineage = Type.Object({
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** The version that this one was made from by refinement. */
+  refinedFrom: Type.Optional(Type.Object({ model: Type.String(), version: Type.Integer() })),
+  /** The passes that made it, in order, and what each did in words. */
+  passes: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), options: Type.Record(Type.String(), Type.Unknown()), note: Type.String() }),
+    ),
+  ),
+  /** What the gate measured of it and of its source; `change` is in points for shares, a ratio for the others. */
+  measurements: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), source: Type.Number(), refined: Type.Number(), change: Type.Number() }),
+    ),
+  ),
+  /** Why the gate would have refused it, had it not been forced. */
+  forced: Type.Optional(Type.Array(Type.String())),
 })
 
 const Task = Type.Union([
@@ -54,6 +71,8 @@ export const Manifest = Type.Object({
   profile: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   /** Report of reading, cleaning and splitting the training data. */
   data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** What held-out rows look like to the version: the measure of what is normal (src/drift). */
+  reference: Type.Optional(Reference),
   lineage: Lineage,
   description: Type.Optional(Type.String()),
   createdAt: Type.String({ format: 'date-time' }),

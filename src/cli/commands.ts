@@ -1,5 +1,7 @@
 import { Option } from 'commander'
+import { alerts, drift, feedback } from './commands/drift.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
+import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
 import { type TrainOptions, train } from './commands/train.ts'
@@ -50,16 +52,45 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
-      option('--family <family>', 'model family (lstm for texts, resnet for images)'),
+      option(
+        '--task <task>',
+        'what to learn: text-classification, image-classification, or text-generation on a .txt file, a folder or chats',
+      ),
+      option('--family <family>', 'model family (lstm for texts, resnet for images, gpt for text-generation)'),
+      option('--from <model>', 'go on from this model (name, name@version), for tasks that can'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       option('--group <column>', 'rows of one group are never split apart'),
       option('--drop-unlabelled', 'leave out rows without a label'),
       repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--from-feedback <model>', 'train on the labelled requests of a model'),
       option('--resume <run>', 'go on with an interrupted run'),
     ],
     needs: 'server',
     act: ({ context, args, options }: Call<TrainOptions> & { context: Context }) => train(context, args[0], options),
+  },
+  {
+    name: 'refine <model> [data]',
+    group: MODELS,
+    summary: 'Make a version smaller or faster: measured against it, and registered only if nothing got worse',
+    example: 'athanor refine sentiment --quantize int8',
+    options: [
+      option('--quantize <scheme>', 'int8, int8-static, int8-weights, int4 or float16'),
+      option('--prune <share>', 'take out this share of its units and train on, e.g. 50%'),
+      option('--distil <family>', 'teach a smaller family what it knows'),
+      option('--passes <list>', 'passes in order, e.g. tidy,trim,clip:percentile=99.9'),
+      option('--goal <bounds>', 'try combinations, e.g. "size<=0.3,accuracy>=-0.5pt,latency=min"'),
+      option('--tolerance <bounds>', 'what the result is held to, e.g. "accuracy>=-1pt,latency<=1.2"'),
+      option('--force', 'register it whatever was measured'),
+      option('--name <name>', 'the model to register (the same one otherwise)'),
+      option('--held-out <data>', 'labelled rows to measure with, where the version keeps none'),
+      option('--seed <number>', 'seed of training and choices (1)'),
+      ...columns.slice(0, 3),
+      repeated('--set <name=value>', 'a hyperparameter of training, e.g. epochs=3; may be repeated'),
+    ],
+    needs: 'server',
+    act: async ({ context, args, options }: Call<RefineOptions> & { context: Context }) =>
+      refine(context, args[0], args[1], options),
   },
   {
     name: 'evaluate <model> <data>',
@@ -86,7 +117,7 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor models --search sentiment',
     options: [
       option('--search <words>', 'only those that have all these words'),
-      option('--task <task>', 'text-classification or tensor'),
+      option('--task <task>', 'text-classification, text-generation or tensor'),
     ],
     needs: 'server',
     act: ({ context, options }) => models(context, options),
@@ -103,9 +134,19 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'run <model> [text...]',
     group: USE,
-    summary: 'Classify texts (arguments, or lines of standard input), or image files',
+    summary:
+      'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
     example: 'athanor run sentiment "what a lovely film"',
-    options: [option('--top <number>', 'labels to show for each text')],
+    options: [
+      option('--top <number>', 'labels to show for each text'),
+      option('--max-tokens <number>', 'most tokens to write (256)'),
+      option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
+      option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
+      option('--top-k <number>', 'draw from this many of the likeliest (all)'),
+      option('--seed <number>', 'write the same text again'),
+      repeated('--stop <text>', 'end before this text; may be repeated'),
+      option('--system <text>', 'what a model of conversations is told first'),
+    ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
   },
@@ -154,6 +195,32 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'drift <model>',
+    group: WATCH,
+    summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+    example: 'athanor drift sentiment@champion',
+    needs: 'server',
+    act: ({ context, args }) => drift(context, args[0]),
+  },
+  {
+    name: 'feedback <request> <label>',
+    group: WATCH,
+    summary: 'Tell the right label of an answered request',
+    example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+    options: [option('--row <number>', 'which text of the request, from 0')],
+    needs: 'server',
+    act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+  },
+  {
+    name: 'alerts',
+    group: WATCH,
+    summary: 'Show open alerts',
+    example: 'athanor alerts --all',
+    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    needs: 'server',
+    act: ({ context, options }) => alerts(context, options),
   },
   {
     name: 'logs',

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
 import { flattenNumbers, imageFromText, toValues } from './data.ts'
@@ -55,7 +55,10 @@ export async function counted(
   try {
     const prediction = await call()
     const total = performance.now() - started
-    house.metrics.answered({ model: prediction.model, version: prediction.version, door }, prediction.timings, total)
+    const { model, version, manifest, output, timings, texts } = prediction
+    house.metrics.answered({ model, version, door }, timings, total)
+    if (texts && output.kind === 'texts')
+      house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
     return { ...prediction, total }
   } catch (thrown) {
     const error = asAthanorError(thrown)

@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
+import { lazyCompilers } from './compilers.ts'
 import { generateRoutes } from './generate.ts'
 import { imageRoutes } from './images.ts'
 import { collect, modelRoutes } from './models.ts'
@@ -14,6 +15,7 @@ import { parseBinaryBody } from './oip-binary.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import type { House, Route } from './route.ts'
+import { watchRoutes } from './watching.ts'
 
 /** All routes of the server. */
 export const routes: readonly Route[] = [
@@ -24,6 +26,7 @@ export const routes: readonly Route[] = [
   ...generateRoutes,
   ...datasetRoutes,
   ...runRoutes,
+  ...watchRoutes,
   ...oipRoutes,
 ]
 
@@ -43,6 +46,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     keepAliveTimeout: 30_000,
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
     routerOptions: { maxParamLength: 300 },
+    schemaController: { compilersFactory: lazyCompilers },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
   })
   await app.register(swagger, {

@@ -1,10 +1,11 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { setPriority, tmpdir } from 'node:os'
+import { availableParallelism, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
+import type { Window } from '../drift/reference.ts'
 import { Channel } from './channel.ts'
 import {
   type EngineAnswer,
@@ -47,6 +48,12 @@ const engineDefaults: EngineOptions = {
   hangLimit: 20_000,
   loadLimit: 120_000,
 }
+
+/** Models with more parameters than this get all cores; small ones answer faster on one. */
+const SMALL = 8_000_000
+
+/** How many threads an engine of a version gets. */
+export const threadsFor = ({ parameters }: Manifest) => (parameters > SMALL ? Math.min(8, availableParallelism()) : 1)
 
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'broken' | 'stopped'
 
@@ -92,6 +99,8 @@ export class Engine {
   readonly #watchdog: NodeJS.Timeout
   /** Told of each death of the process. */
   onCrash: (reason: string) => void = () => {}
+  /** Told of each full window of requests. */
+  onWindow: (window: Window) => void = () => {}
 
   constructor(spec: EngineSpec, options: Partial<EngineOptions> = {}) {
     this.spec = spec
@@ -273,6 +282,7 @@ export class Engine {
       if (message.type === 'answers') for (const answer of message.answers) this.#settle(answer)
       else if (message.type === 'events') for (const event of message.events) this.#tell(event)
       else if (message.type === 'stats') this.#statsWaiting.get(message.id)?.(message.stats)
+      else if (message.type === 'window') this.onWindow(message.window)
       else if (message.type === 'ready') {
         clearTimeout(timer)
         this.state = 'ready'

@@ -29,11 +29,58 @@ export const textOptions = {
     description: 'occurrences a token needs to enter the vocabulary',
   },
   maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  heldOutRows: {
+    type: 'integer',
+    default: 5000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most held-out rows kept in the bundle as text, so that refined models can be measured; 0 for none',
+  },
+  heldInRows: {
+    type: 'integer',
+    default: 1000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most training rows kept in the bundle as text, to calibrate refined models with; 0 for none',
+  },
   crop: {
     type: 'boolean',
     default: false,
     description: 'train on random windows of the texts, so that short inputs are learnt too',
   },
+} as const satisfies Record<string, Option>
+
+/** Hyperparameters of preprocessing a corpus. */
+export const corpusOptions = {
+  tokenizer: {
+    type: 'string',
+    default: 'auto',
+    choices: ['auto', 'bpe', 'character'],
+    description:
+      'byte pairs or single characters; auto takes characters for Chinese and Japanese, byte pairs otherwise',
+  },
+  vocabulary: {
+    type: 'integer',
+    default: null,
+    minimum: 16,
+    maximum: 1_000_000,
+    description: 'most tokens known; chosen by the amount of text if not given',
+  },
+  context: {
+    type: 'integer',
+    default: null,
+    minimum: 8,
+    maximum: 131_072,
+    description: 'tokens of a text read at once; 128 if not given, when going on from a model at most its own',
+  },
+  prompt: { type: 'string', default: '', description: 'what the samples shown in training begin with' },
+  adapt: {
+    type: 'string',
+    default: 'all',
+    choices: ['all', 'lora'],
+    description: 'when going on from a model: train all weights, or low-rank additions that are merged at the end',
+  },
+  rank: { type: 'integer', default: 8, minimum: 1, maximum: 1024, description: 'rank of low-rank additions' },
 } as const satisfies Record<string, Option>
 
 /** Hyperparameters of preprocessing images. */
