@@ -9,6 +9,7 @@ import type { Dataset, Row } from './dataset.ts'
 import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { type DataReport, type Profile, Profiler } from './report.ts'
+import { SampleWriter, sampleFiles, sampleOf } from './samples.ts'
 import { type Part, type SplitOptions, splitRows } from './split.ts'
 import { mainScript, normalise } from './text.ts'
 
@@ -20,6 +21,10 @@ export interface PrepareOptions {
   split: SplitOptions
   /** A tokenizer of `auto` is chosen from the data: characters for texts of several scripts, words otherwise. */
   pipeline: Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
+  /** A pipeline and labels that are known already, of a version that is trained further: nothing is learnt of the texts. */
+  known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Most rows kept as text: of the held-out split to measure with later, of the training rows to calibrate with. */
+  samples?: { heldOut: number; heldIn: number }
   /** An empty or existing folder for what is prepared. */
   folder: string
 }
@@ -73,7 +78,7 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
     out.end()
     await finished(out)
   }
-  const { rows, labels, removals } = collector.finish(train.source)
+  const { rows, labels, removals } = collector.finish(train.source, options.known?.labels)
   const kept = [...rows.keys()].filter((i) => !rows[i].removed)
   if (!validation) {
     const parts = splitRows(
@@ -89,7 +94,17 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   const { tokenizer: asked, ...others } = options.pipeline
   const tokenizer = asked === 'auto' ? collector.suitableTokenizer() : asked
   const trainTexts = textsOf(spool, (i) => !rows[i].removed && rows[i].part === 'train')
-  const pipeline = await TextPipeline.train(trainTexts, { ...others, tokenizer })
+  const pipeline = options.known?.pipeline ?? (await TextPipeline.train(trainTexts, { ...others, tokenizer }))
+  const { heldOut = 0, heldIn = 0 } = options.samples ?? {}
+  const parts = rows.map((row) => (row.removed ? undefined : row.part))
+  const samples = (
+    [
+      [sampleFiles.heldOut, validation ? 'validation' : 'test', heldOut],
+      [sampleFiles.heldIn, 'train', heldIn],
+    ] as const
+  ).flatMap(([file, part, limit]) =>
+    limit === 0 ? [] : [{ writer: new SampleWriter(folder, file), rows: sampleOf(parts, part, limit, split.seed) }],
+  )
   const profiler = new Profiler(labels)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -101,12 +116,14 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
       const writer = writers.get(part) ?? new SplitWriter(folder, part)
       writers.set(part, writer)
       writer.add(label, encoded[i])
+      for (const { writer, rows } of samples) if (rows.has(index)) writer.add({ text, label: labels[label] })
       if (part === 'train') profiler.add(text, label, encoded[i])
     })
     done += use.length
     onProgress('encoding', done, kept.length)
   }
   for (const writer of writers.values()) writer.close()
+  await Promise.all(samples.map(({ writer }) => writer.close()))
   rmSync(spool)
 
   const profile = profiler.profile()
@@ -220,13 +237,16 @@ class Collector {
     return Math.max(east, ...counts) >= 0.8 * all ? 'word' : 'character'
   }
 
-  finish(source: string) {
+  finish(source: string, known?: readonly string[]) {
     if (!this.#rows.some((row) => !row.removed)) throw fail('DATA_EMPTY', { source })
+    const stranger = known && [...this.#labels.keys()].find((name) => !known.includes(name))
+    if (stranger !== undefined)
+      throw fail('LABEL_UNKNOWN', { source, label: stranger.slice(0, 80), labels: known!.join(', ').slice(0, 300) })
     // labels in a fixed order, whatever order the rows came in
-    const names = [...this.#labels.keys()].sort(byNumberThenText)
-    const order = names.map((name) => this.#labels.get(name)!)
+    const names = known ?? [...this.#labels.keys()].sort(byNumberThenText)
+    const order = names.map((name) => this.#labels.get(name) ?? -1)
     for (const row of this.#rows) row.label = order.indexOf(row.label)
-    return { rows: this.#rows, labels: names, removals: this.#removals }
+    return { rows: this.#rows, labels: [...names], removals: this.#removals }
   }
 
   #labelOf(name: string): number {

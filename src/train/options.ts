@@ -29,6 +29,20 @@ export const textOptions = {
     description: 'occurrences a token needs to enter the vocabulary',
   },
   maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  heldOutRows: {
+    type: 'integer',
+    default: 5000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most held-out rows kept in the bundle as text, so that refined models can be measured; 0 for none',
+  },
+  heldInRows: {
+    type: 'integer',
+    default: 1000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most training rows kept in the bundle as text, to calibrate refined models with; 0 for none',
+  },
   crop: {
     type: 'boolean',
     default: false,

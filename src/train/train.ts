@@ -173,7 +173,7 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
     { format: 'athanor-bundle', formatVersion: 1, ...described, metrics, lineage, createdAt: new Date().toISOString() },
     files,
   )
-  return { bundle, metrics }
+  return { bundle, metrics, seconds: clock.seconds() }
 }
 
 /** Seconds of work, those of earlier attempts included. */

@@ -96,7 +96,7 @@ function wholeNumber(option: string, value: string): number {
 }
 
 /** `epochs=3` → { epochs: 3 }. */
-function settings(list: readonly string[]): NonNullable<RunSpec['options']> {
+export function settings(list: readonly string[]): NonNullable<RunSpec['options']> {
   return Object.fromEntries(
     list.map((item) => {
       const at = item.indexOf('=')

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ort from 'onnxruntime-node'
 import { trainingGraph } from '../../autograd/training.ts'
@@ -8,6 +8,7 @@ import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import type { PipelineConfig } from '../../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
+import { sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
@@ -63,11 +64,23 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
           data: prepared.report as unknown as Record<string, unknown>,
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
-        files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson },
+        files: {
+          'model.onnx': writeModel(model),
+          'tokenizer.json': pipeline.tokenizerJson,
+          ...samplesIn(join(job.folder, 'data')),
+        },
       }
     },
   }
 }
+
+/** The sample files that preparing left in a folder. */
+const samplesIn = (folder: string): Record<string, Uint8Array> =>
+  Object.fromEntries(
+    Object.values(sampleFiles)
+      .filter((name) => existsSync(join(folder, name)))
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  )
 
 /** Reads and prepares the data, or opens what an interrupted run prepared; progress goes out as events. */
 async function* prepareData(job: TrainJob, options: Options, seed: number): AsyncGenerator<TrainEvent, Prepared> {
@@ -96,6 +109,7 @@ async function* prepareData(job: TrainJob, options: Options, seed: number): Asyn
       ...(spec.dropUnlabelled !== undefined && { dropUnlabelled: spec.dropUnlabelled }),
       split: { validation: 0.1, test: validation ? 0 : 0.1, seed },
       pipeline,
+      samples: { heldOut: Number(options.heldOutRows), heldIn: Number(options.heldInRows) },
       folder,
     },
     (phase, done, total) => {
