@@ -140,6 +140,8 @@ export interface RunSpec {
   validation?: string
   read?: { text?: string; label?: string; group?: string; encoding?: string; format?: string; labels?: string[] }
   dropUnlabelled?: boolean
+  /** A model to train further: id of an uploaded ONNX file, or a registered name@version. */
+  from?: string
   seed?: number
   options?: Record<string, number | string | boolean>
 }

@@ -25,7 +25,7 @@ import type { Network } from './training.ts'
 export interface Imported {
   /** With the new head, if one was asked for, and any number of rows. */
   readonly model: ModelProto
-  /** What the loss is computed from: before a final Softmax, where there is one. */
+  /** What the loss is computed from. */
   readonly output: string
   readonly inputs: readonly { name: string; dtype: DataType; shape: Shape }[]
   /** Tensors to be trained, by name; those of a new head have no values yet. */
@@ -39,6 +39,8 @@ interface ImportOptions {
   output?: string
   /** Classes of a new last layer. */
   head?: number
+  /** The loss wants what a final Softmax is given, not what it makes of it. */
+  logits?: boolean
 }
 
 const unsupported = (what: string, instead: string) => fail('UNSUPPORTED', { what, instead })
@@ -59,7 +61,7 @@ const settings: Record<string, readonly number[]> = {
  * trained tensors and the output that have no gradient rule, UNSUPPORTED for control flow and functions, OPTION_INVALID
  * for an output that does not exist or when no tensor is to be trained.
  */
-export function openImported(given: ModelProto, { trainable, output, head }: ImportOptions): Imported {
+export function openImported(given: ModelProto, { trainable, output, head, logits = false }: ImportOptions): Imported {
   const graph = given.graph!
   const names = graph.output.map(({ name }) => name)
   if (output !== undefined && !names.includes(output)) {
@@ -70,8 +72,8 @@ export function openImported(given: ModelProto, { trainable, output, head }: Imp
     throw unsupported('training a model with functions of its own', 'Export it with its functions inlined.')
   const source = output ?? names[0]
   const rewritten = batched(head === undefined ? given : withHead(given, source, head))
-  const logits = beforeSoftmax(rewritten.graph!, source)
-  const needed = nodesTo(rewritten.graph!, logits)
+  const target = logits ? beforeSoftmax(rewritten.graph!, source) : source
+  const needed = nodesTo(rewritten.graph!, target)
   for (const { opType, name, attribute } of needed)
     if (attribute.some(({ g, graphs }) => g || graphs.length > 0))
       throw unsupported(`training through ${opType} "${name}"`, 'Export the model without control flow.')
@@ -94,7 +96,7 @@ export function openImported(given: ModelProto, { trainable, output, head }: Imp
   checkRules(rewritten, needed, trained)
   const stored = new Set(rewritten.graph!.initializer.map(({ name }) => name))
   const inputs = rewritten.graph!.input.filter(({ name }) => !stored.has(name) && used.has(name)).map(tensorInput)
-  return { model: rewritten, output: logits, inputs, trained }
+  return { model: rewritten, output: target, inputs, trained }
 }
 
 /** The value before the Softmax that ends in `output`, or the output itself. */

@@ -1,9 +1,12 @@
 import asciichart from 'asciichart'
-import type { TrainEvent } from '../../client/src/index.ts'
+import type { Metrics, TrainEvent } from '../../client/src/index.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
 import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
+
+const score = ({ accuracy, loss }: Metrics) =>
+  accuracy === undefined ? `loss ${number(loss)}` : `accuracy ${accuracy.toFixed(4)}`
 
 /** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */
 export class TrainProgress {
@@ -36,12 +39,14 @@ export class TrainProgress {
         this.#step(event)
         break
       case 'epoch':
-        this.accuracies.push(event.validation.accuracy)
-        this.#best = Math.max(this.#best, event.validation.accuracy)
+        if (event.validation.accuracy !== undefined) {
+          this.accuracies.push(event.validation.accuracy)
+          this.#best = Math.max(this.#best, event.validation.accuracy)
+        }
         if (!out.live) {
           const { epoch, epochs, loss, validation } = event
           out.say(
-            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation accuracy ${validation.accuracy.toFixed(4)}${event.best ? '  best' : ''}`,
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${score(validation)}${event.best ? '  best' : ''}`,
           )
         }
         break

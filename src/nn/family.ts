@@ -46,5 +46,11 @@ export interface ImageFamily extends Described {
   readonly build: ImageBuild
 }
 
+/** A network that someone else made: an imported ONNX graph. */
+export interface ImportedFamily extends Described {
+  readonly task: 'image-classification' | 'tensor'
+  readonly imported: true
+}
+
 /** A family by what it learns. */
-export type Family = TextFamily | ImageFamily
+export type Family = TextFamily | ImageFamily | ImportedFamily

@@ -1,6 +1,14 @@
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
-import { classifierLoss } from './families.ts'
+
+/** Softmax cross-entropy over a batch and how many rows are right: logits (batch, classes), labels int64 (batch). */
+export function classifierLoss(logits: Value, labels: Value): { loss: Value; correct: Value } {
+  return o.within(logits.graph, () => {
+    const picked = o.gatherElements(o.logSoftmax(logits), o.unsqueeze(labels, [1]), 1) // (batch, 1)
+    const right = o.equal(o.argMax(logits, 1), labels)
+    return { loss: o.neg(o.reduceMean(picked)), correct: o.reduceSum(o.cast(right, 'int64')) }
+  })
+}
 
 /** A loss over a batch: the network's output and what it should have been → a scalar, and how many rows are right. */
 interface Loss {
@@ -50,3 +58,4 @@ export const losses = {
 } as const satisfies Record<string, Loss>
 
 export type LossName = keyof typeof losses
+export const lossNames = Object.keys(losses) as [LossName, ...LossName[]]

@@ -23,6 +23,8 @@ export const RunSpec = Type.Object(
     validation: Type.Optional(Type.String()),
     read: Type.Optional(ReadColumns),
     dropUnlabelled: Type.Optional(Type.Boolean()),
+    /** A model to train further: id of an uploaded ONNX file (`ds_…`), or a registered name, name@version or name@alias. */
+    from: Type.Optional(Type.String({ minLength: 1, maxLength: 300 })),
     seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
     /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
     options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),

@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import type { Metrics } from '../bundle/manifest.ts'
+import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import { holdsImages } from '../data/images/names.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
@@ -18,6 +18,8 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
+  /** The graph to train further, and what is known of it where it is a registered model's. */
+  from?: DataSource & { manifest?: Manifest }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
@@ -29,8 +31,11 @@ export interface TrainResult {
 }
 
 /** The family for data of this kind, where none was asked for. */
-export const defaultFamily = (dataset: string, filename: string) =>
-  holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
+export function defaultFamily(dataset: string, filename: string, from: string | undefined): string {
+  const images = holdsImages(dataset) || holdsImages(filename)
+  if (from !== undefined) return images ? 'onnx-images' : 'onnx'
+  return images ? 'resnet' : 'lstm'
+}
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const name = spec.family ?? 'lstm'
@@ -40,7 +45,13 @@ export function familyOf(spec: RunSpec): { name: string; family: Family } {
       reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
     })
   }
-  return { name, family: families[name as keyof typeof families] }
+  const family: Family = families[name as keyof typeof families]
+  if ('imported' in family !== (spec.from !== undefined)) {
+    const reason =
+      spec.from === undefined ? `the family ${name} trains a model given as "from"` : `not for the family ${name}`
+    throw fail('OPTION_INVALID', { option: 'from', reason })
+  }
+  return { name, family }
 }
 
 /** All options of a family: those of the loop and of its task with the family's defaults, and its own. */

@@ -35,7 +35,12 @@ interface Active {
 /** Work that runs can be of: the process that does it, and the job it is sent. */
 interface RunKind<Spec> {
   readonly worker: URL
-  job(base: RunJob, spec: Spec, source: (dataset: string, part: string) => Promise<DataSource>): Promise<RunJob>
+  job(
+    base: RunJob,
+    spec: Spec,
+    source: (dataset: string, part: string) => Promise<DataSource>,
+    model: (ref: string) => Promise<NonNullable<TrainJob['from']>>,
+  ): Promise<RunJob>
 }
 
 /** Refinement, which a room above this one does: `check` gives the name of the model it is of. */
@@ -45,9 +50,15 @@ export interface Refinement extends RunKind<RefineSpec> {
 
 const training: RunKind<RunSpec> = {
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
-  async job(base, spec, source) {
-    const job: TrainJob = { ...base, spec, dataset: await source(spec.dataset, 'train') }
-    return spec.validation === undefined ? job : { ...job, validation: await source(spec.validation, 'validation') }
+  async job(base, spec, source, model) {
+    const { dataset, validation, from } = spec
+    return {
+      ...base,
+      spec,
+      dataset: await source(dataset, 'train'),
+      ...(validation !== undefined && { validation: await source(validation, 'validation') }),
+      ...(from !== undefined && { from: await model(from) }),
+    }
   },
 }
 
@@ -102,7 +113,13 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const spec = { ...given, family: given.family ?? defaultFamily(given.dataset, names[0]) }
+    // a name may mean another version when the run goes on after a pause
+    const from = given.from === undefined ? undefined : (await this.#model(given.from)).pinned
+    const spec = {
+      ...given,
+      ...(from !== undefined && { from }),
+      family: given.family ?? defaultFamily(given.dataset, names[0], given.from),
+    }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
@@ -251,7 +268,12 @@ export class Runs {
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
-    const job = await kind.job({ run, folder }, spec as never, (dataset, part) => this.#source(dataset, folder, part))
+    const job = await kind.job(
+      { run, folder },
+      spec as never,
+      (dataset, part) => this.#source(dataset, folder, part),
+      (ref) => this.#model(ref),
+    )
     if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
@@ -309,6 +331,23 @@ export class Runs {
     })
     child.send({ type: 'start', job } satisfies ToTrainer)
     return promise.finally(() => child.kill('SIGKILL'))
+  }
+
+  /** The graph of an uploaded ONNX file, or of a registered model; throws MODEL_NOT_FOUND, UNSUPPORTED. */
+  async #model(ref: string): Promise<NonNullable<TrainJob['from']> & { pinned: string }> {
+    if (/^ds_[0-9a-z]+$/i.test(ref)) {
+      const { digest, filename } = await this.#datasets.get(ref)
+      return { path: this.#store.blobs.path(digest), name: filename, pinned: ref }
+    }
+    const version = await this.#registry.resolve(ref)
+    const { name, manifest } = version
+    if (manifest.task !== 'tensor' && manifest.task !== 'image-classification') {
+      const what = `training the ${manifest.task} model "${name}" further as a graph`
+      throw fail('UNSUPPORTED', { what, instead: 'Models of tensors and of images can be.' })
+    }
+    const files = await this.#registry.checkout(version)
+    const pinned = `${name}@${version.version}`
+    return { path: files['model.onnx'], name: pinned, pinned, manifest }
   }
 
   /** An uploaded file under its own name in the run's folder, so that its format can be told. */

@@ -1,9 +1,11 @@
 import type { Task } from './learner.ts'
 import { imageClassification } from './tasks/image-classification.ts'
+import { tensorLearning } from './tasks/tensor.ts'
 import { textClassification } from './tasks/text-classification.ts'
 
 /** Tasks by the name that a bundle's manifest gives them. */
 export const tasks = {
   'text-classification': textClassification,
   'image-classification': imageClassification,
+  tensor: tensorLearning,
 } as const satisfies Record<string, Task>
