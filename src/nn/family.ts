@@ -47,7 +47,7 @@ export interface ImageFamily extends Described {
 }
 
 /** A network that someone else made: an imported ONNX graph. */
-export interface ImportedFamily extends Described {
+interface ImportedFamily extends Described {
   readonly task: 'image-classification' | 'tensor'
   readonly imported: true
 }
