@@ -134,14 +134,15 @@ export interface Dataset {
 
 export interface RunSpec {
   name?: string
+  task?: string
   family?: string
+  /** A model to go on from: name@version, or the id of an uploaded ONNX file. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
   read?: { text?: string; label?: string; group?: string; encoding?: string; format?: string; labels?: string[] }
   dropUnlabelled?: boolean
-  /** A model to train further: id of an uploaded ONNX file, or a registered name@version. */
-  from?: string
   seed?: number
   options?: Record<string, number | string | boolean>
 }
@@ -220,6 +221,7 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   | { type: 'pass'; name: string; note: string }
   | {

@@ -3,6 +3,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { bow } from './bow.ts'
+import { gpt, llama } from './decoders.ts'
 import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
 import { lossNames } from './losses.ts'
@@ -95,6 +96,8 @@ export const families = {
     defaults: { learningRate: 0.0005, warmup: 0.1 },
     build: transformer,
   },
+  gpt,
+  llama,
   resnet: {
     task: 'image-classification',
     description: 'residual network of convolutions: for images of any size',

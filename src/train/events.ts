@@ -17,14 +17,16 @@ export const RunSpec = Type.Object(
   {
     /** Name of the model that the result is registered under; made from the data set's name if absent. */
     name: Type.Optional(Type.String()),
+    /** What is learnt: `text-classification`, `text-generation`, …; that of the family if absent. */
+    task: Type.Optional(Type.String()),
     family: Type.Optional(Type.String()),
+    /** A model to go on from: name, name@version or name@alias, or the id of an uploaded ONNX file (`ds_…`). */
+    from: Type.Optional(Type.String({ minLength: 1, maxLength: 300 })),
     /** Id of an uploaded data set (`ds_…`), or `npm:<package>@<version>[#path]`. */
     dataset: Type.String(),
     validation: Type.Optional(Type.String()),
     read: Type.Optional(ReadColumns),
     dropUnlabelled: Type.Optional(Type.Boolean()),
-    /** A model to train further: id of an uploaded ONNX file (`ds_…`), or a registered name, name@version or name@alias. */
-    from: Type.Optional(Type.String({ minLength: 1, maxLength: 300 })),
     seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
     /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
     options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
@@ -126,6 +128,8 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  /** What the model writes so far, for tasks that write. */
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   /** A pass of a refinement is done; `note` says in words what it did. */
   | { type: 'pass'; name: string; note: string }

@@ -10,7 +10,12 @@ import type { Options } from './options.ts'
 
 /** The graph that a run trains further, checked, by its options `trainable`, `output` and `head`; see `openImported`. */
 export async function openGraph({ from }: TrainJob, options: Options, logits: boolean): Promise<Imported> {
-  const model = await foldConstants(readModel(await readFile(from!.path)))
+  const task = from!.manifest?.task ?? 'tensor'
+  if (task !== 'tensor' && task !== 'image-classification') {
+    const what = `training the ${task} model "${from!.ref}" further as a graph`
+    throw fail('UNSUPPORTED', { what, instead: 'Models of tensors and of images can be.' })
+  }
+  const model = await foldConstants(readModel(await readFile(from!.files['model.onnx'])))
   return openImported(model, {
     trainable: expression(String(options.trainable)),
     ...(options.output !== '' && { output: String(options.output) }),

@@ -18,8 +18,8 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
-  /** The graph to train further, and what is known of it where it is a registered model's. */
-  from?: DataSource & { manifest?: Manifest }
+  /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
+  from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
@@ -31,14 +31,21 @@ export interface TrainResult {
 }
 
 /** The family for data of this kind, where none was asked for. */
-export function defaultFamily(dataset: string, filename: string, from: string | undefined): string {
+export function defaultFamily(dataset: string, filename: string, from?: string): string {
   const images = holdsImages(dataset) || holdsImages(filename)
   if (from !== undefined) return images ? 'onnx-images' : 'onnx'
   return images ? 'resnet' : 'lstm'
 }
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
-  const name = spec.family ?? 'lstm'
+  const { task } = spec
+  if (task !== undefined && !Object.hasOwn(tasks, task))
+    throw fail('OPTION_INVALID', {
+      option: 'task',
+      reason: `expected one of ${Object.keys(tasks).join(', ')}, got "${task.slice(0, 80)}"`,
+    })
+  const first = Object.entries<Family>(families).find(([, family]) => family.task === task)?.[0]
+  const name = spec.family ?? first ?? 'lstm'
   if (!Object.hasOwn(families, name)) {
     throw fail('OPTION_INVALID', {
       option: 'family',
@@ -46,9 +53,11 @@ export function familyOf(spec: RunSpec): { name: string; family: Family } {
     })
   }
   const family: Family = families[name as keyof typeof families]
-  if ('imported' in family !== (spec.from !== undefined)) {
-    const reason =
-      spec.from === undefined ? `the family ${name} trains a model given as "from"` : `not for the family ${name}`
+  if (task !== undefined && family.task !== task)
+    throw fail('OPTION_INVALID', { option: 'family', reason: `"${name}" is for ${family.task}` })
+  const imported = 'imported' in family
+  if (imported ? spec.from === undefined : spec.from !== undefined && family.task !== 'text-generation') {
+    const reason = imported ? `the family ${name} trains a model given as "from"` : `not for the family ${name}`
     throw fail('OPTION_INVALID', { option: 'from', reason })
   }
   return { name, family }

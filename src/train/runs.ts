@@ -39,7 +39,7 @@ interface RunKind<Spec> {
     base: RunJob,
     spec: Spec,
     source: (dataset: string, part: string) => Promise<DataSource>,
-    model: (ref: string) => Promise<NonNullable<TrainJob['from']>>,
+    version: (ref: string) => Promise<NonNullable<TrainJob['from']>>,
   ): Promise<RunJob>
 }
 
@@ -50,15 +50,11 @@ export interface Refinement extends RunKind<RefineSpec> {
 
 const training: RunKind<RunSpec> = {
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
-  async job(base, spec, source, model) {
-    const { dataset, validation, from } = spec
-    return {
-      ...base,
-      spec,
-      dataset: await source(dataset, 'train'),
-      ...(validation !== undefined && { validation: await source(validation, 'validation') }),
-      ...(from !== undefined && { from: await model(from) }),
-    }
+  async job(base, spec, source, version) {
+    const job: TrainJob = { ...base, spec, dataset: await source(spec.dataset, 'train') }
+    if (spec.validation !== undefined) job.validation = await source(spec.validation, 'validation')
+    if (spec.from !== undefined) job.from = await version(spec.from)
+    return job
   },
 }
 
@@ -113,13 +109,14 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
+    const base = given.from === undefined ? undefined : await this.#version(given.from)
+    const family =
+      given.family ??
+      (given.task !== undefined || base?.manifest?.task === 'text-generation'
+        ? base?.manifest?.family
+        : defaultFamily(given.dataset, names[0], given.from))
     // a name may mean another version when the run goes on after a pause
-    const from = given.from === undefined ? undefined : (await this.#model(given.from)).pinned
-    const spec = {
-      ...given,
-      ...(from !== undefined && { from }),
-      family: given.family ?? defaultFamily(given.dataset, names[0], given.from),
-    }
+    const spec = { ...given, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
@@ -268,12 +265,8 @@ export class Runs {
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
-    const job = await kind.job(
-      { run, folder },
-      spec as never,
-      (dataset, part) => this.#source(dataset, folder, part),
-      (ref) => this.#model(ref),
-    )
+    const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
+    const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#version(ref))
     if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
@@ -333,23 +326,6 @@ export class Runs {
     return promise.finally(() => child.kill('SIGKILL'))
   }
 
-  /** The graph of an uploaded ONNX file, or of a registered model; throws MODEL_NOT_FOUND, UNSUPPORTED. */
-  async #model(ref: string): Promise<NonNullable<TrainJob['from']> & { pinned: string }> {
-    if (/^ds_[0-9a-z]+$/i.test(ref)) {
-      const { digest, filename } = await this.#datasets.get(ref)
-      return { path: this.#store.blobs.path(digest), name: filename, pinned: ref }
-    }
-    const version = await this.#registry.resolve(ref)
-    const { name, manifest } = version
-    if (manifest.task !== 'tensor' && manifest.task !== 'image-classification') {
-      const what = `training the ${manifest.task} model "${name}" further as a graph`
-      throw fail('UNSUPPORTED', { what, instead: 'Models of tensors and of images can be.' })
-    }
-    const files = await this.#registry.checkout(version)
-    const pinned = `${name}@${version.version}`
-    return { path: files['model.onnx'], name: pinned, pinned, manifest }
-  }
-
   /** An uploaded file under its own name in the run's folder, so that its format can be told. */
   async #source(dataset: string, folder: string, part: string): Promise<DataSource> {
     if (dataset.startsWith('npm:')) return { path: dataset, name: dataset }
@@ -360,6 +336,16 @@ export class Runs {
     await rm(path, { force: true })
     await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
     return { path, name }
+  }
+
+  async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
+    if (/^ds_[0-9a-z]+$/i.test(ref)) {
+      const { digest } = await this.#datasets.get(ref)
+      return { ref, files: { 'model.onnx': this.#store.blobs.path(digest) } }
+    }
+    const version = await this.#registry.resolve(ref)
+    const { name, manifest } = version
+    return { ref: `${name}@${version.version}`, manifest, files: await this.#registry.checkout(version) }
   }
 
   async #stop(wanted: 'cancelled' | 'interrupted') {

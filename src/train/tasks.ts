@@ -2,10 +2,12 @@ import type { Task } from './learner.ts'
 import { imageClassification } from './tasks/image-classification.ts'
 import { tensorLearning } from './tasks/tensor.ts'
 import { textClassification } from './tasks/text-classification.ts'
+import { textGeneration } from './tasks/text-generation.ts'
 
 /** Tasks by the name that a bundle's manifest gives them. */
 export const tasks = {
   'text-classification': textClassification,
+  'text-generation': textGeneration,
   'image-classification': imageClassification,
   tensor: tensorLearning,
 } as const satisfies Record<string, Task>

@@ -12,7 +12,9 @@ import { upload } from '../upload.ts'
 export interface TrainOptions {
   validation?: string
   name?: string
+  task?: string
   family?: string
+  from?: string
   seed?: string
   text?: string
   label?: string
@@ -20,7 +22,6 @@ export interface TrainOptions {
   encoding?: string
   labels?: string
   dropUnlabelled?: boolean
-  from?: string
   loss?: string
   trainable?: string
   output?: string
@@ -29,7 +30,7 @@ export interface TrainOptions {
   resume?: string
 }
 
-/** Trains a classifier on a file, follows the run, and tells what came of it. */
+/** Trains a model on a file, follows the run, and tells what came of it. */
 export async function train(context: Context, source: string | undefined, options: TrainOptions) {
   const { client, out } = context
   const { run } =
@@ -53,19 +54,21 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, loss, rows } = metrics
-  const score =
-    accuracy === undefined
-      ? `loss ${loss.toPrecision(4)}`
-      : `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
-  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${score} on ${rows} held-out rows`)
+  const { accuracy, macroF1, perplexity, bitsPerCharacter, loss, rows } = metrics
+  const scores =
+    accuracy !== undefined
+      ? `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
+      : perplexity !== undefined
+        ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
+        : `loss ${loss.toPrecision(4)}`
+  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${scores} on ${rows} held-out rows`)
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
   if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { text, label, group, encoding, family, dropUnlabelled } = options
+  const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
@@ -78,13 +81,14 @@ async function start(context: Context, source: string | undefined, options: Trai
   } as NonNullable<RunSpec['options']>
   const spec: RunSpec = {
     name: options.name ?? defaultName(source),
-    dataset: await upload(source, context),
-    ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    dataset: await upload(source, context, task),
+    ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
+    ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
+    ...(from !== undefined && { from: await graphOf(from, context) }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
-    ...(options.from !== undefined && { from: await graphOf(options.from, context) }),
     ...(Object.keys(all).length > 0 && { options: all }),
   }
   return context.client.runs.create(spec)
