@@ -72,9 +72,10 @@ export async function readTensors(
   return result
 }
 
-/** Lists come flattened, their elements with commas between. */
+/** A number, or a list as JSON or with commas between its elements. */
 function numbersOf(text: string | undefined, source: string, line: number, name: string): number[] {
-  const values = (text ?? '').split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
+  const list = (text ?? '').replace(/[[\]]/g, ' ')
+  const values = list.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
   const wrong = values.findIndex((value) => !Number.isFinite(value))
   if (wrong < 0) return values
   throw fail('DATA_MALFORMED', { source, line, reason: `"${name}" has no number at place ${wrong + 1}` })
