@@ -1,4 +1,6 @@
 import { Option } from 'commander'
+import { snippets, typedClient } from './commands/client.ts'
+import { alerts, drift, feedback } from './commands/drift.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
@@ -69,6 +71,7 @@ export const commands: readonly CommandEntry[] = [
       option('--head <classes>', 'with --from: a new last layer for so many classes'),
       option('--output <name>', 'with --from: the output that the loss is computed from (the first)'),
       repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--from-feedback <model>', 'train on the labelled requests of a model'),
       option('--resume <run>', 'go on with an interrupted run'),
     ],
     needs: 'server',
@@ -132,9 +135,13 @@ export const commands: readonly CommandEntry[] = [
     group: USE,
     summary: 'Show a model’s card, or its graph',
     example: 'athanor show sentiment --graph',
-    options: [option('--graph', 'print the ONNX graph of a model or .onnx file')],
+    options: [
+      option('--graph', 'print the ONNX graph of a model or .onnx file'),
+      option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+    ],
     needs: 'server',
-    act: ({ context, args, options }) => show(context, args[0], options),
+    act: ({ context, args, options }: Call<{ graph?: boolean; snippets?: boolean }> & { context: Context }) =>
+      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {
     name: 'run <model> [text...]',
@@ -154,6 +161,14 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'client <model>',
+    group: USE,
+    summary: 'Print a client of a model in TypeScript, with the types of its signature',
+    example: 'athanor client sentiment > sentiment.ts',
+    needs: 'server',
+    act: ({ context, args }) => typedClient(context, args[0]),
   },
   {
     name: 'alias <model> <alias> [version]',
@@ -180,6 +195,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      repeated(
+        '--door <name=port>',
+        'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+      ),
       () =>
         new Option('--log <level>', 'log lines on standard error').choices([
           'silent',
@@ -200,6 +219,32 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'drift <model>',
+    group: WATCH,
+    summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+    example: 'athanor drift sentiment@champion',
+    needs: 'server',
+    act: ({ context, args }) => drift(context, args[0]),
+  },
+  {
+    name: 'feedback <request> <label>',
+    group: WATCH,
+    summary: 'Tell the right label of an answered request',
+    example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+    options: [option('--row <number>', 'which text of the request, from 0')],
+    needs: 'server',
+    act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+  },
+  {
+    name: 'alerts',
+    group: WATCH,
+    summary: 'Show open alerts',
+    example: 'athanor alerts --all',
+    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    needs: 'server',
+    act: ({ context, options }) => alerts(context, options),
   },
   {
     name: 'logs',

