@@ -214,7 +214,7 @@ test('what does not fit is refused before anything is trained', async () => {
         error instanceof AthanorError && error.code === code && `${error.message} ${error.hint}`.includes(part),
     )
   await refused(create({ family: 'encoder' }), 'OPTION_INVALID', 'starts from a published model')
-  await refused(create({ family: 'lstm', from: 'tiny' }), 'OPTION_INVALID', 'starts from nothing')
+  await refused(create({ family: 'lstm', from: 'tiny' }), 'OPTION_INVALID', 'not for the family lstm')
   await refused(create({ from: 'tiny', task: 'summarization' }), 'OPTION_INVALID', 'token-classification')
   await refused(create({ task: 'fill-mask' }), 'OPTION_INVALID', 'starts from a published model')
   await refused(create({ from: 'tiny', family: 'encoder', task: 'text-generation' }), 'OPTION_INVALID', 'is for')

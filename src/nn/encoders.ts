@@ -3,10 +3,11 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { type Drop, type EncoderConfig, encoder, type Tuning } from './bert.ts'
-import { classifierInputs, classifierLoss } from './families.ts'
+import { classifierInputs } from './families.ts'
 import { classifierHead, embedding, labelledLoss, maskedHead, type TextPooling, tokenHead } from './heads.ts'
 import { inferenceNetwork } from './inference.ts'
 import { count, tokens } from './layers.ts'
+import { classifierLoss } from './losses.ts'
 
 /** What an encoder is for, and what its head needs to know. */
 export type EncoderHead =

