@@ -46,6 +46,11 @@ export interface ClientOptions {
   retries?: number
 }
 
+interface TextOptions {
+  topK?: number
+  signal?: AbortSignal
+}
+
 interface Call {
   method?: string
   query?: Record<string, string | number | undefined>
@@ -80,26 +85,18 @@ export class Athanor {
   }
 
   /** Labels of a text, best first. */
-  async predict(model: string, text: string, options: { topK?: number; signal?: AbortSignal } = {}): Promise<Ranked[]> {
+  async predict(model: string, text: string, options: TextOptions = {}): Promise<Ranked[]> {
     const [first] = await this.predictAll(model, [text], options)
     return first
   }
 
   /** Labels of each text, best first. */
-  async predictAll(
-    model: string,
-    texts: readonly string[],
-    options: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Ranked[][]> {
+  async predictAll(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Ranked[][]> {
     return (await this.predictDetailed(model, texts, options)).outputs
   }
 
   /** As `predictAll`, with version, request id and timings. */
-  predictDetailed(
-    model: string,
-    texts: readonly string[],
-    options: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Prediction<Ranked[][]>> {
+  predictDetailed(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Prediction<Ranked[][]>> {
     return this.ask(model, texts, options)
   }
 
@@ -109,11 +106,7 @@ export class Athanor {
   }
 
   /** For each text the likeliest words of each of its masks, of a `fill-mask` model. */
-  async fillMask(
-    model: string,
-    texts: readonly string[],
-    options: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Fill[][][]> {
+  async fillMask(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Fill[][][]> {
     return (await this.ask<Fill[][]>(model, texts, options)).outputs
   }
 
@@ -126,7 +119,7 @@ export class Athanor {
   ask<Output = unknown>(
     model: string,
     texts: readonly string[],
-    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
+    { topK, signal }: TextOptions = {},
   ): Promise<Prediction<Output[]>> {
     const json = { inputs: texts, ...(topK !== undefined && { parameters: { topK } }) }
     const path = `/api/models/${encodeURIComponent(model)}/predict`
@@ -134,11 +127,7 @@ export class Athanor {
   }
 
   /** Labels of an image file (its bytes), best first. */
-  async classifyImage(
-    model: string,
-    image: Uint8Array | Blob,
-    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Ranked[]> {
+  async classifyImage(model: string, image: Uint8Array | Blob, { topK, signal }: TextOptions = {}): Promise<Ranked[]> {
     const path = `/api/models/${encodeURIComponent(model)}/images`
     const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
       method: 'POST',
