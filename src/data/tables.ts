@@ -134,6 +134,6 @@ const asText = (object: object): Record<string, string | undefined> =>
   Object.fromEntries(
     Object.entries(object).map(([key, value]) => [
       key,
-      value === null || value === undefined ? undefined : String(value),
+      value === null || value === undefined ? undefined : Array.isArray(value) ? JSON.stringify(value) : String(value),
     ]),
   )
