@@ -3,7 +3,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { trainingGraph } from '../src/autograd/training.ts'
 import { classifierInputs, classifierLoss, families } from '../src/nn/families.ts'
-import { type Batch, TrainingSession } from '../src/train/session.ts'
+import type { Batch } from '../src/train/batch.ts'
+import { TrainingSession } from '../src/train/session.ts'
 import { median } from './lib/statistics.ts'
 import type { Result } from './main.ts'
 
@@ -99,13 +100,10 @@ function batchAt(step: number): Batch {
     BigInt(1 + ((i * 7919 + step * 104729) % (vocabulary - 1))),
   )
   const lengths = BigInt64Array.from({ length: rows }, () => BigInt(time))
-  return {
-    ids,
-    lengths,
-    labels: BigInt64Array.from({ length: rows }, (_, r) => BigInt((r + step) % classes)),
-    rows,
-    time,
-  }
+  const labels = BigInt64Array.from({ length: rows }, (_, r) => BigInt((r + step) % classes))
+  const tensor = (dims: number[], data: BigInt64Array) => ({ type: 'int64', dims, data }) as const
+  const tensors = { ids: tensor([rows, time], ids), lengths: tensor([rows], lengths), labels: tensor([rows], labels) }
+  return { tensors, rows, sizes: { time } }
 }
 
 async function startPeer(optimizer: string, log: (line: string) => void) {

@@ -24,6 +24,11 @@ export interface Mask {
   readonly rate: number
 }
 
+interface ParameterOptions {
+  decay?: boolean
+  trainable?: boolean
+}
+
 /**
  * Where a network gets its parameters and masks from: in training they are inputs of the graph, in inference parameters
  * are stored in it and dropout is left out.
@@ -32,7 +37,8 @@ export interface Network {
   readonly graph: GraphBuilder
   readonly training: boolean
   scope(name: string): Network
-  parameter(name: string, dims: readonly number[], init: Init, options?: { decay?: boolean }): Value
+  /** `trainable: false` leaves it as it is: an input of the graph without a gradient. */
+  parameter(name: string, dims: readonly number[], init: Init, options?: ParameterOptions): Value
   /** `x` times a mask; `shape` is the mask's (axes of size 1 share one draw), by default that of x. */
   dropout(x: Value, rate: number, shape?: Shape): Value
 }
@@ -41,6 +47,8 @@ export interface Network {
 export interface TrainingGraph {
   readonly model: ModelProto
   readonly parameters: readonly Parameter[]
+  /** Parameters without a gradient. */
+  readonly frozen: readonly Parameter[]
   readonly masks: readonly Mask[]
   /** Parameters whose gradient comes out as rows, to be added up by index, and the shape of the indices. */
   readonly tables: readonly { name: string; shape: Shape }[]
@@ -57,7 +65,7 @@ export const indicesName = (parameter: string) => `indices:${parameter}`
  */
 export function trainingGraph(build: (network: Network) => { loss: Value; correct: Value }): TrainingGraph {
   const graph = new GraphBuilder()
-  const { network, parameters, values, masks } = trainingNetwork(graph)
+  const { network, parameters, frozen, values, masks } = trainingNetwork(graph)
   const { loss, correct } = build(network)
   return o.within(graph, () => {
     const part = o.mul(loss, graph.input('share', 'float32', []))
@@ -72,22 +80,24 @@ export function trainingGraph(build: (network: Network) => { loss: Value; correc
     })
     graph.output(part, 'loss')
     graph.output(correct, 'correct')
-    return { model: graph.build('training'), parameters, masks, tables }
+    return { model: graph.build('training'), parameters, frozen, masks, tables }
   })
 }
 
 function trainingNetwork(graph: GraphBuilder) {
   const parameters: Parameter[] = []
+  const frozen: Parameter[] = []
   const values: Value[] = []
   const masks: Mask[] = []
   const at = (path: string): Network => ({
     graph: graph.scope(path.slice(0, -1)),
     training: true,
     scope: (name) => at(`${path}${name}/`),
-    parameter(name, dims, init, { decay = dims.length > 1 } = {}) {
+    parameter(name, dims, init, { decay = dims.length > 1, trainable = true } = {}) {
       const value = graph.input(path + name, 'float32', dims)
-      parameters.push({ name: value.name, dims, init, decay })
-      values.push(value)
+      const parameter = { name: value.name, dims, init, decay }
+      if (trainable) values.push(value)
+      ;(trainable ? parameters : frozen).push(parameter)
       return value
     },
     dropout(x, rate, shape = x.shape) {
@@ -97,5 +107,5 @@ function trainingNetwork(graph: GraphBuilder) {
       return o.mul(x, mask)
     },
   })
-  return { network: { ...at(''), graph }, parameters, values, masks }
+  return { network: { ...at(''), graph }, parameters, frozen, values, masks }
 }

@@ -31,21 +31,25 @@ const recurrentOptions = {
 /** Model families by name. */
 export const families = {
   lstm: {
+    task: 'text-classification',
     description: 'long short-term memory: order and context at any distance; the default',
     options: recurrentOptions,
     build: recurrentClassifier('lstm'),
   },
   gru: {
+    task: 'text-classification',
     description: 'gated recurrent units: close to the LSTM with three quarters of its weights',
     options: recurrentOptions,
     build: recurrentClassifier('gru'),
   },
   rnn: {
+    task: 'text-classification',
     description: 'plain recurrent network: the smallest of its kind, for short texts',
     options: recurrentOptions,
     build: recurrentClassifier('rnn'),
   },
   textcnn: {
+    task: 'text-classification',
     description: 'convolutions over windows of a few tokens: fast, good where phrases decide',
     options: {
       width: width(128),
@@ -57,6 +61,7 @@ export const families = {
     build: textcnn,
   },
   bow: {
+    task: 'text-classification',
     description: 'bag of n-grams as in fastText: seconds to train, the baseline to beat',
     options: {
       width: width(16),
@@ -68,6 +73,7 @@ export const families = {
     build: bow,
   },
   transformer: {
+    task: 'text-classification',
     description: 'Transformer encoder: for longer texts and more data',
     options: {
       width: width(128),

@@ -21,6 +21,8 @@ interface FamilyOption {
 }
 
 export interface Family {
+  /** What it learns; its `build` is of the kind that the task calls. */
+  readonly task: 'text-classification'
   readonly description: string
   readonly options: Readonly<Record<string, FamilyOption>>
   /** Where the family trains best with other values of the loop's options than the common ones. */

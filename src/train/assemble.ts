@@ -1,10 +1,14 @@
+import ort from 'onnxruntime-node'
 import type { EncodedSplit } from '../data/encoded.ts'
-import type { Batch } from './session.ts'
+import type { Batch } from './batch.ts'
 
 /** How to cut a random window out of a text: start and length for a row of the given length. */
 export type Window = (row: number, length: number) => { start: number; length: number }
 
-/** The rows of a split as one padded batch; time is rounded up to a multiple of 8, so that few shapes occur. */
+/**
+ * The rows of a split as one padded batch: ids (batch, time), lengths and labels (batch). Time is rounded up to a multiple
+ * of 8, so that few shapes occur.
+ */
 export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window): Batch {
   const parts = Array.from(rows, (row) => {
     const ids = split.ids(row)
@@ -18,11 +22,27 @@ export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window)
   parts.forEach((part, r) => {
     for (let t = 0; t < part.length; t++) ids[r * time + t] = BigInt(part[t])
   })
+  const tensor = (dims: number[], data: BigInt64Array) => ({ type: 'int64', dims, data }) as const
+  const labels = BigInt64Array.from(rows, (row) => BigInt(split.label(row)))
   return {
-    ids,
-    lengths: BigInt64Array.from(parts, ({ length }) => BigInt(length)),
-    labels: BigInt64Array.from(rows, (row) => BigInt(split.label(row))),
+    tensors: {
+      ids: tensor([rows.length, time], ids),
+      lengths: tensor(
+        [rows.length],
+        BigInt64Array.from(parts, ({ length }) => BigInt(length)),
+      ),
+      labels: tensor([rows.length], labels),
+    },
     rows: rows.length,
-    time,
+    sizes: { time },
   }
 }
+
+/** Those of a batch's tensors that a served graph takes. */
+export const feedsOf = ({ tensors }: Batch, names: readonly string[]): Record<string, ort.Tensor> =>
+  Object.fromEntries(
+    names.map((name) => {
+      const { type, dims, data } = tensors[name]
+      return [name, new ort.Tensor(type as 'float32', data as Float32Array, dims)]
+    }),
+  )

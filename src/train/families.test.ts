@@ -7,7 +7,9 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import { classifierInputs, classifierLoss, families, inferenceGraph } from '../nn/families.ts'
 import type { ClassifierConfig, Family } from '../nn/family.ts'
-import { type Batch, batchTensors, TrainingSession } from './session.ts'
+import { feedsOf } from './assemble.ts'
+import type { Batch } from './batch.ts'
+import { TrainingSession } from './session.ts'
 
 /** What tools/golden.py recorded from PyTorch, from weights and data that both sides compute by formula. */
 const golden = JSON.parse(readFileSync(new URL('./families.golden.json', import.meta.url), 'utf8')) as {
@@ -36,7 +38,13 @@ function batchAt(step: number): Batch {
     Array.from({ length: time }, (_, t) => (t < length ? 1 + ((r * 7 + t * 3 + step * 5) % (vocabulary - 1)) : 0)),
   )
   const labels = lengths.map((_, r) => (r + step) % classes)
-  return { ids: big(ids), lengths: big(lengths), labels: big(labels), rows, time }
+  return batchOf({ ids: big(ids), lengths: big(lengths), labels: big(labels) }, time)
+}
+function batchOf({ ids, lengths, labels }: Record<'ids' | 'lengths' | 'labels', BigInt64Array>, time: number): Batch {
+  const rows = lengths.length
+  const tensor = (dims: number[], data: BigInt64Array) => ({ type: 'int64', dims, data }) as const
+  const tensors = { ids: tensor([rows, time], ids), lengths: tensor([rows], lengths), labels: tensor([rows], labels) }
+  return { tensors, rows, sizes: { time } }
 }
 const big = (values: number[]) => BigInt64Array.from(values, BigInt)
 
@@ -105,7 +113,7 @@ for (const { family: name, options } of golden.cases) {
 
     // the training graph's own forward pass, dropout switched off, as a model of parameters and inputs
     const forward = new GraphBuilder()
-    const { ids, lengths } = classifierInputs(forward)
+    const inputs = classifierInputs(forward)
     const network = (path: string): Parameters<typeof family.build>[0] => ({
       graph: path ? forward.scope(path.slice(0, -1)) : forward,
       training: true,
@@ -114,26 +122,24 @@ for (const { family: name, options } of golden.cases) {
         forward.initializer(path + part, { dtype: 'float32', dims, data: trained[path + part].data }),
       dropout: (x) => x,
     })
-    forward.output(family.build(network(''), ids, lengths, config), 'logits')
+    forward.output(family.build(network(''), inputs.ids, inputs.lengths, config), 'logits')
     const reference = await ort.InferenceSession.create(writeModel(forward.build()), { logSeverityLevel: 3 })
 
     const batch = batchAt(2)
-    const expected = (await reference.run(batchTensors(batch))).logits.data as Float32Array
-    near((await served.run(batchTensors(batch))).logits.data as Float32Array, expected)
+    const logitsOf = async (session: ort.InferenceSession, given: Batch) =>
+      (await session.run(feedsOf(given, ['ids', 'lengths']))).logits.data as Float32Array
+    const expected = await logitsOf(reference, batch)
+    near(await logitsOf(served, batch), expected)
     // whatever stands after a text's end
-    const noisy = batch.ids.map((id, i) => (i % time < Number(batch.lengths[Math.floor(i / time)]) ? id : 7n))
-    near((await served.run(batchTensors({ ...batch, ids: noisy }))).logits.data as Float32Array, expected)
+    const [cut, lengths, labels] = ['ids', 'lengths', 'labels'].map((name) => batch.tensors[name].data as BigInt64Array)
+    const noisy = cut.map((id, i) => (i % time < Number(lengths[Math.floor(i / time)]) ? id : 7n))
+    near(await logitsOf(served, batchOf({ ids: noisy, lengths, labels }, time)), expected)
     for (let row = 0; row < rows; row++) {
-      const length = Number(batch.lengths[row])
-      const alone = {
-        ids: batch.ids.slice(row * time, row * time + length),
-        lengths: batch.lengths.slice(row, row + 1),
-        labels: batch.labels.slice(row, row + 1),
-        rows: 1,
-        time: length,
-      }
-      const { logits } = await served.run(batchTensors(alone))
-      near(logits.data as Float32Array, expected.slice(row * classes, (row + 1) * classes))
+      const length = Number(lengths[row])
+      const one = (all: BigInt64Array) => all.slice(row, row + 1)
+      const alone = { ids: cut.slice(row * time, row * time + length), lengths: one(lengths), labels: one(labels) }
+      const logits = await logitsOf(served, batchOf(alone, length))
+      near(logits, expected.slice(row * classes, (row + 1) * classes))
     }
   })
 }

@@ -3,7 +3,8 @@ import type { Metrics } from '../bundle/manifest.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
-import { type Option, type Options, resolveOptions, trainOptions } from './options.ts'
+import { loopOptions, type Option, type Options, resolveOptions } from './options.ts'
+import { tasks } from './tasks.ts'
 
 /** A source of data where the training process can read it: a file, or `npm:…`. */
 export interface DataSource {
@@ -37,9 +38,9 @@ export function familyOf(spec: RunSpec): { name: string; family: Family } {
   return { name, family: families[name as keyof typeof families] }
 }
 
-/** All options of a family: those of preprocessing and the loop with the family's defaults, and its own. */
-function optionTable({ options, defaults = {} }: Family): Record<string, Option> {
-  const common = Object.entries<Option>(trainOptions).map(([name, option]) => [
+/** All options of a family: those of the loop and of its task with the family's defaults, and its own. */
+function optionTable({ task, options, defaults = {} }: Family): Record<string, Option> {
+  const common = Object.entries<Option>({ ...tasks[task].options, ...loopOptions }).map(([name, option]) => [
     name,
     { ...option, default: defaults[name] ?? option.default },
   ])
@@ -50,10 +51,11 @@ function optionTable({ options, defaults = {} }: Family): Record<string, Option>
 export const optionsOf = (spec: RunSpec): Options =>
   resolveOptions(optionTable(familyOf(spec).family), (spec.options ?? {}) as Options)
 
-/** Every family with its description and options. */
+/** Every family with its task, description and options. */
 export const describeFamilies = () =>
   Object.entries<Family>(families).map(([name, family]) => ({
     name,
+    task: family.task,
     description: family.description,
     options: optionTable(family),
   }))

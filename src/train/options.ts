@@ -12,8 +12,8 @@ export interface Option {
 }
 export type Options = Record<string, number | string | boolean | null>
 
-/** Hyperparameters of preprocessing and of the loop, for every family; a family adds its own. */
-export const trainOptions = {
+/** Hyperparameters of preprocessing texts. */
+export const textOptions = {
   tokenizer: {
     type: 'string',
     default: 'auto',
@@ -29,6 +29,15 @@ export const trainOptions = {
     description: 'occurrences a token needs to enter the vocabulary',
   },
   maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  crop: {
+    type: 'boolean',
+    default: false,
+    description: 'train on random windows of the texts, so that short inputs are learnt too',
+  },
+} as const satisfies Record<string, Option>
+
+/** Hyperparameters of the loop, for every task; a task and a family add their own. */
+export const loopOptions = {
   epochs: { type: 'integer', default: null, minimum: 1, maximum: 10_000, description: 'passes over the training rows' },
   batchSize: { type: 'integer', default: 32, minimum: 1, maximum: 4096, description: 'rows in one step' },
   optimizer: { type: 'string', default: 'adamw', choices: ['adamw', 'sgd'], description: 'update rule' },
@@ -54,11 +63,6 @@ export const trainOptions = {
     minimum: 1,
     maximum: 10_000,
     description: 'epochs without a better validation score before training stops',
-  },
-  crop: {
-    type: 'boolean',
-    default: false,
-    description: 'train on random windows of the texts, so that short inputs are learnt too',
   },
   threads: { type: 'integer', default: null, minimum: 1, maximum: 256, description: 'threads of the training process' },
 } as const satisfies Record<string, Option>

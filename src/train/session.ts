@@ -1,21 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import ort from 'onnxruntime-node'
 import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { writeModel } from '../graph/codec.ts'
+import { type Batch, partOf } from './batch.ts'
 import type { Weights } from './checkpoint.ts'
-import { type Part, type Place, type Shared, STARTED, Way } from './way.ts'
-
-/** Token ids (batch, time) padded with 0, valid lengths and, for training, labels. */
-export interface Batch {
-  ids: BigInt64Array
-  lengths: BigInt64Array
-  labels: BigInt64Array
-  rows: number
-  time: number
-}
+import { type Place, type Shared, STARTED, Way } from './way.ts'
 
 export interface SessionOptions {
   optimizer: Optimizer
@@ -55,10 +46,12 @@ export class TrainingSession {
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const shared = layOut(graph, options)
+    const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters) {
-      const { offset, length } = shared.places.find(({ name }) => name === parameter.name)!
+      const { offset, length } = place.get(parameter.name)!
       fillInitial(shared.parameters.subarray(offset, offset + length), parameter, options.seed)
     }
+    for (const parameter of graph.frozen) fillInitial(shared.frozen[parameter.name].data, parameter, options.seed)
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
     return new TrainingSession(shared, first, others)
@@ -80,22 +73,23 @@ export class TrainingSession {
     return this.#first.result()
   }
 
-  /** Copies of the parameters alone. */
+  /** The parameters: copies of those that are trained, and the frozen ones themselves. */
   parameters(): Weights {
-    return this.#copies(this.#shared.parameters, (name) => name)
+    return { ...this.#shared.frozen, ...this.#copies(this.#shared.parameters, (name) => name) }
   }
 
-  /** Copies of all that the next step depends on. */
+  /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
-    const { state, moments } = this.#shared
+    const { parameters, state, moments } = this.#shared
     return Object.assign(
-      this.parameters(),
+      this.#copies(parameters, (name) => name),
       ...state.map((vector, i) => this.#copies(vector, (name) => `${name}:${moments[i]}`)),
     )
   }
 
+  /** Takes over those of the weights that are its own, and goes on from a step. */
   restore(weights: Weights, step: number) {
-    const { parameters, state, moments, places } = this.#shared
+    const { parameters, frozen, state, moments, places } = this.#shared
     const put = (vector: Float32Array, offset: number, data?: Float32Array) => data && vector.set(data, offset)
     for (const { name, offset } of places) {
       put(parameters, offset, weights[name]?.data)
@@ -103,6 +97,7 @@ export class TrainingSession {
         put(vector, offset, weights[`${name}:${moments[i]}`]?.data)
       })
     }
+    for (const [name, { data }] of Object.entries(frozen)) put(data, 0, weights[name]?.data)
     this.step = step
   }
 
@@ -134,7 +129,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   graph.parameters.filter(({ decay }) => decay).forEach(place)
   const decaying = size
   graph.parameters.filter(({ decay }) => !decay).forEach(place)
-  const vector = () => new Float32Array(new SharedArrayBuffer(4 * size))
+  const vector = (length = size) => new Float32Array(new SharedArrayBuffer(4 * length))
   const [total, update] = [totalGraph(ways), updateGraph(optimizer, { clip: clipNorm > 0, decay: weightDecay > 0 })]
   const { moments } = optimizers[optimizer]
   return {
@@ -151,8 +146,11 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     weightDecay,
     clipNorm,
     parameters: vector(),
-    state: moments.map(vector),
-    gradients: Array.from({ length: ways }, vector),
+    frozen: Object.fromEntries(
+      graph.frozen.map(({ name, dims }) => [name, { dims, data: vector(dims.reduce((a, b) => a * b, 1)) }]),
+    ),
+    state: moments.map(() => vector()),
+    gradients: Array.from({ length: ways }, () => vector()),
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
     control: new Int32Array(new SharedArrayBuffer(4 * 3)),
   }
@@ -170,27 +168,6 @@ function startThread(shared: Shared, index: number) {
     failed.then(reject)
   })
   return { worker, ready, failed }
-}
-
-/** A way's rows of a batch; undefined when there are fewer rows than ways. */
-function partOf({ ids, lengths, labels, rows, time }: Batch, way: number, ways: number): Part | undefined {
-  const [start, end] = [way, way + 1].map((bound) => Math.floor((rows * bound) / ways))
-  if (start === end) return undefined
-  return {
-    tensors: {
-      ids: { type: 'int64', data: ids.slice(start * time, end * time), dims: [end - start, time] },
-      lengths: { type: 'int64', data: lengths.slice(start, end), dims: [end - start] },
-      labels: { type: 'int64', data: labels.slice(start, end), dims: [end - start] },
-    },
-    rows: end - start,
-    firstRow: start,
-    batchRows: rows,
-    time,
-  }
-}
-
-export function batchTensors({ ids, lengths, rows, time }: Batch): Record<string, ort.Tensor> {
-  return { ids: new ort.Tensor('int64', ids, [rows, time]), lengths: new ort.Tensor('int64', lengths, [rows]) }
 }
 
 /** Fills a parameter with its initial values, drawn from a stream named by its path. */

@@ -2,6 +2,8 @@ import ort from 'onnxruntime-node'
 import { gradientName, indicesName, type Mask } from '../autograd/training.ts'
 import { streamOf, uniformAt } from '../base/counter.ts'
 import type { Shape } from '../graph/shape.ts'
+import type { Part } from './batch.ts'
+import type { Weights } from './checkpoint.ts'
 
 /** Where a parameter lies in the flat vector of all of them. Those that decay come first. */
 export interface Place {
@@ -28,6 +30,8 @@ export interface Shared {
   readonly weightDecay: number
   readonly clipNorm: number
   readonly parameters: Float32Array
+  /** Parameters that training leaves as they are. */
+  readonly frozen: Weights
   /** One vector for each of the optimizer's moments. */
   readonly state: readonly Float32Array[]
   /** One vector for each way. */
@@ -35,18 +39,6 @@ export interface Shared {
   /** Loss, correct rows and squared gradient norm of each way. */
   readonly sums: Float64Array
   readonly control: Int32Array
-}
-
-/** The rows of a batch that one way takes: tensors with rows as their first axis. */
-export interface Part {
-  readonly tensors: Record<
-    string,
-    { type: 'int64' | 'float32'; dims: readonly number[]; data: BigInt64Array | Float32Array }
-  >
-  readonly rows: number
-  readonly firstRow: number
-  readonly batchRows: number
-  readonly time: number
 }
 
 export interface Job {
@@ -102,6 +94,8 @@ export class Way {
     const named = (vector: Float32Array, name: (parameter: string) => string) =>
       Object.fromEntries(shared.places.map((place) => [name(place.name), within(vector, place)]))
     this.#parameters = named(shared.parameters, (name) => name)
+    for (const [name, { dims, data }] of Object.entries(shared.frozen))
+      this.#parameters[name] = new ort.Tensor('float32', data, dims)
     this.#gradients = { ...named(shared.gradients[index], gradientName), loss: null, correct: null }
     this.#rows = shared.tables.map(() => ({ values: new Float32Array(), indices: new BigInt64Array() }))
     this.#stretches = stretchesOf(shared, index)
@@ -166,9 +160,9 @@ export class Way {
       sums.fill(0, this.#index * SUMS, this.#index * SUMS + 2)
       return
     }
-    const feeds: Tensors = { ...this.#parameters, share: float(part.rows / part.batchRows) }
+    const feeds: Tensors = { ...this.#parameters, share: float(part.share) }
     for (const [name, { type, data, dims }] of Object.entries(part.tensors))
-      feeds[name] = new ort.Tensor(type, data, dims)
+      feeds[name] = new ort.Tensor(type as 'float32', data as Float32Array, dims)
     for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, this.#shared.seed ^ step)
     const { tables } = this.#shared
     const fetches = { ...this.#gradients, ...Object.assign({}, ...tables.map((_, i) => this.#rowsOf(i, part))) }
@@ -188,7 +182,7 @@ export class Way {
    */
   #rowsOf(table: number, part: Part): Record<string, ort.Tensor | null> {
     const { name, shape, dims } = this.#shared.tables[table]
-    if (shape.some((dim) => typeof dim === 'string' && dim !== 'batch' && dim !== 'time'))
+    if (shape.some((dim) => typeof dim === 'string' && part.sizes[dim] === undefined))
       return { [gradientName(name)]: null, [indicesName(name)]: null }
     const at = dimsOf(shape, part)
     const [count, width] = [product(at), dims[1]]
@@ -275,8 +269,7 @@ function addRows(table: Float32Array, width: number, indices: BigInt64Array, row
   }
 }
 
-const dimsOf = (shape: Shape, { rows, time }: Part) =>
-  shape.map((dim) => (typeof dim === 'number' ? dim : dim === 'batch' ? rows : time))
+const dimsOf = (shape: Shape, { sizes }: Part) => shape.map((dim) => (typeof dim === 'number' ? dim : sizes[dim]))
 
 const float = (value: number) => new ort.Tensor('float32', Float32Array.of(value), [])
 const product = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)
