@@ -1,6 +1,7 @@
 import { Athanor, AthanorError } from '../client/src/index.ts'
-import { startServer, texts } from './lib/server.ts'
+import { startServer } from './lib/server.ts'
 import { quantile } from './lib/statistics.ts'
+import { texts } from './lib/texts.ts'
 import type { Result } from './main.ts'
 
 export const description =

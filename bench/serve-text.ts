@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { Athanor } from '../client/src/index.ts'
 import { createRunner } from '../src/engine/runner.ts'
 import { generate, type Load } from './lib/generate.ts'
-import { benchClassifier, startServer, texts } from './lib/server.ts'
+import { benchClassifier, startServer } from './lib/server.ts'
 import { median } from './lib/statistics.ts'
+import { texts } from './lib/texts.ts'
 import type { Result } from './main.ts'
 
 export const description =

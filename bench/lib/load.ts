@@ -1,59 +1,64 @@
 // A load generator in a process of its own: node load.ts URL CLIENTS SECONDS → one JSON line of latencies and counts.
-import { Agent, request } from 'node:http'
-import { texts } from './server.ts'
+// Requests are written to bare sockets and answers read by their length: the client's own work would count as the server's.
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { quantile } from './statistics.ts'
+import { texts } from './texts.ts'
 
-const [url, clients, seconds] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])]
-const { hostname, port, pathname } = new URL(url)
-const agent = new Agent({ keepAlive: true, maxSockets: clients })
-const bodies = texts.map((text) => Buffer.from(JSON.stringify({ inputs: text, parameters: { topK: 1 } })))
-const get = pathname === '/health'
-
-function ask(i: number): Promise<number> {
-  const body = bodies[i % bodies.length]
-  const headers = get ? {} : { 'content-type': 'application/json', 'content-length': body.length }
-  return new Promise((resolve, reject) => {
-    const started = performance.now()
-    const call = request(
-      { hostname, port, path: pathname, method: get ? 'GET' : 'POST', agent, headers },
-      (response) => {
-        response.resume()
-        response.once('end', () =>
-          response.statusCode === 200
-            ? resolve(performance.now() - started)
-            : reject(new Error(`status ${response.statusCode}`)),
-        )
-      },
-    )
-    call.once('error', reject)
-    call.end(get ? undefined : body)
-  })
-}
+const [url, clients, seconds] = [new URL(process.argv[2]), Number(process.argv[3]), Number(process.argv[4])]
+const head = (method: string, more = '') => `${method} ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\n${more}\r\n`
+const requests =
+  url.pathname === '/health'
+    ? [Buffer.from(head('GET'))]
+    : texts.map((text) => {
+        const body = JSON.stringify({ inputs: text, parameters: { topK: 1 } })
+        const length = `content-length: ${Buffer.byteLength(body)}\r\n`
+        return Buffer.from(`${head('POST', `content-type: application/json\r\n${length}`)}${body}`)
+      })
 
 const times: number[] = []
 let failed = 0
 let at = 0
-const end = performance.now() + seconds * 1000
 const began = performance.now()
+const end = began + seconds * 1000
+
 await Promise.all(
   Array.from({ length: clients }, async () => {
-    while (performance.now() < end) {
-      await ask(at++).then(
-        (ms) => times.push(ms),
-        () => failed++,
-      )
+    const socket = connect({ host: url.hostname, port: Number(url.port), noDelay: true })
+    await once(socket, 'connect')
+    const done = Promise.withResolvers<void>()
+    let started = 0
+    let answer: Buffer = Buffer.alloc(0)
+    const ask = () => {
+      started = performance.now()
+      if (started >= end) return socket.end()
+      socket.write(requests[at++ % requests.length])
     }
+    socket.on('data', (piece: Buffer) => {
+      answer = answer.length === 0 ? piece : Buffer.concat([answer, piece])
+      const split = answer.indexOf('\r\n\r\n')
+      if (split < 0) return
+      const headers = answer.toString('latin1', 0, split)
+      const length = Number(/content-length: (\d+)/i.exec(headers)?.[1])
+      if (answer.length < split + 4 + length) return
+      if (headers.startsWith('HTTP/1.1 200')) times.push(performance.now() - started)
+      else failed++
+      answer = Buffer.alloc(0)
+      ask()
+    })
+    socket.on('error', () => failed++)
+    socket.on('close', () => done.resolve())
+    ask()
+    await done.promise
   }),
 )
 const elapsed = (performance.now() - began) / 1000
-times.sort((a, b) => a - b)
-const quantile = (q: number) => times[Math.min(times.length - 1, Math.floor(q * times.length))]
 console.log(
   JSON.stringify({
     perSecond: times.length / elapsed,
-    p50: quantile(0.5),
-    p99: quantile(0.99),
+    p50: quantile(times, 0.5),
+    p99: quantile(times, 0.99),
     requests: times.length,
     failed,
   }),
 )
-agent.destroy()

@@ -51,13 +51,6 @@ export async function startServer({ model = true } = {}): Promise<BenchServer> {
 export const benchClassifier = () =>
   tinyClassifier({ hidden: 128, width: 128, labels: Array.from({ length: 20 }, (_, i) => `label ${i}`) })
 
-/** Texts of 64 characters, the length that the figures are given for. */
-export const texts = Array.from({ length: 64 }, (_, i) =>
-  `${'the quick brown fox jumps over the lazy dog and '.repeat(2).slice(i % 40, (i % 40) + 40)}今天天气很好我们去公园散步吧`
-    .slice(0, 64)
-    .padEnd(64, 'x'),
-)
-
 /** Resident memory of a process in MB. */
 export function residentMB(pid: number): number {
   const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1])

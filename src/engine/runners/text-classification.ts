@@ -1,0 +1,45 @@
+import ort from 'onnxruntime-node'
+import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
+import type { OpenRunner } from '../runner.ts'
+import { openSession } from '../session.ts'
+import { textRunner } from '../texts.ts'
+
+/** Graphs of `ids` and `lengths` that give `probabilities`. */
+export const textClassificationRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+  const session = await openSession(read('model.onnx'), threads)
+  const json = Buffer.from(read('tokenizer.json')).toString('utf8')
+  const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
+  const classes = manifest.labels.length
+  return textRunner<{ ids: Int32Array }, Float32Array>(
+    {
+      encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
+      async infer(batch) {
+        const { probabilities } = await session.run(feeds(batch), ['probabilities'])
+        const values = probabilities.data as Float32Array
+        return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
+      },
+      answer(results) {
+        const probabilities = new Float32Array(results.length * classes)
+        results.forEach((scores, row) => {
+          probabilities.set(scores, row * classes)
+        })
+        return { kind: 'texts', probabilities }
+      },
+    },
+    tokenBudget,
+  )
+}
+
+/** Rows padded to the last, which is the longest: ids (batch, time), lengths (batch). */
+function feeds(batch: readonly { ids: Int32Array }[]): Record<string, ort.Tensor> {
+  const time = batch.at(-1)!.ids.length
+  const ids = new BigInt64Array(batch.length * time)
+  batch.forEach((row, r) => {
+    for (let t = 0; t < row.ids.length; t++) ids[r * time + t] = BigInt(row.ids[t])
+  })
+  const lengths = BigInt64Array.from(batch, (row) => BigInt(row.ids.length))
+  return {
+    ids: new ort.Tensor('int64', ids, [batch.length, time]),
+    lengths: new ort.Tensor('int64', lengths, [batch.length]),
+  }
+}

@@ -1,0 +1,100 @@
+import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
+import type { Runner } from './runner.ts'
+import { failure } from './session.ts'
+
+/** How texts become answers: `Row` is a text made ready for the graph, `Result` what the graph says of it. */
+export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Result> {
+  encode(texts: readonly string[]): Promise<Row[]>
+  /** Runs rows as one batch, the longest last; a result for each. */
+  infer(batch: readonly Row[]): Promise<Result[]>
+  /** The answer to a request from the results of its texts. */
+  answer(results: readonly Result[], request: TextRequest): EngineOutput
+}
+type TextRequest = Extract<EngineRequest, { kind: 'texts' }>
+
+/** Most texts in one batch. */
+const ROW_LIMIT = 128
+
+interface Placed<Row> {
+  request: number
+  index: number
+  row: Row
+}
+
+/** Runs the texts of all requests of a round in batches of like lengths, each within a budget of padded tokens. */
+export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Result>(
+  task: TextTask<Row, Result>,
+  tokenBudget: number,
+): Runner {
+  let batches = 0
+  async function* run(all: EngineRequest[]): AsyncGenerator<EngineAnswer> {
+    const started = monotonic()
+    const requests = all.filter((request) => request.kind === 'texts')
+    const encoded = await task.encode(requests.flatMap(({ texts }) => texts))
+    const ready = monotonic()
+    let at = 0
+    const rows: Placed<Row>[] = []
+    const open = requests.map(({ texts }, request) => {
+      texts.forEach((_, index) => {
+        rows.push({ request, index, row: encoded[at++] })
+      })
+      return { results: new Array<Result>(texts.length), left: texts.length, batch: 0 }
+    })
+    rows.sort((a, b) => a.row.ids.length - b.row.ids.length) // alike lengths share a batch, so little is padding
+    for (const batch of cut(rows, tokenBudget)) {
+      const began = monotonic()
+      let results: Result[]
+      try {
+        results = await task.infer(batch.map(({ row }) => row))
+      } catch (error) {
+        for (const r of new Set(batch.map(({ request }) => request))) {
+          if (open[r].left > 0) yield failure(requests[r].id, error)
+          open[r].left = -1
+        }
+        continue
+      }
+      batches++
+      const took = monotonic() - began
+      for (const [i, { request: r, index }] of batch.entries()) {
+        const target = open[r]
+        target.results[index] = results[i]
+        target.left--
+        target.batch = Math.max(target.batch, batch.length)
+        if (target.left !== 0) continue
+        const request = requests[r]
+        const output = task.answer(target.results, request)
+        const timings = {
+          queue: started - request.at,
+          pre: ready - started,
+          run: took,
+          post: monotonic() - began - took,
+          batch: target.batch,
+        }
+        yield { id: request.id, output, timings }
+      }
+    }
+  }
+  return {
+    get batches() {
+      return batches
+    },
+    run,
+  }
+}
+
+/** Batches of rows sorted by length, each within the budget of padded tokens. */
+function* cut<Row extends { readonly ids: ArrayLike<number> }>(
+  rows: readonly Placed<Row>[],
+  tokenBudget: number,
+): Generator<Placed<Row>[]> {
+  let batch: Placed<Row>[] = []
+  for (const placed of rows) {
+    const tokens = (batch.length + 1) * placed.row.ids.length
+    if (batch.length > 0 && (batch.length >= ROW_LIMIT || tokens > tokenBudget)) {
+      yield batch
+      batch = []
+    }
+    batch.push(placed)
+  }
+  if (batch.length > 0) yield batch
+}
