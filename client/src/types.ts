@@ -42,6 +42,10 @@ export interface TensorSpec {
 export interface Manifest {
   task: 'text-classification' | 'tensor'
   family: string
+  /** Absent for one label. */
+  problem?: Problem
+  /** Scores from which each of several labels counts as given. */
+  thresholds?: number[]
   signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }
   labels: string[]
   parameters: number
@@ -77,14 +81,39 @@ export interface Dataset {
   createdAt: string
 }
 
+/** What is learnt of an input: one label, any number of labels, or a number. */
+export type Problem = 'classification' | 'multi-label' | 'regression'
+
+/** Column names and form of a data set, where they cannot be guessed. */
+export interface ReadColumns {
+  text?: string
+  label?: string
+  group?: string
+  time?: string
+  /** What stands between several labels in the label column. */
+  separator?: string
+  /** Columns of yes and no, each a label of its own. */
+  labelColumns?: string[]
+  encoding?: string
+  format?: string
+  /** Keep only rows of these labels. */
+  labels?: string[]
+}
+
 export interface RunSpec {
   name?: string
   family?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
-  read?: { text?: string; label?: string; group?: string; encoding?: string; format?: string; labels?: string[] }
+  read?: ReadColumns
   dropUnlabelled?: boolean
+  /** Keep training rows that also occur in the validation file, to compare with figures published so. */
+  keepLeakage?: boolean
+  /** Several labels if rows have them; `regression` for a number. */
+  problem?: Problem
+  /** What decides which rows are held out; by groups where rows have them, otherwise by label. */
+  split?: 'label' | 'group' | 'time'
   seed?: number
   options?: Record<string, number | string | boolean>
 }
@@ -134,6 +163,10 @@ export type TrainEvent =
       loss: number
       learningRate: number
       samplesPerSecond: number
+      /** Where rows are made of tokens: those trained on a second, padding left out. */
+      tokensPerSecond?: number
+      /** Resident bytes of the training process. */
+      memory: number
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }

@@ -65,10 +65,14 @@ export interface FlatGraph {
 
 /**
  * An optimizer step over any stretch of the flat vector of all parameters. Inputs: `parameter`, `gradient` and the
- * rule's moments, float32 (n); scalars `learningRate`, `step` and, where used, `scale` of the gradient and `decay`. Each output may be
- * written over the input that it replaces: no operator reads that input after the one that writes it.
+ * rule's moments, float32 (n); scalars `learningRate`, `step` and, where used, `scale` of the gradient and `decay`. With
+ * `average`, the moving average of the parameters (Polyak & Juditsky 1992) is one more vector, of which `keep` stays. Each
+ * output may be written over the input that it replaces: no operator reads that input after the one that writes it.
  */
-export function updateGraph(optimizer: Optimizer, uses: { clip: boolean; decay: boolean }): FlatGraph {
+export function updateGraph(
+  optimizer: Optimizer,
+  uses: { clip: boolean; decay: boolean; average?: boolean },
+): FlatGraph {
   const rule: UpdateRule = optimizers[optimizer]
   const graph = new GraphBuilder()
   const vector = (name: string) => graph.input(name, 'float32', ['n'])
@@ -84,7 +88,10 @@ export function updateGraph(optimizer: Optimizer, uses: { clip: boolean; decay: 
       learningRate,
       step: graph.input('step', 'int64', []),
     })
-    return [next.parameter, ...next.moments]
+    if (!uses.average) return [next.parameter, ...next.moments]
+    const average = vector('average')
+    const moved = o.add(average, o.mul(o.sub(next.parameter, average), o.sub(1, scalar('keep'))))
+    return [next.parameter, ...next.moments, moved]
   })
   for (const value of outputs) graph.output(value)
   return { model: graph.build('update'), outputs: outputs.map(({ name }) => name) }

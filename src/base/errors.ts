@@ -79,7 +79,7 @@ export const errors = {
   LOSS_NOT_FINITE: [
     422,
     'the loss became {loss} at step {step}',
-    'Lower the learning rate; the last good checkpoint is kept.',
+    'Lower the learning rate, e.g. --set learningRate=0.0005. Kept in the folder of the run: {checkpoint}.',
   ],
   GRADIENT_MISSING: [
     422,

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Check, Errors } from 'typebox/value'
 import { fail } from '../base/errors.ts'
@@ -45,6 +45,9 @@ export async function readBundle(folder: string): Promise<Bundle> {
     throw fail('BUNDLE_INVALID', { reason: 'no readable manifest.json' }, { cause: error })
   }
   const manifest = checkManifest(value)
-  const files = Object.fromEntries(requiredFiles[manifest.task].map((name) => [name, join(folder, name)]))
+  const present = (await readdir(folder)).filter((name) => name !== 'manifest.json')
+  const files = Object.fromEntries(
+    [...requiredFiles[manifest.task], ...present].map((name) => [name, join(folder, name)]),
+  )
   return { manifest, files }
 }

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { type Problem, problems } from '../base/problem.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
 export const TensorSpec = Type.Object({
@@ -36,8 +37,12 @@ export const Manifest = Type.Object({
   formatVersion: Type.Literal(1),
   task: Task,
   family: Type.String(),
+  /** What is learnt, where it is not one label. */
+  problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),
+  /** Scores from which each of several labels counts as given. */
+  thresholds: Type.Optional(Type.Array(Type.Number())),
   signature: Signature,
-  /** Labels in the order of the model's classes; empty for `tensor`. */
+  /** Labels in the order of the model's classes, the name of the number that is learnt; empty for `tensor`. */
   labels: Type.Array(Type.String()),
   /** Configuration of the text pipeline (src/data), present for text tasks. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),

@@ -71,6 +71,12 @@ export function dataCard(report: DataReport, digest: string): string {
   return `${lines.join('\n').trimEnd()}\n`
 }
 
+/** The data card as the files that go into a bundle: for people, and for programs. */
+export const cardFiles = ({ report, digest }: { report: DataReport; digest: string }) => ({
+  'data-card.md': dataCard(report, digest),
+  'data-card.json': JSON.stringify({ digest, ...report }, null, 2),
+})
+
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
   return [line(head), line(head.map(() => '---')), ...rows.map(line), '']

@@ -3,17 +3,20 @@ import { createReadStream, createWriteStream, existsSync, readFileSync, writeFil
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
+import type { Problem } from '../base/problem.ts'
 import type { Removals } from './clean.ts'
 import { Collector, type KeptRow } from './collector.ts'
 import type { Columns } from './columns.ts'
 import type { Dataset } from './dataset.ts'
-import { type Problem, strataOf } from './targets.ts'
+import { strataOf } from './targets.ts'
 
 export interface CleanOptions {
   train: Dataset
   /** A file of its own to be held out; it stays whole, and training rows that occur in it are removed. */
   heldOut?: Dataset
   dropUnlabelled?: boolean
+  /** Keep training rows that also occur in the held-out file. */
+  keepLeakage?: boolean
   problem?: Problem
   /** UTF-16 units kept of a text. */
   characters: number
@@ -61,8 +64,9 @@ const META = 'cleaned.json'
  * LABEL_MISSING, DATA_MALFORMED and what the readers throw.
  */
 export async function clean(options: CleanOptions, onProgress: (read: number) => void = () => {}): Promise<Cleaned> {
-  const { train, heldOut, folder, characters, dropUnlabelled = false, problem = 'classification' } = options
-  const collector = new Collector({ characters, dropUnlabelled, problem })
+  const { train, heldOut, folder, characters, problem = 'classification' } = options
+  const { dropUnlabelled = false, keepLeakage = false } = options
+  const collector = new Collector({ characters, dropUnlabelled, keepLeakage, problem })
   const out = createWriteStream(join(folder, ROWS))
   const write = async (dataset: Dataset, given: boolean) => {
     for await (const row of dataset.rows()) {

@@ -1,7 +1,8 @@
 import { fail } from '../base/errors.ts'
+import type { Problem } from '../base/problem.ts'
 import { contentKey, NearDuplicates, noRemovals, type Reason, type Removals, recordRemoval } from './clean.ts'
 import type { Dataset, Row } from './dataset.ts'
-import { type Problem, Targets } from './targets.ts'
+import { Targets } from './targets.ts'
 import { mainScript, normalise } from './text.ts'
 
 /** What is held in memory of a row whose text is on disk. */
@@ -25,12 +26,14 @@ export class Collector {
   readonly scripts = new Map<string, number>()
   readonly #characters: number
   readonly #dropUnlabelled: boolean
+  readonly #keepLeakage: boolean
   readonly #targets: Targets
   readonly #seen = new Map<bigint, number>()
   readonly #near = new NearDuplicates()
 
   /** Keeps up to `characters` UTF-16 units of a text. */
-  constructor(options: { characters: number; dropUnlabelled: boolean; problem: Problem }) {
+  constructor(options: { characters: number; dropUnlabelled: boolean; keepLeakage: boolean; problem: Problem }) {
+    this.#keepLeakage = options.keepLeakage
     this.#characters = options.characters
     this.#dropUnlabelled = options.dropUnlabelled
     this.#targets = new Targets(options.problem)
@@ -53,12 +56,13 @@ export class Collector {
     const index = this.rows.length
     const key = contentKey(text)
     const exact = this.#seen.has(key)
-    if (given) this.#near.findOrAdd(text, index)
-    else {
+    if (given) {
+      if (!this.#keepLeakage) this.#near.findOrAdd(text, index)
+    } else {
       const twin = this.#seen.get(key) ?? this.#near.findOrAdd(text, index)
       if (twin !== undefined && this.#isRepeated(row, target, this.rows[twin], exact)) return undefined
     }
-    if (!exact) this.#seen.set(key, index)
+    if (!exact && !(given && this.#keepLeakage)) this.#seen.set(key, index)
     if (index < SCRIPT_SAMPLE) {
       const script = mainScript(text)
       this.scripts.set(script, (this.scripts.get(script) ?? 0) + 1)

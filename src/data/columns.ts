@@ -18,6 +18,8 @@ export interface Columns {
   text: string
   label?: string
   labels?: string[]
+  /** What stands between several labels in the label column. */
+  separator?: string
   group?: string
   time?: string
 }
@@ -50,6 +52,7 @@ export function chooseColumns(columns: readonly string[], asked: Partial<Columns
     text,
     ...(label !== undefined && { label }),
     ...(labels && { labels }),
+    ...(asked.separator !== undefined && { separator: asked.separator }),
     ...(asked.group !== undefined && { group: existing(asked.group) }),
     ...(asked.time !== undefined && { time: existing(asked.time) }),
   }

@@ -100,11 +100,11 @@ async function openPath(path: string, options: ReadOptions): Promise<Dataset> {
   if (!read) throw fail('DATA_FORMAT_UNKNOWN', { source })
   const encoding = format === 'parquet' ? 'binary' : await encodingOf(path, options.encoding)
   const file = { path, source, encoding }
-  const { text, label, group, time, labelColumns } = options
-  const given = { text, label, group, time, labels: labelColumns && [...labelColumns] }
+  const { text, label, group, time, labelColumns, separator } = options
+  const given = { text, label, group, time, separator, labels: labelColumns && [...labelColumns] }
   const asked = Object.fromEntries(Object.entries(given).filter(([, name]) => name !== undefined)) as Partial<Columns>
   const columns = chooseColumns(await columnsOf(read(file), source), asked, source)
-  const rowOf = rowReader(columns, options.separator, source)
+  const rowOf = rowReader(columns, source)
   return {
     source,
     format,

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
+import type { Problem } from '../base/problem.ts'
 import { type Cleaned, clean, cleanTexts } from './cleaned.ts'
 import type { Dataset } from './dataset.ts'
 import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
@@ -8,7 +9,6 @@ import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { Profiler } from './profile.ts'
 import type { DataReport, Profile } from './report.ts'
 import { type Part, type SplitOptions, splitBy, splitRows } from './split.ts'
-import type { Problem } from './targets.ts'
 
 /** A pipeline to be learnt; a tokenizer of `auto` is chosen from the data. */
 export type PipelineWish = Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
@@ -18,6 +18,8 @@ export interface PrepareOptions {
   /** A file of its own to be held out; it stays whole, and training rows that occur in it are removed. */
   validation?: Dataset
   dropUnlabelled?: boolean
+  /** Keep training rows that also occur in the held-out file. */
+  keepLeakage?: boolean
   problem?: Problem
   split: SplitOptions
   pipeline: PipelineWish
@@ -53,9 +55,9 @@ export const charactersFor = (maxLength: number) => maxLength * 32
  * SPLIT_IMPOSSIBLE and what the readers throw.
  */
 export async function prepare(options: PrepareOptions, onProgress: PrepareProgress = () => {}): Promise<Prepared> {
-  const { train, validation, dropUnlabelled, problem, split, pipeline, folder } = options
+  const { train, validation, dropUnlabelled = false, keepLeakage = false, split, pipeline, folder } = options
   const characters = charactersFor(pipeline.maxLength)
-  const asked = { dropUnlabelled: dropUnlabelled ?? false, problem: problem ?? 'classification', characters }
+  const asked = { dropUnlabelled, keepLeakage, problem: options.problem ?? 'classification', characters }
   const cleaned = await clean({ ...asked, train, ...(validation && { heldOut: validation }), folder }, (read) =>
     onProgress('reading', read),
   )

@@ -1,5 +1,5 @@
+import type { Problem } from '../base/problem.ts'
 import type { Profile } from './report.ts'
-import type { Problem } from './targets.ts'
 import { mainScript } from './text.ts'
 
 /** Gathers a profile row by row. */

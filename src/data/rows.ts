@@ -7,7 +7,8 @@ const yes = new Set(['1', '1.0', 'true', 'yes', 'y', 'x', '是'])
 const no = new Set(['', '0', '0.0', 'false', 'no', 'n', '否'])
 
 /** How a table's rows become examples. Throws DATA_MALFORMED for a time or a yes/no that cannot be read. */
-export function rowReader(columns: Columns, separator: string | undefined, source: string) {
+export function rowReader(columns: Columns, source: string) {
+  const { separator } = columns
   return ({ line, values }: TableRow): Row => {
     const at = (column: string | undefined) => (column === undefined ? undefined : values[column])
     const bad = (reason: string) => fail('DATA_MALFORMED', { source, line, reason })

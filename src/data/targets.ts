@@ -1,8 +1,6 @@
 import { fail } from '../base/errors.ts'
+import type { Problem } from '../base/problem.ts'
 import type { Row } from './dataset.ts'
-
-/** What is learnt of a text: one label, any number of labels, or a number. */
-export type Problem = 'classification' | 'multi-label' | 'regression'
 
 /**
  * What rows are taught as numbers: the index of a label, the index of a set of labels, or the value itself. Labels are

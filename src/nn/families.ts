@@ -1,10 +1,12 @@
 import type { Network, Parameter } from '../autograd/training.ts'
-import { GraphBuilder, type Value } from '../graph/builder.ts'
+import type { Problem } from '../base/problem.ts'
+import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 import { bow } from './bow.ts'
 import type { ClassifierConfig, Family } from './family.ts'
+import { heads } from './heads.ts'
 import { recurrentClassifier } from './recurrent.ts'
 import { textcnn } from './textcnn.ts'
 import { transformer } from './transformer.ts'
@@ -95,22 +97,23 @@ export function classifierInputs(graph: GraphBuilder) {
 }
 
 /** Softmax cross-entropy over a batch and how many rows are right: logits (batch, classes), labels int64 (batch). */
-export function classifierLoss(logits: Value, labels: Value): { loss: Value; correct: Value } {
-  return o.within(logits.graph, () => {
-    const picked = o.gatherElements(o.logSoftmax(logits), o.unsqueeze(labels, [1]), 1) // (batch, 1)
-    const right = o.equal(o.argMax(logits, 1), labels)
-    return { loss: o.neg(o.reduceMean(picked)), correct: o.reduceSum(o.cast(right, 'int64')) }
-  })
+export const classifierLoss = heads.classification.loss
+
+/** What a graph for serving ends with: the head of a problem and, for numbers, their mean and deviation. */
+export interface Served {
+  problem: Problem
+  scale?: { mean: number; deviation: number }
 }
 
 /**
- * The trained model for serving: ids, lengths → `logits` and `probabilities` (batch, classes), weights stored in the
- * graph under their paths.
+ * The trained model for serving: ids, lengths → `logits` (batch, classes) and what the head makes of them,
+ * `probabilities` (batch, classes) or `values` (batch, 1); weights stored in the graph under their paths.
  */
 export function inferenceGraph(
   family: Family,
   config: ClassifierConfig,
   weights: Record<string, { data: Float32Array }>,
+  { problem, scale }: Served = { problem: 'classification' },
 ): ModelProto {
   const graph = new GraphBuilder()
   const at = (path: string): Network => ({
@@ -123,7 +126,11 @@ export function inferenceGraph(
   const { ids, lengths } = classifierInputs(graph)
   const logits = family.build({ ...at(''), graph }, ids, lengths, config)
   graph.output(logits, 'logits')
-  graph.output(o.softmax(logits), 'probabilities')
+  const { output, serve } = heads[problem]
+  graph.output(
+    o.within(graph, () => serve(logits, scale)),
+    output,
+  )
   return graph.build('classifier')
 }
 

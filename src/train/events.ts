@@ -1,11 +1,18 @@
 import { type Static, Type } from 'typebox'
+import { type Problem, problems } from '../base/problem.ts'
 import { Metrics } from '../bundle/manifest.ts'
+import type { SplitBy } from '../data/split.ts'
 
 /** Column names and form of a data set, where they cannot be guessed. */
 export const ReadColumns = Type.Object({
   text: Type.Optional(Type.String()),
   label: Type.Optional(Type.String()),
   group: Type.Optional(Type.String()),
+  time: Type.Optional(Type.String()),
+  /** What stands between several labels in the label column. */
+  separator: Type.Optional(Type.String({ minLength: 1, maxLength: 8 })),
+  /** Columns of yes and no, each a label of its own. */
+  labelColumns: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 10_000 })),
   encoding: Type.Optional(Type.String()),
   format: Type.Optional(Type.String()),
   /** Keep only rows of these labels. */
@@ -23,6 +30,12 @@ export const RunSpec = Type.Object(
     validation: Type.Optional(Type.String()),
     read: Type.Optional(ReadColumns),
     dropUnlabelled: Type.Optional(Type.Boolean()),
+    /** Keep training rows that also occur in the validation file, to compare with figures published so. */
+    keepLeakage: Type.Optional(Type.Boolean()),
+    /** Several labels if rows have them; `regression` for a number. */
+    problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),
+    /** What decides which rows are held out; by groups where rows have them, otherwise by label. */
+    split: Type.Optional(Type.Unsafe<SplitBy>({ type: 'string', enum: ['label', 'group', 'time'] })),
     seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
     /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
     options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
@@ -62,6 +75,10 @@ export type TrainEvent =
       loss: number
       learningRate: number
       samplesPerSecond: number
+      /** Where rows are made of tokens: those trained on a second, padding left out. */
+      tokensPerSecond?: number
+      /** Resident bytes of the training process. */
+      memory: number
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }

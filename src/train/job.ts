@@ -19,6 +19,10 @@ export interface TrainJob {
   validation?: DataSource
   /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
   folder: string
+  /** A folder with rows that are cleaned already, which several trainings share. */
+  cleaned?: string
+  /** Which of several folds is held out. */
+  fold?: { of: number; held: number }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */

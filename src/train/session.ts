@@ -4,7 +4,7 @@ import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { writeModel } from '../graph/codec.ts'
-import { type Batch, partOf } from './batch.ts'
+import { type Batch, partsOf } from './batch.ts'
 import type { Weights } from './checkpoint.ts'
 import { type Place, type Shared, STARTED, Way } from './way.ts'
 
@@ -17,6 +17,10 @@ export interface SessionOptions {
   threads: number
   /** Rows of a full batch: it is shared among threads as long as each has at least 8 rows. */
   batchSize: number
+  /** How much of the moving average of the weights stays in each step, once there are enough steps; 0 keeps none. */
+  average?: number
+  /** Parameters that decay; those that the network says if absent. */
+  decays?: (parameter: Parameter) => boolean
 }
 
 export interface StepResult {
@@ -26,6 +30,8 @@ export interface StepResult {
 }
 
 const LEAST_ROWS = 8
+/** The name of the vector that is the moving average of the parameters. */
+const AVERAGE = 'average'
 
 /** A training graph at work on its parameters and the optimizer's state. Results depend on seed, threads and batch size. */
 export class TrainingSession {
@@ -51,16 +57,19 @@ export class TrainingSession {
       const { offset, length } = place.get(parameter.name)!
       fillInitial(shared.parameters.subarray(offset, offset + length), parameter, options.seed)
     }
+    shared.state[shared.moments.indexOf(AVERAGE)]?.set(shared.parameters)
     for (const parameter of graph.frozen) fillInitial(shared.frozen[parameter.name].data, parameter, options.seed)
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
     return new TrainingSession(shared, first, others)
   }
 
-  async train(batch: Batch, learningRate: number): Promise<StepResult> {
+  /** A step on one batch, or on the sum of several: as on one of all their rows, with the memory of one of them. */
+  async train(given: Batch | readonly Batch[], learningRate: number): Promise<StepResult> {
     const step = this.step + 1
     const { ways, control } = this.#shared
-    const jobs = Array.from({ length: ways }, (_, way) => ({ part: partOf(batch, way, ways), step, learningRate }))
+    const batches = 'tensors' in given ? [given] : given
+    const jobs = Array.from({ length: ways }, (_, way) => ({ parts: partsOf(batches, way, ways), step, learningRate }))
     this.#others.forEach((worker, i) => {
       worker.postMessage(jobs[i + 1])
     })
@@ -78,6 +87,13 @@ export class TrainingSession {
     return { ...this.#shared.frozen, ...this.#copies(this.#shared.parameters, (name) => name) }
   }
 
+  /** The moving average of the parameters where one is kept, else the parameters. */
+  averages(): Weights {
+    const { state, moments, frozen } = this.#shared
+    const at = moments.indexOf(AVERAGE)
+    return at < 0 ? this.parameters() : { ...frozen, ...this.#copies(state[at], (name) => name) }
+  }
+
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
     const { parameters, state, moments } = this.#shared
@@ -93,6 +109,8 @@ export class TrainingSession {
     const put = (vector: Float32Array, offset: number, data?: Float32Array) => data && vector.set(data, offset)
     for (const { name, offset } of places) {
       put(parameters, offset, weights[name]?.data)
+      const average = state[moments.indexOf(AVERAGE)]
+      if (average) put(average, offset, weights[name]?.data)
       state.forEach((vector, i) => {
         put(vector, offset, weights[`${name}:${moments[i]}`]?.data)
       })
@@ -117,7 +135,8 @@ export class TrainingSession {
 }
 
 function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
-  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
+  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
+  const decays = options.decays ?? (({ decay }: Parameter) => decay)
   const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
@@ -126,12 +145,13 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     places.push({ name, dims, offset: size, length })
     size += length
   }
-  graph.parameters.filter(({ decay }) => decay).forEach(place)
+  graph.parameters.filter(decays).forEach(place)
   const decaying = size
-  graph.parameters.filter(({ decay }) => !decay).forEach(place)
+  graph.parameters.filter((parameter) => !decays(parameter)).forEach(place)
   const vector = (length = size) => new Float32Array(new SharedArrayBuffer(4 * length))
-  const [total, update] = [totalGraph(ways), updateGraph(optimizer, { clip: clipNorm > 0, decay: weightDecay > 0 })]
-  const { moments } = optimizers[optimizer]
+  const uses = { clip: clipNorm > 0, decay: weightDecay > 0, average: average > 0 }
+  const [total, update] = [totalGraph(ways), updateGraph(optimizer, uses)]
+  const moments = [...optimizers[optimizer].moments, ...(average > 0 ? [AVERAGE] : [])]
   return {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
@@ -145,6 +165,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     decaying,
     weightDecay,
     clipNorm,
+    average,
     parameters: vector(),
     frozen: Object.fromEntries(
       graph.frozen.map(({ name, dims }) => [name, { dims, data: vector(dims.reduce((a, b) => a * b, 1)) }]),

@@ -29,6 +29,8 @@ export interface Shared {
   readonly decaying: number
   readonly weightDecay: number
   readonly clipNorm: number
+  /** How much of the moving average of the parameters stays in a step; 0 where none is kept. */
+  readonly average: number
   readonly parameters: Float32Array
   /** Parameters that training leaves as they are. */
   readonly frozen: Weights
@@ -42,7 +44,8 @@ export interface Shared {
 }
 
 export interface Job {
-  readonly part: Part | undefined
+  /** Its rows of each of the step's batches, whose gradients are summed. */
+  readonly parts: readonly (Part | undefined)[]
   readonly step: number
   readonly learningRate: number
 }
@@ -115,9 +118,9 @@ export class Way {
   }
 
   /** Does its share of a step; all ways must be given the same step. */
-  async work({ part, step, learningRate }: Job) {
-    const { sums, clipNorm, ways } = this.#shared
-    await this.#differentiate(part, step)
+  async work({ parts, step, learningRate }: Job) {
+    const { sums, clipNorm, ways, average } = this.#shared
+    await this.#differentiateAll(parts, step)
     this.#meet()
     let square = 0
     for (const { total, totalTo } of this.#stretches) {
@@ -130,6 +133,8 @@ export class Way {
     for (let way = 0; way < ways; way++) whole += sums[way * SUMS + 2]
     const scalars = {
       ...(clipNorm > 0 && { scale: float(Math.min(1, clipNorm / (Math.sqrt(whole) + 1e-6))) }),
+      // the first steps of an average count more, or it would stay near the initial weights
+      ...(average > 0 && { keep: float(Math.min(average, (1 + step) / (10 + step))) }),
       learningRate: float(learningRate),
       step: new ort.Tensor('int64', BigInt64Array.of(BigInt(step)), []),
     }
@@ -153,7 +158,24 @@ export class Way {
     await Promise.all(Object.values(this.#sessions).map((session) => session.release()))
   }
 
-  async #differentiate(part: Part | undefined, step: number) {
+  /** Gradients of several batches are summed outside of the graph, which writes each over the one before. */
+  async #differentiateAll(parts: readonly (Part | undefined)[], step: number) {
+    const seed = this.#shared.seed ^ step
+    await this.#differentiate(parts[0], seed)
+    if (parts.length === 1) return
+    const gradient = this.#shared.gradients[this.#index]
+    const sums = this.#shared.sums.subarray(this.#index * SUMS, this.#index * SUMS + 2)
+    const [whole, counts] = [gradient.slice(), sums.slice()]
+    for (let i = 1; i < parts.length; i++) {
+      await this.#differentiate(parts[i], (seed + Math.imul(i, 0x9e3779b1)) | 0)
+      for (let j = 0; j < whole.length; j++) whole[j] += gradient[j]
+      for (let j = 0; j < counts.length; j++) counts[j] += sums[j]
+    }
+    gradient.set(whole)
+    sums.set(counts)
+  }
+
+  async #differentiate(part: Part | undefined, seed: number) {
     const { sums, gradients } = this.#shared
     if (!part) {
       gradients[this.#index].fill(0)
@@ -163,7 +185,7 @@ export class Way {
     const feeds: Tensors = { ...this.#parameters, share: float(part.share) }
     for (const [name, { type, data, dims }] of Object.entries(part.tensors))
       feeds[name] = new ort.Tensor(type as 'float32', data as Float32Array, dims)
-    for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, this.#shared.seed ^ step)
+    for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, seed)
     const { tables } = this.#shared
     const fetches = { ...this.#gradients, ...Object.assign({}, ...tables.map((_, i) => this.#rowsOf(i, part))) }
     const results = await this.#sessions.gradients.run(feeds, fetches)
