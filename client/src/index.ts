@@ -1,10 +1,14 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import type {
+  ChatMessage,
   Dataset,
   EngineInfo,
   ErrorBody,
   Evaluation,
+  GenerateOptions,
+  Generation,
+  GenerationEvent,
   JsonTensor,
   LogEntry,
   ModelDetail,
@@ -99,6 +103,44 @@ export class Athanor {
     inputs: Record<string, JsonTensor>,
   ): Promise<Prediction<Record<string, JsonTensor & { dtype: string }>>> {
     return this.#json(`/api/models/${encodeURIComponent(model)}/predict`, { method: 'POST', json: { inputs } })
+  }
+
+  /** A text that the model writes after a prompt or messages, once it is complete. */
+  generate(
+    model: string,
+    prompt: string | ChatMessage[],
+    { signal, ...parameters }: GenerateOptions & { signal?: AbortSignal } = {},
+  ): Promise<Generation> {
+    const json = { ...promptOf(prompt), parameters }
+    return this.#json(`/api/models/${encodeURIComponent(model)}/generate`, {
+      method: 'POST',
+      json,
+      timeout: 0,
+      ...(signal && { signal }),
+    })
+  }
+
+  /** As `generate`, token by token as they come; leave the loop to stop the model. */
+  async *stream(
+    model: string,
+    prompt: string | ChatMessage[],
+    { signal, ...parameters }: GenerateOptions & { signal?: AbortSignal } = {},
+  ): AsyncGenerator<GenerationEvent> {
+    const json = { ...promptOf(prompt), parameters, stream: true }
+    const path = `/api/models/${encodeURIComponent(model)}/generate`
+    const { body } = await this.#send(path, { method: 'POST', json, timeout: 0, ...(signal && { signal }) })
+    for await (const { data } of parseEvents(body!)) {
+      const event = JSON.parse(data) as GenerationEvent | { type: 'error'; error: ErrorBody }
+      if (event.type === 'error') throw new AthanorError(event.error)
+      yield event
+      if (event.type === 'end') return
+    }
+    throw new AthanorError({
+      code: 'SERVER_UNREACHABLE',
+      status: 503,
+      message: 'the stream broke off before its end',
+      hint: 'Try again.',
+    })
   }
 
   readonly models = {
@@ -274,6 +316,8 @@ export class Athanor {
     }
   }
 }
+
+const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string' ? { prompt } : { messages: prompt })
 
 async function errorFrom(response: Response): Promise<AthanorError> {
   const text = await response.text()

@@ -20,6 +20,57 @@ export interface Prediction<Outputs> {
   timings: { queue: number; pre: number; run: number; post: number; total: number }
 }
 
+export interface GenerateOptions {
+  maxTokens?: number
+  temperature?: number
+  topP?: number
+  topK?: number
+  seed?: number
+  stop?: string[]
+  repetitionPenalty?: number
+  presencePenalty?: number
+  frequencyPenalty?: number
+  logprobs?: number
+}
+
+export interface ChatMessage {
+  role: string
+  content: string
+}
+
+export interface GeneratedToken {
+  type: 'token'
+  token: number
+  /** What can be shown from here on; whole characters only. */
+  text: string
+  logprob?: number
+  bytes?: number[]
+  top?: { token: number; text: string; bytes: number[]; logprob: number }[]
+}
+
+export interface GenerationEnd {
+  type: 'end'
+  text: string
+  finish: 'stop' | 'length' | 'cancelled'
+  usage: { promptTokens: number; completionTokens: number }
+  model: string
+  version: number
+  requestId: string
+}
+
+export type GenerationEvent = GeneratedToken | GenerationEnd
+
+export interface Generation {
+  model: string
+  version: number
+  requestId: string
+  text: string
+  finish: GenerationEnd['finish']
+  usage: GenerationEnd['usage']
+  tokens?: GeneratedToken[]
+  milliseconds: number
+}
+
 export interface ModelSummary {
   name: string
   task: string
@@ -40,7 +91,7 @@ export interface TensorSpec {
 }
 
 export interface Manifest {
-  task: 'text-classification' | 'tensor'
+  task: 'text-classification' | 'text-generation' | 'tensor'
   family: string
   /** Absent for one label. */
   problem?: Problem

@@ -20,6 +20,8 @@ export interface Config {
   queueLimit: number
   /** Default time a request may take, in milliseconds. */
   deadline: number
+  /** Default time that writing a text may take, in milliseconds. */
+  generationDeadline: number
 }
 
 /** The configuration from defaults, the environment, and what the caller sets. */
@@ -35,6 +37,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     batchLimit: 1_024,
     queueLimit: 1_024,
     deadline: 30_000,
+    generationDeadline: 300_000,
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
 }

@@ -10,6 +10,7 @@ export const errors = {
   NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
+  PROMPT_TOO_LONG: [400, 'the prompt has {tokens} tokens, and the model reads at most {limit} in all', 'Shorten it.'],
   TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],
   UNSUPPORTED: [501, '{what} is not supported', '{instead}'],
 
@@ -145,12 +146,21 @@ export function fail(code: ErrorCode, details?: ErrorDetails, options?: { cause?
   return new AthanorError(code, details, options)
 }
 
+const SQLITE_FULL = 13
+
 /** Any thrown value as an AthanorError: disk-full errors by their code, anything unknown as INTERNAL with its cause. */
 export function asAthanorError(error: unknown): AthanorError {
   if (error instanceof AthanorError) return error
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
-  if (code === 'ENOSPC' || code === 'EDQUOT') return fail('DISK_FULL', {}, { cause: error })
+  const { code, errcode } = (error ?? {}) as { code?: string; errcode?: number }
+  const full = code === 'ENOSPC' || code === 'EDQUOT' || (code === 'ERR_SQLITE_ERROR' && errcode === SQLITE_FULL)
+  if (full) return fail('DISK_FULL', {}, { cause: error })
   return fail('INTERNAL', {}, { cause: error })
+}
+
+/** DISK_FULL if that is what an error means. */
+export function isDiskFull(error: unknown): AthanorError | undefined {
+  const known = asAthanorError(error)
+  return known.code === 'DISK_FULL' ? known : undefined
 }
 
 const fill = (template: string, details: ErrorDetails) =>

@@ -7,6 +7,7 @@ import { Manifest } from './manifest.ts'
 /** The files a bundle of each task must have. */
 export const requiredFiles = {
   'text-classification': ['model.onnx', 'tokenizer.json'],
+  'text-generation': ['model.onnx', 'tokenizer.json'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 

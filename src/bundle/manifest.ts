@@ -26,11 +26,12 @@ const Lineage = Type.Object({
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 })
 
-const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])
+const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('text-generation'), Type.Literal('tensor')])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
- * `text-classification` models take `ids` and `lengths` and give `probabilities`; `tensor` models are plain graphs.
+ * `text-classification` models take `ids` and `lengths` and give `probabilities`; `text-generation` models are decoders
+ * with a key/value cache (src/engine/runners/text-generation.ts); `tensor` models are plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),

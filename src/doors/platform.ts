@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { version } from '../base/version.ts'
 import { Run, RunSpec } from '../train/events.ts'
 import { abortWith, route } from './route.ts'
+import { openEvents } from './sse.ts'
 
 const Dataset = Type.Object({
   id: Type.String(),
@@ -82,25 +83,12 @@ export const runRoutes = [
       await runs.get(params.run)
       const after = Number(request.headers['last-event-id'] ?? 0)
       const events = runs.events(params.run, Number.isSafeInteger(after) ? after : 0, abortWith(reply))
-      reply.hijack()
-      const { raw } = reply
-      raw.writeHead(200, {
-        'content-type': 'text/event-stream',
-        'cache-control': 'no-store',
-        'x-request-id': request.id,
-      })
-      const heartbeat = setInterval(() => raw.write(': still here\n\n'), 15_000)
+      const stream = openEvents(request, reply)
       try {
-        for await (const { id, event } of events) {
-          const sent = raw.write(
-            `${id > 0 ? `id: ${id}\n` : ''}event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
-          )
-          // a reader that is slower than the run holds the stream back, not the server's memory
-          if (!sent) await new Promise((resolve) => raw.once('drain', resolve).once('close', resolve))
-        }
+        for await (const { id, event } of events)
+          await stream.write(`${id > 0 ? `id: ${id}\n` : ''}event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
       } finally {
-        clearInterval(heartbeat)
-        raw.end()
+        stream.end()
       }
     },
   ),

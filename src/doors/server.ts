@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
+import { generateRoutes } from './generate.ts'
 import { collect, modelRoutes } from './models.ts'
 import { oipError, oipRoutes } from './oip.ts'
 import { parseBinaryBody } from './oip-binary.ts'
@@ -18,6 +19,7 @@ export const routes: readonly Route[] = [
   ...platformRoutes,
   ...modelRoutes,
   ...predictRoutes,
+  ...generateRoutes,
   ...datasetRoutes,
   ...runRoutes,
   ...oipRoutes,

@@ -5,12 +5,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
+import { Channel } from './channel.ts'
 import {
   type EngineAnswer,
+  type EngineEvent,
   type EngineOutput,
   type EngineRequest,
   type EngineStats,
   type FromEngine,
+  type GenerationEvent,
+  type GenerationRequest,
   monotonic,
   type Timings,
   type ToEngine,
@@ -51,6 +55,10 @@ interface Pending {
   attempts: number
   resolve(answer: { output: EngineOutput; timings: Timings }): void
   reject(error: AthanorError): void
+  /** Where a generation's events go. */
+  tell?(event: GenerationEvent): void
+  /** Something has gone out to the caller: it cannot be asked again. */
+  begun?: boolean
 }
 
 type NewRequest = { texts: string[] } | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
@@ -106,15 +114,8 @@ export class Engine {
     what: NewRequest,
     { signal, deadline }: { signal?: AbortSignal; deadline: number },
   ): Promise<{ output: EngineOutput; timings: Timings }> {
-    const { name } = this.spec
-    if (this.state === 'broken' || this.state === 'stopped') {
-      return Promise.reject(
-        fail('MODEL_NOT_READY', {
-          name,
-          reason: this.state === 'broken' ? 'its engine keeps crashing' : 'it is unloaded',
-        }),
-      )
-    }
+    const refusal = this.#refusal()
+    if (refusal) return Promise.reject(refusal)
     const base = { id: this.#nextId++, at: monotonic() }
     const request: EngineRequest =
       'texts' in what
@@ -138,6 +139,72 @@ export class Engine {
       this.#pending.set(request.id, { request, attempts: 0, resolve: settle, reject: settle })
       this.#queue(request)
     })
+  }
+
+  /**
+   * What the model writes, event by event. When the reader stops or `signal` fires, the engine is told to stop; after
+   * `signal` the last event is an `end` with finish `cancelled`. Throws ENGINE_CRASHED when the process dies after the
+   * first event, and else as `request`.
+   */
+  async *generate(
+    generation: GenerationRequest,
+    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+  ): AsyncGenerator<GenerationEvent, undefined> {
+    const refusal = this.#refusal()
+    if (refusal) throw refusal
+    const channel = new Channel<GenerationEvent>()
+    const id = this.#nextId++
+    const request: EngineRequest = { id, at: monotonic(), kind: 'generate', generation }
+    let written = 0
+    const cancel = () => this.#send({ type: 'cancel', id })
+    const abort = () => {
+      cancel()
+      channel.push({
+        type: 'end',
+        text: '',
+        finish: 'cancelled',
+        usage: { promptTokens: 0, completionTokens: written },
+      })
+      channel.close()
+    }
+    const pending: Pending = {
+      request,
+      attempts: 0,
+      resolve: () => channel.close(),
+      reject: (error) => channel.fail(error),
+      tell(event) {
+        pending.begun = true
+        channel.push(event)
+        if (event.type === 'token') written++
+        else channel.close()
+      },
+    }
+    this.requests++
+    this.#pending.set(id, pending)
+    const timer = setTimeout(() => channel.fail(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
+    signal?.addEventListener('abort', abort, { once: true })
+    let ended = false
+    try {
+      if (signal?.aborted) abort()
+      else this.#queue(request)
+      for await (const event of channel) {
+        ended = event.type === 'end' && event.finish !== 'cancelled'
+        yield event
+      }
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+      this.#pending.delete(id)
+      const at = this.#outgoing.indexOf(request)
+      if (at >= 0) this.#outgoing.splice(at, 1)
+      else if (!ended) cancel()
+    }
+  }
+
+  #refusal(): AthanorError | undefined {
+    if (this.state !== 'broken' && this.state !== 'stopped') return undefined
+    const reason = this.state === 'broken' ? 'its engine keeps crashing' : 'it is unloaded'
+    return fail('MODEL_NOT_READY', { name: this.spec.name, reason })
   }
 
   async stats(): Promise<EngineStats | undefined> {
@@ -199,6 +266,7 @@ export class Engine {
     child.on('message', (message: FromEngine) => {
       this.#lastSign = monotonic()
       if (message.type === 'answers') for (const answer of message.answers) this.#settle(answer)
+      else if (message.type === 'events') for (const event of message.events) this.#tell(event)
       else if (message.type === 'stats') this.#statsWaiting.get(message.id)?.(message.stats)
       else if (message.type === 'ready') {
         clearTimeout(timer)
@@ -233,7 +301,7 @@ export class Engine {
     this.#crashes = [...this.#crashes.filter((at) => now - at < CRASH_WINDOW), now]
     this.#outgoing = []
     for (const pending of [...this.#pending.values()]) {
-      if (pending.attempts >= 2) pending.reject(fail('ENGINE_CRASHED', { name: this.spec.name }))
+      if (pending.attempts >= 2 || pending.begun) pending.reject(fail('ENGINE_CRASHED', { name: this.spec.name }))
     }
     if (this.#crashes.length >= CRASHES_ALLOWED) {
       this.state = 'broken'
@@ -277,6 +345,14 @@ export class Engine {
     if ('error' in answer)
       pending.reject(fail(answer.error.code as ErrorCode, { ...answer.error.details, model: this.spec.name }))
     else pending.resolve(answer)
+  }
+
+  #tell(told: EngineEvent) {
+    const pending = this.#pending.get(told.id)
+    if (!pending) return // the caller is gone
+    if ('error' in told)
+      pending.reject(fail(told.error.code as ErrorCode, { ...told.error.details, model: this.spec.name }))
+    else pending.tell?.(told.event)
   }
 
   #failAll(code: ErrorCode, details: Record<string, string | number>) {

@@ -10,10 +10,63 @@ export interface Timings {
   batch: number
 }
 
-/** One request to an engine: texts to classify, or tensors for a plain graph. `at` is the monotonic time it came. */
+interface ChatMessage {
+  role: string
+  content: string
+}
+
+/** What a decoder is asked to write: one of `prompt` and `messages`, and how tokens are drawn. */
+export interface GenerationRequest {
+  prompt?: string
+  messages?: ChatMessage[]
+  /** Most tokens written. */
+  maxTokens: number
+  /** 0 always takes the likeliest token. */
+  temperature: number
+  /** Tokens are drawn from the likeliest that together have this probability; 1 for all. */
+  topP: number
+  /** Tokens are drawn from this many of the likeliest; 0 for all. */
+  topK: number
+  /** Equal seeds give equal texts of the same version; drawn at random if absent. */
+  seed?: number
+  /** The text ends before the first of these. */
+  stop: string[]
+  /** Divides (or, below zero, multiplies) the score of tokens that occurred, prompt included; 1 for none. */
+  repetitionPenalty: number
+  /** Taken from the score of tokens written before, once and for each time. */
+  presencePenalty: number
+  frequencyPenalty: number
+  /** Tell the log-probability of each token, and of this many of the likeliest instead of it. */
+  logprobs?: number
+}
+
+/** A token that could have stood at a place: `bytes` are its UTF-8, which may end within a character. */
+interface TokenChance {
+  token: number
+  text: string
+  bytes: number[]
+  logprob: number
+}
+
+/**
+ * What comes of a generation, in order; the last is `end`. A token's `text` is what can be shown from then on: whole
+ * characters only, and empty while it may turn out to be the beginning of a stop string.
+ */
+export type GenerationEvent =
+  | { type: 'token'; token: number; text: string; logprob?: number; bytes?: number[]; top?: TokenChance[] }
+  | {
+      type: 'end'
+      /** What was still held back. */
+      text: string
+      finish: 'stop' | 'length' | 'cancelled'
+      usage: { promptTokens: number; completionTokens: number }
+    }
+
+/** One request to an engine: texts to classify, tensors for a plain graph, or a text to write. `at` is the monotonic time it came. */
 export type EngineRequest = { id: number; at: number } & (
   | { kind: 'texts'; texts: string[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
+  | { kind: 'generate'; generation: GenerationRequest }
 )
 
 /** Class probabilities (texts, classes) row by row, or output tensors by name. */
@@ -23,6 +76,12 @@ export type EngineOutput =
 
 export type EngineAnswer = { id: number } & (
   | { output: EngineOutput; timings: Timings }
+  | { error: { code: string; details: Record<string, string | number> } }
+)
+
+/** Events of generations; several of one turn travel together. */
+export type EngineEvent = { id: number } & (
+  | { event: GenerationEvent }
   | { error: { code: string; details: Record<string, string | number> } }
 )
 
@@ -37,12 +96,15 @@ export interface EngineStats {
 export type ToEngine =
   | { type: 'load'; manifest: Manifest; files: Record<string, string>; threads: number; tokenBudget: number }
   | { type: 'requests'; requests: EngineRequest[] }
+  /** The caller of a generation is gone. */
+  | { type: 'cancel'; id: number }
   | { type: 'stats'; id: number }
 
 export type FromEngine =
   | { type: 'ready' }
   | { type: 'failed'; error: { code: string; details: Record<string, string | number> } }
   | { type: 'answers'; answers: EngineAnswer[] }
+  | { type: 'events'; events: EngineEvent[] }
   | { type: 'stats'; id: number; stats: EngineStats }
 
 /** Milliseconds of a clock that all processes of a machine share and that no one sets back. */

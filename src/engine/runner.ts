@@ -1,12 +1,15 @@
 import type { Manifest } from '../bundle/manifest.ts'
-import type { EngineAnswer, EngineRequest } from './messages.ts'
+import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
+import { textGenerationRunner } from './runners/text-generation.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
   readonly batches: number
   run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
+  /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
+  generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
 }
 
 interface RunnerOptions {
@@ -25,6 +28,7 @@ export type OpenRunner = (
 /** How a bundle of each task is run. */
 const runners: Record<Manifest['task'], OpenRunner> = {
   'text-classification': textClassificationRunner,
+  'text-generation': textGenerationRunner,
   tensor: tensorRunner,
 }
 

@@ -1,13 +1,15 @@
 // The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
 import { readFileSync } from 'node:fs'
-import { asAthanorError } from '../base/errors.ts'
-import type { EngineAnswer, EngineRequest, FromEngine, ToEngine } from './messages.ts'
+import { asAthanorError, fail } from '../base/errors.ts'
+import type { EngineAnswer, EngineEvent, EngineRequest, FromEngine, ToEngine } from './messages.ts'
 import { createRunner, type Runner } from './runner.ts'
 
 let runner: Runner | undefined
 let waiting: EngineRequest[] = []
 let busy = false
 let answers: EngineAnswer[] = []
+let events: EngineEvent[] = []
+const generations = new Map<number, AbortController>()
 
 const send = (message: FromEngine) => {
   process.send?.(message)
@@ -15,15 +17,19 @@ const send = (message: FromEngine) => {
 
 process.on('message', (message: ToEngine) => {
   if (message.type === 'requests') {
-    waiting.push(...message.requests)
+    for (const request of message.requests) {
+      if (request.kind === 'generate') void generate(request)
+      else waiting.push(request)
+    }
     if (!busy) void work()
-  } else if (message.type === 'load') void load(message)
+  } else if (message.type === 'cancel') generations.get(message.id)?.abort()
+  else if (message.type === 'load') void load(message)
   else {
     const { user, system } = process.cpuUsage()
     const stats = {
       rss: process.memoryUsage.rss(),
       cpuSeconds: (user + system) / 1e6,
-      waiting: waiting.length,
+      waiting: waiting.length + generations.size,
       batches: runner?.batches ?? 0,
     }
     send({ type: 'stats', id: message.id, stats })
@@ -58,6 +64,30 @@ async function work() {
     await new Promise((resolve) => setImmediate(resolve))
   }
   busy = false
+}
+
+/** Runs one generation beside others; the runner shares its steps among them. */
+async function generate({ id, generation }: Extract<EngineRequest, { kind: 'generate' }>) {
+  const stop = new AbortController()
+  generations.set(id, stop)
+  try {
+    if (!runner?.generate)
+      throw fail('UNSUPPORTED', { what: 'generation by this model', instead: 'Use its predict route.' })
+    for await (const event of runner.generate(generation, stop.signal)) tell({ id, event })
+  } catch (error) {
+    tell({ id, error: describe(error) })
+  } finally {
+    generations.delete(id)
+  }
+}
+
+function tell(event: EngineEvent) {
+  events.push(event)
+  if (events.length > 1) return
+  setImmediate(() => {
+    send({ type: 'events', events })
+    events = []
+  })
 }
 
 function flush() {

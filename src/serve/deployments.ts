@@ -3,9 +3,10 @@ import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
-import type { EngineOutput, EngineStats, Timings } from '../engine/messages.ts'
+import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
+import { checkGeneration, type GenerationInput } from './generation.ts'
 import { checkTensors } from './tensors.ts'
 
 export interface Ranked {
@@ -88,6 +89,23 @@ export class Deployments {
     )
   }
 
+  /**
+   * What a model writes, event by event; the last is `end`. Checked before anything is sent: BAD_REQUEST, TEXT_TOO_LONG.
+   * Throws as `predict` before the first event, and ENGINE_CRASHED or DEADLINE_EXCEEDED also after it. To stop it, stop
+   * reading, or abort the signal: then the last event is an `end` with finish `cancelled`.
+   */
+  async *generate(
+    ref: string,
+    input: GenerationInput,
+    { signal, deadline = this.#config.generationDeadline }: CallOptions = {},
+  ): AsyncGenerator<GenerationEvent, undefined> {
+    const version = await this.resolve(ref)
+    checkTask(version, 'text-generation')
+    const request = checkGeneration(input, this.#config.textLimit)
+    const engine = await this.#admit(version)
+    yield* engine.generate(request, { ...(signal && { signal }), deadline })
+  }
+
   async #call(
     ref: string,
     task: Manifest['task'],
@@ -96,15 +114,18 @@ export class Deployments {
   ): Promise<Prediction> {
     const version = await this.resolve(ref)
     const { name, manifest } = version
-    if (manifest.task !== task) {
-      const wants = manifest.task === 'tensor' ? 'tensors by name' : 'texts'
-      throw fail('BAD_REQUEST', { message: `model "${name}" takes ${wants}` })
-    }
+    checkTask(version, task)
     const what = request(version)
-    const engine = await this.#engineFor(version)
-    if (engine.waiting >= this.#config.queueLimit) throw fail('OVERLOADED', { name, queued: engine.waiting })
+    const engine = await this.#admit(version)
     const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
     return { model: name, version: version.version, manifest, output, timings }
+  }
+
+  async #admit(version: Version): Promise<Engine> {
+    const engine = await this.#engineFor(version)
+    if (engine.waiting >= this.#config.queueLimit)
+      throw fail('OVERLOADED', { name: version.name, queued: engine.waiting })
+    return engine
   }
 
   /** What a ref means; remembered until the registry changes. */
@@ -202,6 +223,16 @@ export class Deployments {
     this.#loaded.set(keyOf(version), engine)
     return engine
   }
+}
+
+const takes: Record<Manifest['task'], string> = {
+  'text-classification': 'takes texts to classify',
+  'text-generation': 'writes texts: use its generate route',
+  tensor: 'takes tensors by name',
+}
+
+function checkTask({ name, manifest }: Version, task: Manifest['task']) {
+  if (manifest.task !== task) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
 }
 
 const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`

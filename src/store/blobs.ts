@@ -3,9 +3,13 @@ import { createReadStream } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fail } from '../base/errors.ts'
+import { assertRoom } from './home.ts'
 
 /** The file operations that blobs are made of; a test replaces them to let the k-th one fail. */
 export type Files = Pick<typeof nodeFs, 'mkdir' | 'open' | 'rename' | 'rm' | 'readdir' | 'stat'>
+
+/** Bytes written between two looks at the free space. */
+const LOOK_EVERY = 8 << 20
 
 export interface StoredBlob {
   digest: string
@@ -27,16 +31,18 @@ export class Blobs {
     this.#files = files
   }
 
-  /** Stores a stream of bytes; throws BODY_TOO_LARGE beyond `limit`, and leaves nothing behind when it fails. */
+  /** Stores a stream of bytes; throws BODY_TOO_LARGE beyond `limit` or DISK_FULL, and leaves nothing behind when it fails. */
   async put(
     content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     limit = Number.POSITIVE_INFINITY,
   ): Promise<StoredBlob> {
     const folder = join(this.#root, 'incoming')
     await this.#files.mkdir(folder, { recursive: true })
+    assertRoom(folder)
     const partial = join(folder, randomUUID())
     const hash = createHash('sha256')
     let bytes = 0
+    let looked = 0
     let placed: string | undefined
     try {
       const file = await this.#files.open(partial, 'wx', 0o600)
@@ -44,6 +50,10 @@ export class Blobs {
         for await (const piece of content) {
           bytes += piece.byteLength
           if (bytes > limit) throw fail('BODY_TOO_LARGE', { limit })
+          if (bytes - looked > LOOK_EVERY) {
+            assertRoom(folder, piece.byteLength)
+            looked = bytes
+          }
           hash.update(piece)
           await file.writeFile(piece)
         }

@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { fail } from '../base/errors.ts'
+import { fail, isDiskFull } from '../base/errors.ts'
 
 /** Where a running server can be reached; written for other processes of the same user. */
 export interface ServerInfo {
@@ -21,16 +21,25 @@ export function lockHome(home: string): { release(): void } {
     chmodSync(home, 0o700)
     lock = new DatabaseSync(join(home, 'lock'))
   } catch (error) {
-    throw fail('HOME_UNUSABLE', { reason: reasonOf(error) }, { cause: error })
+    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: reasonOf(error) }, { cause: error })
   }
   try {
     lock.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (error) {
     lock.close()
-    throw fail('HOME_BUSY', { pid: readOwner(home) ?? 'unknown' }, { cause: error })
+    throw isDiskFull(error) ?? fail('HOME_BUSY', { pid: readOwner(home) ?? 'unknown' }, { cause: error })
   }
   writeFileSync(join(home, 'owner'), String(process.pid))
   return { release: () => lock.close() }
+}
+
+/** Bytes that uploads, runs and checkpoints leave free, so that the database can go on. */
+const RESERVE = 64 << 20
+
+/** Throws DISK_FULL when `bytes` more would leave less than the reserve on the folder's disk. */
+export function assertRoom(folder: string, bytes = 0) {
+  const { bavail, bsize } = statfsSync(folder)
+  if (bavail * bsize - bytes < RESERVE) throw fail('DISK_FULL')
 }
 
 const reasonOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? 'it cannot be opened'

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 import { Migrator } from 'kysely/migration'
-import { fail } from '../base/errors.ts'
+import { fail, isDiskFull } from '../base/errors.ts'
 import { Blobs, type Files } from './blobs.ts'
 import { nodeSqliteDialect } from './dialect.ts'
 import { lockHome } from './home.ts'
@@ -16,7 +16,7 @@ export interface Store {
   close(): Promise<void>
 }
 
-/** Opens (and makes, if need be) a data folder; throws HOME_BUSY or HOME_UNUSABLE. */
+/** Opens (and makes, if need be) a data folder; throws HOME_BUSY, HOME_UNUSABLE or DISK_FULL. */
 export async function openStore(home: string, options: { files?: Files } = {}): Promise<Store> {
   const lock = lockHome(home)
   const db = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openDatabase(join(home, 'athanor.sqlite'))) })
@@ -26,7 +26,7 @@ export async function openStore(home: string, options: { files?: Files } = {}): 
   } catch (error) {
     await db.destroy()
     lock.release()
-    throw fail('HOME_UNUSABLE', { reason: 'its database cannot be opened' }, { cause: error })
+    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: 'its database cannot be opened' }, { cause: error })
   }
   const blobs = new Blobs(join(home, 'blobs'), options.files)
   await blobs.clearIncoming()

@@ -1,12 +1,14 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { assertRoom } from '../store/home.ts'
 
 /** Named float32 tensors, as the training session holds them. */
 export type Weights = Record<string, { dims: readonly number[]; data: Float32Array }>
 
 /**
  * Writes weights and a JSON state as one safetensors file (little-endian, header of JSON, state under `__metadata__`).
- * The file appears whole or not at all: written beside its place, flushed, renamed, and the folder flushed.
+ * The file appears whole or not at all: written beside its place, flushed, renamed, and the folder flushed. Throws
+ * DISK_FULL.
  */
 export function writeCheckpoint(path: string, weights: Weights, state: unknown) {
   const header: Record<string, unknown> = { __metadata__: { state: JSON.stringify(state) } }
@@ -20,17 +22,23 @@ export function writeCheckpoint(path: string, weights: Weights, state: unknown) 
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(text.byteLength))
 
+  const all = [length, text, ...Object.values(weights).map(({ data }) => asBytes(data))]
+  assertRoom(dirname(path), offset)
   const partial = `${path}.partial`
-  const file = openSync(partial, 'w')
   try {
-    const all = [length, text, ...Object.values(weights).map(({ data }) => asBytes(data))]
-    for (const bytes of all)
-      for (let written = 0; written < bytes.byteLength; ) written += writeSync(file, bytes, written)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
+    const file = openSync(partial, 'w')
+    try {
+      for (const bytes of all)
+        for (let written = 0; written < bytes.byteLength; ) written += writeSync(file, bytes, written)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(partial, path)
+  } catch (error) {
+    rmSync(partial, { force: true })
+    throw error
   }
-  renameSync(partial, path)
   const folder = openSync(dirname(path), 'r')
   fsyncSync(folder)
   closeSync(folder)

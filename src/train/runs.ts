@@ -11,6 +11,7 @@ import { suggest } from '../base/suggest.ts'
 import { readBundle } from '../bundle/bundle.ts'
 import type { Registry } from '../registry/registry.ts'
 import { Datasets } from '../store/datasets.ts'
+import { assertRoom } from '../store/home.ts'
 import { type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 import type { Run, RunSpec, RunState, TrainEvent } from './events.ts'
@@ -48,6 +49,8 @@ export class Runs {
   readonly #live = new EventEmitter().setMaxListeners(0)
   #active: Active | undefined
   #queue: string[] = []
+  /** How runs ended that could not be stored so. */
+  readonly #unsaved = new Map<string, Pick<RunRecord, 'state' | 'error'>>()
   #closed = false
   /** Told of failures, for the error log. */
   onFailure: (run: string, error: AthanorError) => void = () => {}
@@ -72,30 +75,31 @@ export class Runs {
     return (this.#active ? 1 : 0) + this.#queue.length
   }
 
-  /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND or NAME_INVALID. */
+  /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND, NAME_INVALID or DISK_FULL. */
   async create(spec: RunSpec): Promise<Run> {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { optionsOf } = await import('./job.ts')
     optionsOf(spec)
     const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
+    assertRoom(this.#store.home)
     const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
     const record = await this.#records.create(model, spec)
     await this.#emit(record.run, { type: 'state', state: 'queued' })
     this.#queue.push(record.run)
     this.#startNext()
-    return asRun(record)
+    return this.#asRun(record)
   }
 
   async get(run: string): Promise<Run> {
     const record = await this.#records.get(run)
-    if (record) return asRun(record)
+    if (record) return this.#asRun(record)
     const known = (await this.#records.list()).map((other) => other.run)
     throw fail('RUN_NOT_FOUND', { run: run.slice(0, 80) }, { suggestion: suggest(run, known) })
   }
 
   async list(): Promise<Run[]> {
-    return (await this.#records.list()).map(asRun)
+    return (await this.#records.list()).map((record) => this.#asRun(record))
   }
 
   /**
@@ -159,6 +163,7 @@ export class Runs {
       throw fail('RUN_NOT_RESUMABLE', { run, reason: isFinished(state) ? `it is ${state}` : 'it is still going on' })
     }
     await this.#records.update(run, { state: 'queued', error: undefined })
+    this.#unsaved.delete(run)
     await this.#emit(run, { type: 'state', state: 'queued' })
     this.#queue.push(run)
     this.#startNext()
@@ -178,6 +183,10 @@ export class Runs {
     return this.#active
   }
 
+  #asRun(record: RunRecord): Run {
+    return { ...record, ...this.#unsaved.get(record.run) } as Run
+  }
+
   #folder(run: string): string {
     return join(this.#store.home, 'runs', run)
   }
@@ -192,9 +201,8 @@ export class Runs {
     const run = this.#queue.shift()
     if (run === undefined) return
     const ended = this.#work(run)
-      .catch(async (error) => {
-        await this.#failed(run, asAthanorError(error))
-      })
+      .catch((error) => this.#failed(run, asAthanorError(error)))
+      .catch((error) => this.onFailure(run, asAthanorError(error)))
       .finally(() => {
         this.#active = undefined
         this.#startNext()
@@ -292,25 +300,38 @@ export class Runs {
   async #failed(run: string, error: AthanorError) {
     const wanted = this.#activeNow()?.wanted
     if (wanted === 'interrupted' || wanted === 'cancelled') return this.#end(run, wanted)
-    await this.#records.update(run, { error: error.toJSON() })
-    await this.#emit(run, { type: 'failed', error: error.toJSON() })
-    await this.#end(run, 'failed')
     this.onFailure(run, error)
+    const how = { state: 'failed' as const, error: error.toJSON() }
+    this.#unsaved.set(run, how)
+    try {
+      await this.#records.update(run, how)
+      this.#unsaved.delete(run)
+    } catch {
+      // the reason may be a full disk: the run is told as failed all the same, and is interrupted after a restart
+    }
+    await this.#emit(run, { type: 'failed', error: how.error }).catch(() => undefined)
+    await this.#emit(run, { type: 'state', state: 'failed' }).catch(() => undefined)
   }
 
   async #state(run: string, state: RunState) {
-    await this.#records.update(run, { state })
-    await this.#emit(run, { type: 'state', state })
+    try {
+      await this.#records.update(run, { state })
+    } finally {
+      await this.#emit(run, { type: 'state', state })
+    }
   }
 
   #end(run: string, state: RunState) {
     return this.#state(run, state)
   }
 
+  /** Those who follow are told even what cannot be stored. */
   async #emit(run: string, event: TrainEvent) {
-    const id = await this.#records.addEvent(run, event)
-    this.#live.emit(run, { id, event } satisfies NumberedEvent)
+    let id = 0
+    try {
+      id = await this.#records.addEvent(run, event)
+    } finally {
+      this.#live.emit(run, { id, event } satisfies NumberedEvent)
+    }
   }
 }
-
-const asRun = (record: RunRecord) => record as Run

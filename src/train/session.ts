@@ -1,12 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { type Optimizer, optimizers, totalGraph, updateGraph } from '../autograd/optimizers.ts'
+import { AVERAGE, keptBy, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
+import { alignUp, vectors, view } from '../base/simd.ts'
 import { writeModel } from '../graph/codec.ts'
 import { type Batch, partsOf } from './batch.ts'
 import type { Weights } from './checkpoint.ts'
-import { type Place, type Shared, STARTED, Way } from './way.ts'
+import { type Place, type Shared, STARTED, Way, within } from './way.ts'
 
 export interface SessionOptions {
   optimizer: Optimizer
@@ -17,7 +18,7 @@ export interface SessionOptions {
   threads: number
   /** Rows of a full batch: it is shared among threads as long as each has at least 8 rows. */
   batchSize: number
-  /** How much of the moving average of the weights stays in each step, once there are enough steps; 0 keeps none. */
+  /** What stays of the moving average of the weights in a step, once there are enough steps; 0 keeps none. */
   average?: number
   /** Parameters that decay; those that the network says if absent. */
   decays?: (parameter: Parameter) => boolean
@@ -30,8 +31,6 @@ export interface StepResult {
 }
 
 const LEAST_ROWS = 8
-/** The name of the vector that is the moving average of the parameters. */
-const AVERAGE = 'average'
 
 /** A training graph at work on its parameters and the optimizer's state. Results depend on seed, threads and batch size. */
 export class TrainingSession {
@@ -52,12 +51,11 @@ export class TrainingSession {
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const shared = layOut(graph, options)
+    const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
-    for (const parameter of graph.parameters) {
-      const { offset, length } = place.get(parameter.name)!
-      fillInitial(shared.parameters.subarray(offset, offset + length), parameter, options.seed)
-    }
-    shared.state[shared.moments.indexOf(AVERAGE)]?.set(shared.parameters)
+    for (const parameter of graph.parameters)
+      fillInitial(within(all, place.get(parameter.name)!), parameter, options.seed)
+    if (shared.average > 0) view(shared.vectors, AVERAGE).set(all)
     for (const parameter of graph.frozen) fillInitial(shared.frozen[parameter.name].data, parameter, options.seed)
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
@@ -84,38 +82,34 @@ export class TrainingSession {
 
   /** The parameters: copies of those that are trained, and the frozen ones themselves. */
   parameters(): Weights {
-    return { ...this.#shared.frozen, ...this.#copies(this.#shared.parameters, (name) => name) }
+    return { ...this.#shared.frozen, ...this.#copies('parameter', (name) => name) }
   }
 
   /** The moving average of the parameters where one is kept, else the parameters. */
   averages(): Weights {
-    const { state, moments, frozen } = this.#shared
-    const at = moments.indexOf(AVERAGE)
-    return at < 0 ? this.parameters() : { ...frozen, ...this.#copies(state[at], (name) => name) }
+    const { average, frozen } = this.#shared
+    return average > 0 ? { ...frozen, ...this.#copies(AVERAGE, (name) => name) } : this.parameters()
   }
 
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
-    const { parameters, state, moments } = this.#shared
     return Object.assign(
-      this.#copies(parameters, (name) => name),
-      ...state.map((vector, i) => this.#copies(vector, (name) => `${name}:${moments[i]}`)),
+      this.#copies('parameter', (name) => name),
+      ...this.#kept().map((vector) => this.#copies(vector, (name) => `${name}:${vector}`)),
     )
   }
 
   /** Takes over those of the weights that are its own, and goes on from a step. */
   restore(weights: Weights, step: number) {
-    const { parameters, frozen, state, moments, places } = this.#shared
-    const put = (vector: Float32Array, offset: number, data?: Float32Array) => data && vector.set(data, offset)
-    for (const { name, offset } of places) {
-      put(parameters, offset, weights[name]?.data)
-      const average = state[moments.indexOf(AVERAGE)]
-      if (average) put(average, offset, weights[name]?.data)
-      state.forEach((vector, i) => {
-        put(vector, offset, weights[`${name}:${moments[i]}`]?.data)
-      })
+    const { average, vectors, places, frozen } = this.#shared
+    const put = (into: Float32Array, data?: Float32Array) => data && into.set(data)
+    for (const place of places) {
+      put(within(view(vectors, 'parameter'), place), weights[place.name]?.data)
+      if (average > 0) put(within(view(vectors, AVERAGE), place), weights[place.name]?.data)
+      for (const vector of this.#kept())
+        put(within(view(vectors, vector), place), weights[`${place.name}:${vector}`]?.data)
     }
-    for (const [name, { data }] of Object.entries(frozen)) put(data, 0, weights[name]?.data)
+    for (const [name, { data }] of Object.entries(frozen)) put(data, weights[name]?.data)
     this.step = step
   }
 
@@ -124,12 +118,16 @@ export class TrainingSession {
     await this.#first.close()
   }
 
-  #copies(vector: Float32Array, name: (parameter: string) => string): Weights {
+  /** Vectors that pass from step to step beside the parameters. */
+  #kept(): readonly string[] {
+    return keptBy(this.#shared.optimizer, this.#shared.average > 0)
+  }
+
+  #copies(vector: string, name: (parameter: string) => string): Weights {
+    const { vectors, places } = this.#shared
+    const all = view(vectors, vector)
     return Object.fromEntries(
-      this.#shared.places.map((place) => [
-        name(place.name),
-        { dims: place.dims, data: Float32Array.from(vector.subarray(place.offset, place.offset + place.length)) },
-      ]),
+      places.map((place) => [name(place.name), { dims: place.dims, data: Float32Array.from(within(all, place)) }]),
     )
   }
 }
@@ -141,24 +139,19 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
-    const length = dims.reduce((a, b) => a * b, 1)
+    const length = elements(dims)
     places.push({ name, dims, offset: size, length })
-    size += length
+    size = alignUp(size + length)
   }
   graph.parameters.filter(decays).forEach(place)
   const decaying = size
   graph.parameters.filter((parameter) => !decays(parameter)).forEach(place)
-  const vector = (length = size) => new Float32Array(new SharedArrayBuffer(4 * length))
-  const uses = { clip: clipNorm > 0, decay: weightDecay > 0, average: average > 0 }
-  const [total, update] = [totalGraph(ways), updateGraph(optimizer, uses)]
-  const moments = [...optimizers[optimizer].moments, ...(average > 0 ? [AVERAGE] : [])]
   return {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
     seed,
-    models: { gradients: writeModel(graph.model), total: writeModel(total.model), update: writeModel(update.model) },
-    outputs: { total: total.outputs, update: update.outputs },
-    moments,
+    model: writeModel(graph.model),
+    optimizer,
     masks: graph.masks,
     places,
     tables: graph.tables.map(({ name, shape }) => ({ ...places.find((place) => place.name === name)!, shape })),
@@ -166,16 +159,19 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     weightDecay,
     clipNorm,
     average,
-    parameters: vector(),
+    vectors: vectors(vectorsOf(optimizer, ways, average > 0), size),
     frozen: Object.fromEntries(
-      graph.frozen.map(({ name, dims }) => [name, { dims, data: vector(dims.reduce((a, b) => a * b, 1)) }]),
+      graph.frozen.map(({ name, dims }) => [
+        name,
+        { dims, data: new Float32Array(new SharedArrayBuffer(4 * elements(dims))) },
+      ]),
     ),
-    state: moments.map(() => vector()),
-    gradients: Array.from({ length: ways }, () => vector()),
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
     control: new Int32Array(new SharedArrayBuffer(4 * 3)),
   }
 }
+
+const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1)
 
 function startThread(shared: Shared, index: number) {
   const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'

@@ -47,6 +47,7 @@ export class Training {
   readonly #session: TrainingSession
   readonly #progress: Progress
   readonly #clock: Clock
+  #closed: Promise<void> | undefined
 
   private constructor(
     job: TrainJob,
@@ -188,8 +189,10 @@ export class Training {
     return { bundle, metrics }
   }
 
+  /** Gives threads and memory back; what was done since the last checkpoint is forgotten. May be called again. */
   async close() {
-    await this.#session.close()
+    this.#closed ??= this.#session.close()
+    await this.#closed
   }
 
   async #validate(epoch: number): Promise<TrainEvent> {

@@ -32,6 +32,19 @@ const table = {
     model,
     [1, 2, 4, 8, 16, 32, 64, 128],
   ],
+  firstToken: [
+    Histogram,
+    'athanor_first_token_seconds',
+    'Time from receiving a generation to its first token',
+    ['model', 'version', 'door'],
+    seconds,
+  ],
+  tokens: [
+    Counter,
+    'athanor_tokens_total',
+    'Tokens of prompts read and of texts written',
+    ['model', 'version', 'kind'],
+  ],
   waiting: [Gauge, 'athanor_engine_waiting', 'Requests waiting for or in an engine', model],
   engineMemory: [Gauge, 'athanor_engine_resident_memory_bytes', 'Resident memory of an engine', model],
   engineCpu: [Gauge, 'athanor_engine_cpu_seconds', 'Processor time an engine has used since its start', model],
@@ -94,6 +107,23 @@ export class Metrics {
     m.duration.observe({ ...labels, door }, total / 1000)
     for (const stage of ['queue', 'pre', 'run', 'post'] as const) m[stage].observe(labels, timings[stage] / 1000)
     m.batch.observe(labels, timings.batch)
+  }
+
+  /** Counts a finished generation; times in milliseconds from when the door received it. */
+  generated(
+    which: { model: string; version: number; door: string },
+    usage: { promptTokens: number; completionTokens: number },
+    first: number,
+    total: number,
+  ) {
+    const { model, version, door } = which
+    const labels = { model, version: String(version) }
+    const m = this.#metrics
+    m.requests.inc({ ...labels, door })
+    m.duration.observe({ ...labels, door }, total / 1000)
+    m.firstToken.observe({ ...labels, door }, first / 1000)
+    m.tokens.inc({ ...labels, kind: 'prompt' }, usage.promptTokens)
+    m.tokens.inc({ ...labels, kind: 'completion' }, usage.completionTokens)
   }
 
   /** Counts a failed request; an unknown model is counted under no name, so that callers cannot make up labels. */
