@@ -1,9 +1,12 @@
 /** What the server sends and takes; field by field as in its OpenAPI document. */
 export type Metrics = Record<string, number>
 
+/** A label and its score; of a model of numbers, the name of the number and the number. */
 export interface Ranked {
   label: string
   score: number
+  /** Where a text may have several labels: whether this one's score reaches its threshold. */
+  chosen?: boolean
 }
 
 export interface JsonTensor {
@@ -230,6 +233,7 @@ export interface Evaluation {
   version: number
   metrics: Metrics
   rows: number
+  /** Empty for a number. */
   perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
 }
 

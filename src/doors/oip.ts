@@ -96,7 +96,7 @@ function outputTensors({ manifest, output }: Pick<Prediction, 'manifest' | 'outp
   if (output.kind === 'tensors') return output.outputs
   const { labels } = manifest
   const rows = output.probabilities.length / labels.length
-  const best = Array.from({ length: rows }, (_, row) => rank(labels, output.probabilities, row, 1)[0])
+  const best = Array.from({ length: rows }, (_, row) => rank(manifest, output.probabilities, row, 1)[0])
   return {
     label: { dtype: 'string', dims: [rows], data: best.map(({ label }) => label) },
     score: { dtype: 'float32', dims: [rows], data: Float32Array.from(best, ({ score }) => score) },

@@ -101,7 +101,7 @@ export const predictRoutes = [
         outputs:
           output.kind === 'texts'
             ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
-                rank(manifest.labels, output.probabilities, row, parameters?.topK),
+                rank(manifest, output.probabilities, row, parameters?.topK),
               )
             : Object.fromEntries(
                 Object.entries(output.outputs).map(([name, tensor]) => [

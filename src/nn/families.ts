@@ -1,5 +1,5 @@
 import type { Network, Parameter } from '../autograd/training.ts'
-import type { Problem } from '../base/problem.ts'
+import { outputOf, type Problem } from '../base/problem.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
@@ -126,11 +126,8 @@ export function inferenceGraph(
   const { ids, lengths } = classifierInputs(graph)
   const logits = family.build({ ...at(''), graph }, ids, lengths, config)
   graph.output(logits, 'logits')
-  const { output, serve } = heads[problem]
-  graph.output(
-    o.within(graph, () => serve(logits, scale)),
-    output,
-  )
+  const answer = o.within(graph, () => heads[problem].serve(logits, scale))
+  graph.output(answer, outputOf[problem])
   return graph.build('classifier')
 }
 

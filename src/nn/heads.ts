@@ -19,8 +19,7 @@ export interface Head {
   target(graph: GraphBuilder, width: number): Value
   /** Mean over the batch, and how many rows are right. */
   loss(logits: Value, target: Value, options?: LossOptions): { loss: Value; correct: Value }
-  /** The served output's name and how it comes from logits (batch, width). */
-  readonly output: string
+  /** What is served, from logits (batch, width). */
   serve(logits: Value, scale?: { mean: number; deviation: number }): Value
 }
 
@@ -49,23 +48,22 @@ export const heads: Record<Problem, Head> = {
           smoothing === 0 ? truth : o.add(o.mul(truth, 1 - smoothing), o.mul(o.reduceMean(logs, [1]), smoothing))
         return { loss: o.neg(meanOf(rows, weights)), correct }
       }),
-    output: 'probabilities',
     serve: (logits) => o.softmax(logits),
   },
-  /** A sigmoid each and binary cross-entropy, in the form that does not overflow: max(x, 0) - x·z + log(1 + exp(-|x|)). */
+  /** A sigmoid each and binary cross-entropy, as a softmax of the logit and 0: it neither overflows nor has a kink. */
   'multi-label': {
     width: (labels) => labels,
     target: matrix,
     loss: (logits, labels, { smoothing = 0, weights } = {}) =>
       o.within(logits.graph, () => {
         const wanted = smoothing === 0 ? labels : o.add(o.mul(labels, 1 - smoothing), smoothing / 2)
-        const softplus = o.log(o.add(o.exp(o.neg(o.abs(logits))), 1))
-        const each = o.add(o.sub(o.relu(logits), o.mul(logits, wanted)), softplus) // (batch, labels)
+        const pairs = o.concat([o.unsqueeze(logits, [2]), o.unsqueeze(o.zerosLike(logits), [2])], 2)
+        const [is, isNot] = o.split(o.logSoftmax(pairs), [1, 1], 2).map((part) => o.squeeze(part, [2]))
+        const each = o.neg(o.add(o.mul(is, wanted), o.mul(isNot, o.sub(1, wanted)))) // (batch, labels)
         const right = o.equal(o.greater(logits, 0), o.greater(labels, 0.5))
         const all = o.reduceMin(o.cast(right, 'int64'), [1])
         return { loss: meanOf(o.reduceMean(each, [1]), weights), correct: o.reduceSum(all) }
       }),
-    output: 'probabilities',
     serve: (logits) => o.sigmoid(logits),
   },
   /** One number, learnt as its distance from the mean in deviations; mean squared error. */
@@ -78,7 +76,6 @@ export const heads: Record<Problem, Head> = {
         const near = o.reduceSum(o.cast(o.less(o.abs(off), 0.5), 'int64'))
         return { loss: meanOf(o.reduceMean(o.mul(off, off), [1]), weights), correct: near }
       }),
-    output: 'values',
     serve: (logits, { mean, deviation } = { mean: 0, deviation: 1 }) =>
       o.add(o.mul(logits, o.constant(logits, float32([1], [deviation]))), o.constant(logits, float32([1], [mean]))),
   },

@@ -2,6 +2,7 @@ import ort from 'onnxruntime-node'
 import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import { fail } from '../../base/errors.ts'
+import { outputOf } from '../../base/problem.ts'
 import { cardFiles } from '../../data/card.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import { writeModel } from '../../graph/codec.ts'
@@ -60,7 +61,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
       for (const rows of evaluationBatches(split, 128)) {
         const batch = assemble(split, rows, targets.tensor(split, rows))
         const outputs = await session.run(feedsOf(batch, ['ids', 'lengths']))
-        const values = outputs[head.output].data as Float32Array
+        const values = outputs[outputOf[problem]].data as Float32Array
         for (let r = 0; r < batch.rows; r++)
           yield { truth: targets.truth(split, rows[r]), scores: values.subarray(r * classes, (r + 1) * classes) }
       }
