@@ -110,6 +110,8 @@ export interface Manifest {
     code: string
     seed?: number
     options?: Record<string, unknown>
+    /** What was tried before this was chosen: each trial with its figures. */
+    selection?: Record<string, unknown>[]
   }
   data?: Record<string, unknown>
   profile?: Record<string, unknown>
@@ -170,6 +172,14 @@ export interface RunSpec {
   split?: 'label' | 'group' | 'time'
   seed?: number
   options?: Record<string, number | string | boolean>
+  /** `auto` tries several families within the budget; that is so too where neither family nor options are given. */
+  model?: 'auto'
+  /** Seconds that choosing a model or searching may take. */
+  budget?: number
+  /** Tries options of the family. */
+  search?: { trials: number; method?: 'tpe' | 'random' }
+  /** Trains this often, each time with another part held out, and reports mean and deviation. */
+  folds?: number
 }
 
 export type RunState =
@@ -203,6 +213,46 @@ export interface Run {
   error?: ErrorBody
 }
 
+/** One of the trainings among which a model is chosen. */
+export interface TrialReport {
+  trial: number
+  family: string
+  options: Record<string, number | string | boolean | null>
+  state: 'waiting' | 'running' | 'paused' | 'dropped' | 'done' | 'chosen'
+  /** Epochs trained, and the best figures on the validation split. */
+  epochs: number
+  metrics?: Metrics
+  parameters?: number
+  /** Milliseconds for one text. */
+  latency?: number
+  minutes: number
+  /** Why it was proposed, or dropped. */
+  reason?: string
+}
+
+/** A family with options to try, why, and how long it may take. */
+export interface Candidate {
+  family: string
+  options: Record<string, number | string | boolean>
+  reasons: string[]
+  /** Estimated seconds of training on the server's machine. */
+  seconds: number
+}
+
+/** What is seen in the data, and what to try, best first. */
+export interface Advice {
+  task: string
+  problem: Problem
+  rows: { read: number; kept: number }
+  labels: Record<string, number>
+  imbalance: number
+  characters: Record<string, number>
+  scripts: Record<string, number>
+  removed: Record<string, number>
+  notes: string[]
+  candidates: Candidate[]
+}
+
 export type TrainEvent =
   | { type: 'state'; state: RunState }
   | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
@@ -225,6 +275,9 @@ export type TrainEvent =
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
   | { type: 'checkpoint'; step: number }
+  | { type: 'advice'; advice: Advice }
+  | { type: 'trial'; trial: TrialReport }
+  | { type: 'selection'; metric: string; trials: TrialReport[] }
   | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
   | { type: 'failed'; error: ErrorBody }
 

@@ -24,6 +24,8 @@ const Lineage = Type.Object({
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** What was tried before this was chosen: each trial with its figures. */
+  selection: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
 })
 
 const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('text-generation'), Type.Literal('tensor')])

@@ -2,6 +2,25 @@ import { type Static, Type } from 'typebox'
 import { type Problem, problems } from '../base/problem.ts'
 import { Metrics } from '../bundle/manifest.ts'
 import type { SplitBy } from '../data/split.ts'
+import type { Advice } from './advice.ts'
+import type { Options } from './options.ts'
+
+/** One of the trainings among which a model is chosen. */
+export interface TrialReport {
+  trial: number
+  family: string
+  options: Options
+  state: 'waiting' | 'running' | 'paused' | 'dropped' | 'done' | 'chosen'
+  /** Epochs trained, and the best figures on the validation split. */
+  epochs: number
+  metrics?: Metrics
+  parameters?: number
+  /** Milliseconds for one text. */
+  latency?: number
+  minutes: number
+  /** Why it was proposed, or dropped. */
+  reason?: string
+}
 
 /** Column names and form of a data set, where they cannot be guessed. */
 export const ReadColumns = Type.Object({
@@ -39,6 +58,22 @@ export const RunSpec = Type.Object(
     seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
     /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
     options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
+    /** `auto` tries several families within the budget; that is so too where neither family nor options are given. */
+    model: Type.Optional(Type.Literal('auto')),
+    /** Seconds that choosing a model or searching may take. */
+    budget: Type.Optional(Type.Integer({ minimum: 5, maximum: 604_800 })),
+    /** Tries options of the family. */
+    search: Type.Optional(
+      Type.Object(
+        {
+          trials: Type.Integer({ minimum: 1, maximum: 1000 }),
+          method: Type.Optional(Type.Unsafe<'tpe' | 'random'>({ type: 'string', enum: ['tpe', 'random'] })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    /** Trains this often, each time with another part held out, and reports mean and deviation. */
+    folds: Type.Optional(Type.Integer({ minimum: 2, maximum: 20 })),
   },
   { additionalProperties: false },
 )
@@ -83,6 +118,12 @@ export type TrainEvent =
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
   | { type: 'checkpoint'; step: number }
+  /** What is seen in the data and will be tried. */
+  | { type: 'advice'; advice: Advice }
+  /** A trial begins, is put aside, dropped or done. */
+  | { type: 'trial'; trial: TrialReport }
+  /** All trials, one of them chosen by the metric. */
+  | { type: 'selection'; metric: string; trials: TrialReport[] }
   | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
   | { type: 'failed'; error: { code: string; status: number; message: string; hint: string } }
 

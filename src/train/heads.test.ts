@@ -6,7 +6,7 @@ import type { Problem } from '../base/problem.ts'
 import * as o from '../graph/ops.ts'
 import { heads } from '../nn/heads.ts'
 import type { Batch, BatchTensor } from './batch.ts'
-import { schedules } from './schedule.ts'
+import { type Schedule, schedules } from './schedule.ts'
 import { bestThresholds, scorerOf } from './scores.ts'
 import { TrainingSession } from './session.ts'
 import { classWeightsOf } from './targets.ts'
@@ -92,12 +92,13 @@ test("schedules are PyTorch's; warm-up rises, a constant stays", () => {
   for (const [name, rates] of Object.entries(golden.schedules) as ['linear' | 'cosine' | 'one-cycle', number[]][]) {
     // PyTorch's cycle has a step more than there are rates to use
     const steps = name === 'one-cycle' ? golden.steps + 1 : golden.steps
+    const schedule: Schedule = schedules[name]
     rates.forEach((rate, step) => {
       // without warm-up the first step has the peak already, as with one step of it
       if (name !== 'one-cycle') {
-        const over = schedules[name](step + 1, golden.steps + 1, 0)
+        const over = schedule(step + 1, golden.steps + 1, 0)
         near(over, rate, `${name} ${step}`)
-      } else near(schedules[name](step, steps, 0), rate, `${name} ${step}`, 1e-6)
+      } else near(schedule(step, steps, 0), rate, `${name} ${step}`, 1e-6)
     })
   }
   assert.deepEqual(

@@ -31,6 +31,11 @@ export interface TrainResult {
   metrics: Metrics
 }
 
+/** Whether a model is to be chosen: asked for, or nothing was said that belongs to one family. */
+export const isAuto = ({ model, family, options, search, folds }: RunSpec): boolean =>
+  model === 'auto' ||
+  (family === undefined && search === undefined && folds === undefined && Object.keys(options ?? {}).length === 0)
+
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const name = spec.family ?? 'lstm'
   if (!Object.hasOwn(families, name)) {

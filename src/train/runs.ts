@@ -250,12 +250,13 @@ export class Runs {
   }
 
   /** Passes events on until the process has said how it ends, or is gone. */
-  #converse(run: string, child: ChildProcess, job: TrainJob): Promise<Exclude<FromTrainer, { type: 'event' }>> {
-    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
+  #converse(run: string, child: ChildProcess, job: TrainJob): Promise<Exclude<FromTrainer, { type: 'event' | 'advice' }>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' | 'advice' }>>()
     let handling = Promise.resolve()
     let steps = 0
     let [every, seen] = [1, 0]
     const receive = async (message: FromTrainer) => {
+      if (message.type === 'advice') return
       if (message.type !== 'event') return resolve(message)
       const { event } = message
       if (event.type === 'state') return this.#state(run, event.state)

@@ -5,9 +5,9 @@ import type { Parameter } from '../autograd/training.ts'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
 import { writeBundle } from '../bundle/bundle.ts'
-import type { Metrics } from '../bundle/manifest.ts'
+import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import { countParameters } from '../nn/families.ts'
-import { readCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'
 import type { TrainEvent } from './events.ts'
 import { familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
 import type { Learner } from './learner.ts'
@@ -31,6 +31,12 @@ interface Progress {
 
 /** Seconds between checkpoints within an epoch. */
 const CHECKPOINT_EVERY = 20
+
+/** What is said of a bundle beside what its training knows. */
+export interface Extra {
+  metrics?: Metrics
+  lineage?: Partial<Manifest['lineage']>
+}
 
 /** Why `advance` came back: training is over, an epoch was reached, or it was told to stop. */
 export type Halt = 'done' | 'paused' | 'stopped'
@@ -163,26 +169,33 @@ export class Training {
     return 'done'
   }
 
-  /** Measures the best weights on the held-out split and writes the bundle. */
-  async *conclude(): AsyncGenerator<TrainEvent, TrainResult> {
+  /** The best weights so far; undefined before the first epoch's end. */
+  best(): { weights: Weights; metrics: Metrics } | undefined {
+    const saved = readCheckpoint<{ metrics: Metrics }>(join(this.#job.folder, BEST))
+    return saved && { weights: saved.weights, metrics: saved.state.metrics }
+  }
+
+  /** Measures the best weights on the held-out split and writes the bundle, with what else is to be said of both. */
+  async *conclude(more: Extra = {}): AsyncGenerator<TrainEvent, TrainResult> {
     const { learner } = this
     const { spec, folder, run } = this.#job
     await this.close()
     yield { type: 'state', state: 'evaluating' }
-    const best = readCheckpoint<{ metrics: Metrics }>(join(folder, BEST))!
+    const best = this.best()!
     const held = await learner.evaluate(best.weights, 'test')
     const { metric } = learner.chosenBy
     const metrics: Metrics = {
       ...held.metrics,
       rows: held.rows,
-      [`validation${metric[0].toUpperCase()}${metric.slice(1)}`]: best.state.metrics[metric],
+      [`validation${metric[0].toUpperCase()}${metric.slice(1)}`]: best.metrics[metric],
       trainingSeconds: Number(this.#clock.seconds().toFixed(2)),
+      ...more.metrics,
     }
     const bundle = join(folder, 'bundle')
     const { manifest, files } = await learner.bundle(best.weights)
     const { dataset, ...described } = manifest
     const options = { ...this.#options, epochs: this.epochs }
-    const lineage = { ...(dataset && { dataset }), run, code, seed: spec.seed ?? 1, options }
+    const lineage = { ...(dataset && { dataset }), run, code, seed: spec.seed ?? 1, options, ...more.lineage }
     const createdAt = new Date().toISOString()
     const format = { format: 'athanor-bundle', formatVersion: 1 } as const
     await writeBundle(bundle, { ...format, ...described, metrics, lineage, createdAt }, files)
