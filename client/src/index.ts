@@ -98,6 +98,23 @@ export class Athanor {
     })
   }
 
+  /** Labels of an image file (its bytes), best first. */
+  async classifyImage(
+    model: string,
+    image: Uint8Array | Blob,
+    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
+  ): Promise<Ranked[]> {
+    const path = `/api/models/${encodeURIComponent(model)}/images`
+    const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
+      method: 'POST',
+      query: { topK },
+      body: image as BodyInit,
+      headers: { 'content-type': 'application/octet-stream' },
+      ...(signal && { signal }),
+    })
+    return outputs[0]
+  }
+
   /** Outputs of a model that takes tensors. */
   infer(
     model: string,

@@ -94,7 +94,7 @@ export interface TensorSpec {
 }
 
 export interface Manifest {
-  task: 'text-classification' | 'text-generation' | 'tensor'
+  task: 'text-classification' | 'image-classification' | 'text-generation' | 'tensor'
   family: string
   /** Absent for one label. */
   problem?: Problem

@@ -3,40 +3,12 @@ import type { Node, Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { axisOf } from '../graph/shape.ts'
 import { numbers } from '../graph/tensor.ts'
-
-/** From a node and the gradients of its outputs, the gradients of its inputs (undefined where none flows). */
-export type Rule = (node: Node, outputGradients: readonly (Value | undefined)[]) => (Value | undefined)[]
-
-/** A rule for nodes of one output: x are the inputs, y the output, dy its gradient. */
-const rule =
-  (derive: (context: { x: readonly Value[]; y: Value; dy: Value; node: Node }) => (Value | undefined)[]): Rule =>
-  (node, [dy]) =>
-    dy ? derive({ x: node.inputs as readonly Value[], y: node.outputs[0], dy, node }) : []
-
-const elementwise = (derivative: (x: Value, y: Value, dy: Value) => Value): Rule =>
-  rule(({ x, y, dy }) => [derivative(x[0], y, dy)])
-
-/** Sums a gradient over the axes along which its operand was broadcast. Unequal symbols are taken to be equal sizes. */
-function unbroadcast(gradient: Value, like: Value): Value {
-  const extra = gradient.shape.length - like.shape.length
-  const leading = Array.from({ length: extra }, (_, i) => i)
-  const stretched = like.shape.flatMap((dim, i) => (dim === 1 && gradient.shape[i + extra] !== 1 ? [i + extra] : []))
-  let result = gradient
-  if (stretched.length > 0) result = o.reduceSum(result, stretched, true)
-  if (leading.length > 0) result = o.reduceSum(result, leading)
-  return result
-}
-
-/** A·B with either side transposed, by the fused kernel where it exists (float32). */
-function product(a: Value, b: Value, transA: boolean, transB: boolean): Value {
-  if (a.dtype === 'float32') return o.fusedMatMul(a, b, { transA, transB })
-  const swap = (x: Value) =>
-    o.transpose(x, [...x.shape.keys()].slice(0, -2).concat(x.shape.length - 1, x.shape.length - 2))
-  return o.matMul(transA ? swap(a) : a, transB ? swap(b) : b)
-}
-
-/** All rows of a tensor as one matrix: (…, n) → (rows, n). */
-const rows = (x: Value) => (x.shape.length === 2 ? x : o.reshape(x, [-1, Number(x.shape.at(-1))]))
+import { activationRules } from './activations.ts'
+import { convolutionRules } from './convolution.ts'
+import { normalisationRules } from './normalisation.ts'
+import { poolingRules } from './pooling.ts'
+import { elementwise, product, type Rule, rows, rule, unbroadcast } from './rule.ts'
+import { shapingRules } from './shaping.ts'
 
 const matMul = rule(({ x: [a, b], dy }) => {
   if (b.shape.length === 2 && a.shape.length >= 2) {
@@ -123,6 +95,11 @@ const softmaxAxis = (node: Node) => axisOf(intOf(node.proto, 'axis', -1), node.i
  * that have rules themselves.
  */
 export const rules: Record<string, Rule> = {
+  ...activationRules,
+  ...convolutionRules,
+  ...normalisationRules,
+  ...poolingRules,
+  ...shapingRules,
   Add: rule(({ x: [a, b], dy }) => [unbroadcast(dy, a), unbroadcast(dy, b)]),
   Sub: rule(({ x: [a, b], dy }) => [unbroadcast(dy, a), unbroadcast(o.neg(dy), b)]),
   Mul: rule(({ x: [a, b], dy }) => [unbroadcast(o.mul(dy, b), a), unbroadcast(o.mul(dy, a), b)]),

@@ -27,6 +27,8 @@ export interface Mask {
 interface ParameterOptions {
   decay?: boolean
   trainable?: boolean
+  /** Of one that is not trained: its value after a step, asked for when the network is built; a running statistic, say. */
+  next?: () => Value
 }
 
 /**
@@ -49,6 +51,8 @@ export interface TrainingGraph {
   readonly parameters: readonly Parameter[]
   /** Parameters without a gradient. */
   readonly frozen: readonly Parameter[]
+  /** Those of them that each step replaces. They tell of a batch as a whole, which therefore must not be shared out. */
+  readonly running: readonly string[]
   readonly masks: readonly Mask[]
   /** Parameters whose gradient comes out as rows, to be added up by index, and the shape of the indices. */
   readonly tables: readonly { name: string; shape: Shape }[]
@@ -56,16 +60,18 @@ export interface TrainingGraph {
 
 export const gradientName = (parameter: string) => `gradient:${parameter}`
 export const indicesName = (parameter: string) => `indices:${parameter}`
+export const nextName = (parameter: string) => `next:${parameter}`
 
 /**
  * Forward pass, loss and backward pass in one model. Inputs are those that `build` declares, parameters, masks and
  * `share` (float32 scalar): the part of a batch that these rows are, so that the gradients of parts add up to that of
  * the whole. Outputs are `loss`, `correct` (rows predicted right) and `gradient:<parameter>`, loss and gradients times
- * the share; for tables, the gradient is one of rows, and `indices:<parameter>` says which.
+ * the share; for tables, the gradient is one of rows, and `indices:<parameter>` says which; `next:<parameter>` is what
+ * becomes of a running one.
  */
 export function trainingGraph(build: (network: Network) => { loss: Value; correct: Value }): TrainingGraph {
   const graph = new GraphBuilder()
-  const { network, parameters, frozen, values, masks } = trainingNetwork(graph)
+  const { network, parameters, frozen, values, masks, nexts } = trainingNetwork(graph)
   const { loss, correct } = build(network)
   return o.within(graph, () => {
     const part = o.mul(loss, graph.input('share', 'float32', []))
@@ -80,7 +86,8 @@ export function trainingGraph(build: (network: Network) => { loss: Value; correc
     })
     graph.output(part, 'loss')
     graph.output(correct, 'correct')
-    return { model: graph.build('training'), parameters, frozen, masks, tables }
+    for (const [name, next] of nexts) graph.output(next(), nextName(name))
+    return { model: graph.build('training'), parameters, frozen, running: [...nexts.keys()], masks, tables }
   })
 }
 
@@ -89,15 +96,17 @@ function trainingNetwork(graph: GraphBuilder) {
   const frozen: Parameter[] = []
   const values: Value[] = []
   const masks: Mask[] = []
+  const nexts = new Map<string, () => Value>()
   const at = (path: string): Network => ({
     graph: graph.scope(path.slice(0, -1)),
     training: true,
     scope: (name) => at(`${path}${name}/`),
-    parameter(name, dims, init, { decay = dims.length > 1, trainable = true } = {}) {
+    parameter(name, dims, init, { decay = dims.length > 1, trainable = true, next } = {}) {
       const value = graph.input(path + name, 'float32', dims)
       const parameter = { name: value.name, dims, init, decay }
       if (trainable) values.push(value)
       ;(trainable ? parameters : frozen).push(parameter)
+      if (next) nexts.set(value.name, next)
       return value
     },
     dropout(x, rate, shape = x.shape) {
@@ -107,5 +116,5 @@ function trainingNetwork(graph: GraphBuilder) {
       return o.mul(x, mask)
     },
   })
-  return { network: { ...at(''), graph }, parameters, frozen, values, masks }
+  return { network: { ...at(''), graph }, parameters, frozen, values, masks, nexts }
 }

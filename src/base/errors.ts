@@ -71,6 +71,12 @@ export const errors = {
     '{source} has the label "{label}", which the model was not trained on',
     'Known labels: {labels}',
   ],
+  IMAGE_INVALID: [
+    400,
+    '{source}: not an image that can be read',
+    'Give a JPEG, PNG, WebP, GIF, TIFF or AVIF image, whole and unharmed.',
+  ],
+  IMAGE_TOO_LARGE: [413, '{source}: {what}, over the limit of {limit} an image', 'Make the image smaller.'],
   SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
 
   // training

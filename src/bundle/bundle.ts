@@ -8,6 +8,7 @@ import { Manifest } from './manifest.ts'
 export const requiredFiles = {
   'text-classification': ['model.onnx', 'tokenizer.json'],
   'text-generation': ['model.onnx', 'tokenizer.json'],
+  'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 

@@ -28,12 +28,18 @@ const Lineage = Type.Object({
   selection: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
 })
 
-const Task = Type.Union([Type.Literal('text-classification'), Type.Literal('text-generation'), Type.Literal('tensor')])
+const Task = Type.Union([
+  Type.Literal('text-classification'),
+  Type.Literal('text-generation'),
+  Type.Literal('image-classification'),
+  Type.Literal('tensor'),
+])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
  * `text-classification` models take `ids` and `lengths` and give `probabilities`; `text-generation` models are decoders
- * with a key/value cache (src/engine/runners/text-generation.ts); `tensor` models are plain graphs.
+ * with a key/value cache (src/engine/runners/text-generation.ts); `image-classification` models take `pixels` and give
+ * `probabilities`; `tensor` models are plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
@@ -47,7 +53,7 @@ export const Manifest = Type.Object({
   signature: Signature,
   /** Labels in the order of the model's classes, the name of the number that is learnt; empty for `tensor`. */
   labels: Type.Array(Type.String()),
-  /** Configuration of the text pipeline (src/data), present for text tasks. */
+  /** Configuration of the text or image pipeline (src/data), present for tasks on texts and images. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   parameters: Type.Integer(),
   metrics: Metrics,

@@ -45,12 +45,12 @@ export const commands: readonly CommandEntry[] = [
     name: 'train [data]',
     group: MODELS,
     summary:
-      'Train a text classifier on a CSV, TSV, JSONL or Parquet file, a folder per class, or npm:<package>@<version>',
+      'Train a classifier of texts (CSV, TSV, JSONL or Parquet) or images (idx), on a file, a folder per class, or npm:<package>@<version>',
     example: 'athanor train reviews.csv --validation dev.csv --name sentiment',
     options: [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
-      option('--family <family>', 'model family (lstm)'),
+      option('--family <family>', 'model family (lstm for texts, resnet for images)'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       option('--group <column>', 'rows of one group are never split apart'),
@@ -103,7 +103,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'run <model> [text...]',
     group: USE,
-    summary: 'Classify texts (arguments, or lines of standard input)',
+    summary: 'Classify texts (arguments, or lines of standard input), or image files',
     example: 'athanor run sentiment "what a lovely film"',
     options: [option('--top <number>', 'labels to show for each text')],
     needs: 'server',

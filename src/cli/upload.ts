@@ -1,9 +1,12 @@
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { pack } from 'tar-stream'
 import { fail } from '../base/errors.ts'
 import { openDataset } from '../data/dataset.ts'
+import { idxName, imageFilesIn } from '../data/images/names.ts'
 import type { Context } from './context.ts'
 import { bar, bytes } from './terminal.ts'
 
@@ -26,10 +29,18 @@ export async function upload(source: string, { client, out }: Pick<Context, 'cli
       done(null, piece)
     },
   })
-  const content = found.isDirectory() ? Readable.from(folderAsJsonLines(source)) : createReadStream(source)
+  const images = await imagesToPack(source, found.isDirectory())
+  const content = images
+    ? packed(images)
+    : found.isDirectory()
+      ? Readable.from(folderAsJsonLines(source))
+      : createReadStream(source)
   content.on('error', (error: Error) => progress.destroy(error))
   const stream = Readable.toWeb(content.pipe(progress)) as ReadableStream<Uint8Array>
-  const { id } = await client.datasets.upload(found.isDirectory() ? `${name}.jsonl` : name, stream)
+  const { id } = await client.datasets.upload(
+    images ? `${name}.tar` : found.isDirectory() ? `${name}.jsonl` : name,
+    stream,
+  )
   out.clear()
   return id
 }
@@ -38,4 +49,34 @@ export async function upload(source: string, { client, out }: Pick<Context, 'cli
 async function* folderAsJsonLines(folder: string): AsyncGenerator<Buffer> {
   const dataset = await openDataset(folder)
   for await (const { text, label } of dataset.rows()) yield Buffer.from(`${JSON.stringify({ text, label })}\n`)
+}
+
+const IMAGE = /\.(png|jpe?g|webp|gif|tiff?|avif|heic)$/i
+
+/** Files to send as one archive: those of a folder of images, an idx file and its pair; undefined for other data. */
+async function imagesToPack(source: string, isFolder: boolean): Promise<{ path: string; name: string }[] | undefined> {
+  const folder = isFolder ? source : dirname(source)
+  const own = idxName(basename(source))
+  if (!isFolder && !own) return undefined
+  const all = isFolder ? await imageFilesIn(folder) : await readdir(folder)
+  const wanted = isFolder
+    ? all.filter((name) => IMAGE.test(name) || idxName(basename(name)))
+    : all.filter((name) => idxName(name)?.part === own!.part)
+  if (wanted.length === 0) return undefined
+  // what is no image among images is sent as well: the server names it
+  return (isFolder ? all : wanted).map((name) => ({ path: join(folder, name), name }))
+}
+
+/** A tar archive of files, made as it is read. */
+function packed(files: readonly { path: string; name: string }[]): Readable {
+  const archive = pack()
+  const write = async () => {
+    for (const { path, name } of files) {
+      const { size } = await stat(path)
+      await pipeline(createReadStream(path), archive.entry({ name, size }))
+    }
+    archive.finalize()
+  }
+  write().catch((error: Error) => archive.destroy(error))
+  return Readable.from(archive)
 }

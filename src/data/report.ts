@@ -1,5 +1,6 @@
 import type { Reason, Removals } from './clean.ts'
 import type { Columns } from './columns.ts'
+import type { ImageReport } from './images/prepare.ts'
 import type { Part, SplitBy } from './split.ts'
 
 /** What reading, cleaning and splitting did; saved with the version. */
@@ -50,26 +51,38 @@ export const reasons: Record<Reason, string> = {
 }
 
 /** The report as lines for people. */
-export function describeReport(report: DataReport): string[] {
-  const { rowsRead, rowsKept, removed, labels, splits, lengths } = report
+export function describeReport(report: DataReport | ImageReport): string[] {
+  const { rowsRead, rowsKept, removed, labels, splits } = report
   const names = Object.keys(labels)
-  const lines = [
-    `${report.source}: ${report.format}, ${report.encoding}, text in "${report.columns.text}", ${labelled(report.columns)}`,
-    `${rowsRead} rows read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${report.splitBy})`,
-  ]
+  const images = 'kind' in report
+  const lines = images
+    ? imageLines(report)
+    : [
+        `${report.source}: ${report.format}, ${report.encoding}, text in "${report.columns.text}", ${labelled(report.columns)}`,
+        `${rowsRead} rows read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${report.splitBy})`,
+      ]
   for (const [reason, count] of Object.entries(removed.counts) as [Reason, number][]) {
     if (count > 0) lines.push(`  ${count} removed: ${reasons[reason]}`)
   }
-  if (!report.nearDuplicatesChecked) lines.push('  too many rows to look for near duplicates among all of them')
-  if (report.values) {
+  if (!images && !report.nearDuplicatesChecked)
+    lines.push('  too many rows to look for near duplicates among all of them')
+  if (!images && report.values) {
     const { mean, deviation, min, max } = report.values
     lines.push(`values from ${min} to ${max}, mean ${mean.toPrecision(4)} ± ${deviation.toPrecision(3)}`)
   }
   const shown = names.slice(0, 6).map((name) => `${name} ${labels[name]}`)
   if (names.length > 0) lines.push(`${names.length} classes: ${shown.join(', ')}${names.length > 6 ? ', …' : ''}`)
-  lines.push(`tokens a row: half under ${lengths.p50}, 95 % under ${lengths.p95}`)
+  if (!images) lines.push(`tokens a row: half under ${report.lengths.p50}, 95 % under ${report.lengths.p95}`)
   return lines
 }
 
 const labelled = ({ label, labels }: Columns) =>
   labels ? `labels in ${labels.map((name) => `"${name}"`).join(', ')}` : `label in "${label}"`
+
+function imageLines({ source, format, rowsRead, rowsKept, splits, splitBy, size }: ImageReport): string[] {
+  const shape = `${size.width} × ${size.height}, ${size.channels === 1 ? 'grey' : 'colour'}`
+  return [
+    `${source}: ${format}, brought to ${shape}`,
+    `${rowsRead} images read, ${rowsKept} kept; ${splits.train} to train, ${splits.validation} to validate, ${splits.test} to test (split by ${splitBy})`,
+  ]
+}

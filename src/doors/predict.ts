@@ -3,7 +3,7 @@ import { asAthanorError } from '../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
-import { flattenNumbers, toValues } from './data.ts'
+import { flattenNumbers, imageFromText, toValues } from './data.ts'
 import { abortWith, type House, route } from './route.ts'
 
 const PredictionBody = Type.Object({
@@ -74,16 +74,24 @@ export async function counted(
 export const predictRoutes = [
   route(
     'POST /api/models/:model/predict',
-    { summary: 'Classify texts, or run a plain graph on tensors', permission: 'use', tag: 'predict' },
+    {
+      summary: 'Classify texts or images (in base64), or run a plain graph on tensors',
+      permission: 'use',
+      tag: 'predict',
+    },
     { params: Type.Object({ model: Type.String() }), body: Body, response: PredictionBody },
     async (house, { params, body, request, reply }) => {
       const signal = abortWith(reply)
       const { inputs, parameters } = body
       const ref = params.model
       const prediction = await counted(house, 'native', ref, request.id, async () => {
-        if (typeof inputs === 'string') return house.deployments.predict(ref, [inputs], { signal })
-        if (Array.isArray(inputs)) return house.deployments.predict(ref, inputs, { signal })
         const { name, manifest } = await house.deployments.resolve(ref)
+        if (typeof inputs === 'string' || Array.isArray(inputs)) {
+          const texts = typeof inputs === 'string' ? [inputs] : inputs
+          if (manifest.task !== 'image-classification') return house.deployments.predict(ref, texts, { signal })
+          const images = texts.map((text, i) => imageFromText(text, `inputs[${i}]`))
+          return house.deployments.classifyImages(ref, images, { signal })
+        }
         const tensors: Record<string, Tensor> = {}
         for (const [input, { shape, data }] of Object.entries(inputs)) {
           const spec = manifest.signature.inputs.find((one) => one.name === input)
@@ -99,7 +107,7 @@ export const predictRoutes = [
         version,
         requestId: request.id,
         outputs:
-          output.kind === 'texts'
+          'probabilities' in output
             ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
                 rank(manifest, output.probabilities, row, parameters?.topK),
               )

@@ -7,6 +7,7 @@ import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { generateRoutes } from './generate.ts'
+import { imageRoutes } from './images.ts'
 import { collect, modelRoutes } from './models.ts'
 import { oipError, oipRoutes } from './oip.ts'
 import { parseBinaryBody } from './oip-binary.ts'
@@ -19,6 +20,7 @@ export const routes: readonly Route[] = [
   ...platformRoutes,
   ...modelRoutes,
   ...predictRoutes,
+  ...imageRoutes,
   ...generateRoutes,
   ...datasetRoutes,
   ...runRoutes,
@@ -67,6 +69,16 @@ export async function createServer(house: House): Promise<FastifyInstance> {
       request.headers['inference-header-content-length'] as string | undefined,
     )
   })
+  // what a form of another site can send as well: only from a page of this server, or from no page at all
+  app.addContentTypeParser(
+    /^(image\/|multipart\/form-data)/,
+    async (request: FastifyRequest, payload: IncomingMessage) => {
+      const { origin, host } = request.headers
+      if (origin !== undefined && !origin.endsWith(`//${host}`))
+        throw fail('BAD_REQUEST', { message: 'a form of another site is not taken' })
+      return payload
+    },
+  )
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown, config.bodyLimit)
     if (!isCallerError(error)) house.log.error('http.failed', error, { requestId: request.id })
@@ -97,7 +109,12 @@ export async function createServer(house: House): Promise<FastifyInstance> {
         ...(params && { params }),
         ...(querystring && { querystring }),
         ...(response && { response: { [one.status]: response } }),
-        ...(one.raw && { consumes: ['application/octet-stream'] }),
+        ...(one.raw && {
+          consumes: [
+            'application/octet-stream',
+            ...(one.path.endsWith('/images') ? ['image/*', 'multipart/form-data'] : []),
+          ],
+        }),
       },
       preValidation: async (request) => {
         if (body && depthOf(request.body) > DEPTH_LIMIT)

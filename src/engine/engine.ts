@@ -61,7 +61,10 @@ interface Pending {
   begun?: boolean
 }
 
-type NewRequest = { texts: string[] } | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
+type NewRequest =
+  | { texts: string[] }
+  | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
+  | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
 /** Seconds before the n-th restart in a row. */
 const backoff = (crashes: number) => Math.min(30, crashes <= 1 ? 0 : 2 ** (crashes - 2))
@@ -120,7 +123,9 @@ export class Engine {
     const request: EngineRequest =
       'texts' in what
         ? { ...base, kind: 'texts', texts: what.texts }
-        : { ...base, kind: 'tensors', inputs: what.inputs }
+        : 'images' in what
+          ? { ...base, kind: 'images', images: what.images }
+          : { ...base, kind: 'tensors', inputs: what.inputs }
     this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => settle(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)

@@ -1,4 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
+import type { ImageContent } from '../data/images/pixels.ts'
 import type { Tensor } from '../graph/tensor.ts'
 
 /** Where the time of one request went, in milliseconds, and how many rows shared its batch. */
@@ -62,16 +63,17 @@ export type GenerationEvent =
       usage: { promptTokens: number; completionTokens: number }
     }
 
-/** One request to an engine: texts to classify, tensors for a plain graph, or a text to write. `at` is the monotonic time it came. */
+/** One request to an engine: texts or images to classify, tensors for a plain graph, or a text to write. `at` is the monotonic time it came. */
 export type EngineRequest = { id: number; at: number } & (
   | { kind: 'texts'; texts: string[] }
+  | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
   | { kind: 'generate'; generation: GenerationRequest }
 )
 
-/** Class probabilities (texts, classes) row by row, or output tensors by name. */
+/** Class probabilities (texts or images, classes) row by row, or output tensors by name. */
 export type EngineOutput =
-  | { kind: 'texts'; probabilities: Float32Array }
+  | { kind: 'texts' | 'images'; probabilities: Float32Array }
   | { kind: 'tensors'; outputs: Record<string, Tensor> }
 
 export type EngineAnswer = { id: number } & (

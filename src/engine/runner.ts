@@ -1,5 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
+import { imageClassificationRunner } from './runners/image-classification.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
 import { textGenerationRunner } from './runners/text-generation.ts'
@@ -29,6 +30,7 @@ export type OpenRunner = (
 const runners: Record<Manifest['task'], OpenRunner> = {
   'text-classification': textClassificationRunner,
   'text-generation': textGenerationRunner,
+  'image-classification': imageClassificationRunner,
   tensor: tensorRunner,
 }
 

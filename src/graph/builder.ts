@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { fail } from '../base/errors.ts'
-import { type Attributes, attribute } from './attributes.ts'
+import { type Attributes, attribute as attributeOf } from './attributes.ts'
 import {
   type GraphProto,
   GraphProtoSchema,
@@ -160,6 +160,18 @@ export class GraphBuilder {
     outputs: number | readonly string[] = 1,
     domain = '',
   ): Value[] {
+    const attribute = Object.entries(attributes).flatMap(([name, value]) =>
+      value === undefined ? [] : [attributeOf(name, value)],
+    )
+    return this.copy({ opType, domain, attribute }, inputs, outputs)
+  }
+
+  /** Adds a node with the operator and attributes of another, and returns its outputs as `node` does. */
+  copy(
+    { opType, domain, attribute }: Pick<NodeProto, 'opType' | 'domain' | 'attribute'>,
+    inputs: readonly (Value | undefined)[],
+    outputs: number | readonly string[] = 1,
+  ): Value[] {
     const names = typeof outputs === 'number' ? Array.from({ length: outputs }, () => opType) : outputs
     const proto = create(NodeProtoSchema, {
       opType,
@@ -167,9 +179,7 @@ export class GraphBuilder {
       name: this.#unique(opType),
       input: inputs.map((value) => value?.name ?? ''),
       output: names.map((name) => (name === '' ? '' : this.#unique(name))),
-      attribute: Object.entries(attributes).flatMap(([name, value]) =>
-        value === undefined ? [] : [attribute(name, value)],
-      ),
+      attribute: [...attribute],
     })
     while (proto.input.at(-1) === '') proto.input.pop()
     const where = `${operatorName(proto)} "${proto.name}"`

@@ -2,7 +2,7 @@ import { fail } from '../base/errors.ts'
 import { graphOf, intOf, intsOf, stringOf, tensorOf } from './attributes.ts'
 import type { GraphProto, NodeProto } from './gen/onnx_pb.js'
 import { axisOf, broadcast, type Dim, product, type Shape, type Type, typeOf, unknown } from './shape.ts'
-import { type DataType, dataTypeOf } from './tensor.ts'
+import { type DataType, dataTypeOf, numbers, type Tensor } from './tensor.ts'
 
 /** What a shape rule sees: the node, what is known of its inputs, and a way to infer the graphs it holds. */
 export interface Context {
@@ -335,6 +335,28 @@ const conv: ShapeRule = (c) => {
   if (!data.shape || !weight.shape) return [{ dtype: data.dtype, shape: undefined }]
   return [{ dtype: data.dtype, shape: spatial(c, data.shape, weight.shape.slice(2), weight.shape[0]) }]
 }
+const convTranspose: ShapeRule = (c) => {
+  const [data, weight] = [input(c, 0), input(c, 1)]
+  if (!data.shape || !weight.shape) return [{ dtype: data.dtype, shape: undefined }]
+  const rank = data.shape.length - 2
+  const ones = Array<number>(rank).fill(1)
+  const [strides, dilations] = [intsOf(c.node, 'strides') ?? ones, intsOf(c.node, 'dilations') ?? ones]
+  const pads = intsOf(c.node, 'pads') ?? Array<number>(2 * rank).fill(0)
+  const extra = intsOf(c.node, 'output_padding') ?? Array<number>(rank).fill(0)
+  const asked = intsOf(c.node, 'output_shape')
+  const auto = stringOf(c.node, 'auto_pad', 'NOTSET')
+  const sizes = data.shape.slice(2).map((size, i) => {
+    const k = weight.shape![i + 2]
+    if (asked) return asked.at(i - rank)!
+    if (typeof size !== 'number' || typeof k !== 'number') return unknown()
+    if (auto.startsWith('SAME')) return size * strides[i]
+    const cropped = auto === 'VALID' ? 0 : pads[i] + pads[i + rank]
+    return strides[i] * (size - 1) + extra[i] + (k - 1) * dilations[i] + 1 - cropped
+  })
+  return [
+    { dtype: data.dtype, shape: [data.shape[0], product([weight.shape[1], intOf(c.node, 'group', 1)]), ...sizes] },
+  ]
+}
 const pool: ShapeRule = (c) => {
   const { dtype, shape } = input(c, 0)
   const known = shape && spatial(c, shape, intsOf(c.node, 'kernel_shape') ?? [], shape[1])
@@ -397,12 +419,70 @@ const branch: ShapeRule = (c) => {
   })
 }
 
+/** Sizes given, or scales of the input's; for the axes given or all. */
+const resize: ShapeRule = (c) => {
+  const { dtype, shape } = input(c, 0)
+  const old = c.node.opType === 'Upsample'
+  const scales = floatsOf(c.inputs[old ? 1 : 2])
+  const sizes = old ? undefined : input(c, 3).ints
+  const axes = intsOf(c.node, 'axes') ?? shape?.map((_, i) => i)
+  if (!shape || (stringOf(c.node, 'keep_aspect_ratio_policy', 'stretch') !== 'stretch' && sizes))
+    return [{ dtype, shape: shape?.map(unknown) }]
+  const resized = shape.map((dim, i): Dim => {
+    const at = axes!.findIndex((axis) => axisOf(axis, shape.length, c.where) === i)
+    if (at < 0) return dim
+    if (sizes) return sizes[at]
+    if (scales?.[at] === 1) return dim
+    return typeof dim === 'number' && scales ? Math.floor(dim * scales[at]) : unknown()
+  })
+  return [{ dtype, shape: resized }]
+}
+const floatsOf = (type: Type | undefined): number[] | undefined => {
+  const tensor = (type as { tensor?: Tensor } | undefined)?.tensor
+  return tensor && tensor.data.length > 0 ? numbers(tensor) : undefined
+}
+
+const einsum: ShapeRule = (c) => {
+  const [left, right] = stringOf(c.node, 'equation', '').replaceAll(' ', '').split('->')
+  const dtype = input(c, 0).dtype
+  if (right === undefined || left.includes('.') || right.includes('.')) return [{ dtype, shape: undefined }]
+  const sizes = new Map<string, Dim>()
+  left.split(',').forEach((term, i) => {
+    const shape = input(c, i).shape
+    if (shape && shape.length !== term.length) throw refuse(c, `"${term}" for a tensor of shape ${text(shape)}`)
+    shape?.forEach((dim, axis) => {
+      const before = sizes.get(term[axis])
+      if (before === undefined || typeof before === 'string' || before === 1) sizes.set(term[axis], dim)
+    })
+  })
+  return [{ dtype, shape: [...right].map((letter) => sizes.get(letter) ?? unknown()) }]
+}
+
+const blocks: ShapeRule = (c) => {
+  const { dtype, shape } = input(c, 0)
+  const size = intOf(c.node, 'blocksize', 1)
+  if (!shape) return [{ dtype, shape }]
+  const deep = c.node.opType === 'SpaceToDepth'
+  const by = (dim: Dim, factor: number): Dim => (typeof dim === 'number' ? dim * factor : unknown())
+  const [n, channels, ...space] = shape
+  return [
+    {
+      dtype,
+      shape: [
+        n,
+        by(channels, deep ? size * size : 1 / (size * size)),
+        ...space.map((dim) => by(dim, deep ? 1 / size : size)),
+      ],
+    },
+  ]
+}
+
 const known = (shape: Shape | undefined) => (shape ? product(shape) : unknown())
 
 /** Operators (`Name`, or `domain:Name` outside ai.onnx) and their shape rules. An operator not here is of unknown shape. */
 export const operators: Record<string, ShapeRule> = {
   ...each(
-    'ReverseSequence Neg Exp Log Sqrt Abs Erf Tanh Sigmoid Relu LeakyRelu Elu Selu Softplus Softsign Gelu HardSigmoid HardSwish Mish Clip Softmax LogSoftmax Hardmax Identity Floor Ceil Round Sign Reciprocal Sin Cos Tan CumSum ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization Trilu BitwiseNot',
+    'ReverseSequence Neg Exp Log Sqrt Abs Erf Tanh Sigmoid Relu LeakyRelu Elu Selu Softplus Softsign Celu ThresholdedRelu Shrink Gelu HardSigmoid HardSwish Mish Clip Softmax LogSoftmax Hardmax Identity Floor Ceil Round Sign Reciprocal Sin Cos Tan CumSum ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization Trilu BitwiseNot',
     same,
   ),
   ...each('Add Sub Mul Div Pow Min Max Sum Mean Mod PRelu BitShift BitwiseAnd BitwiseOr BitwiseXor', elementwise),
@@ -414,6 +494,9 @@ export const operators: Record<string, ShapeRule> = {
   ...each('ArgMax ArgMin', argument),
   ...each('LSTM GRU RNN', recurrent),
   ...each('MaxPool AveragePool LpPool', pool),
+  ...each('Resize Upsample', resize),
+  ...each('DepthToSpace SpaceToDepth', blocks),
+  Einsum: einsum,
   ...each('GlobalAveragePool GlobalMaxPool', globalPool),
   ...each('Not IsNaN IsInf', (c) => [{ dtype: 'bool', shape: input(c, 0).shape }]),
   MatMul: matMul,
@@ -454,9 +537,13 @@ export const operators: Record<string, ShapeRule> = {
   Pad: (c) => {
     const { dtype, shape } = input(c, 0)
     const pads = intsOf(c.node, 'pads') ?? input(c, 1).ints
-    if (!shape || !pads || c.inputs[3]) return [{ dtype, shape: shape?.map(unknown) }]
+    const axes = c.inputs[3] ? input(c, 3).ints : shape?.map((_, i) => i)
+    if (!shape || !pads || !axes) return [{ dtype, shape: shape?.map(unknown) }]
+    const at = axes.map((axis) => axisOf(Number(axis), shape.length, c.where))
     const padded = shape.map((dim, i): Dim => {
-      const more = [pads[i], pads[i + shape.length]]
+      const place = at.indexOf(i)
+      if (place < 0) return dim
+      const more = [pads[place], pads[place + at.length]]
       if (typeof dim === 'number' && typeof more[0] === 'number' && typeof more[1] === 'number')
         return dim + more[0] + more[1]
       return more[0] === 0 && more[1] === 0 ? dim : unknown()
@@ -519,6 +606,7 @@ export const operators: Record<string, ShapeRule> = {
     return [data, mean, variance].slice(0, c.node.output.length).map((t) => t && { dtype: t.dtype, shape: t.shape })
   },
   Conv: conv,
+  ConvTranspose: convTranspose,
   Scan: scan,
   If: branch,
 }

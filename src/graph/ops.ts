@@ -232,7 +232,12 @@ export const reverseSequence = (x: Value, lengths: Value) =>
 export const pad = (x: Value, pads: readonly number[]) => apply('Pad', [x, ints(x, pads)])
 
 /** Convolution: x (batch, channels, …), weight (filters, channels, …window); pads as for `pad`, over the … axes alone. */
-export const conv = (x: Value, weight: Value, pads?: readonly number[]) => apply('Conv', [x, weight], { pads })
+export const conv = (x: Value, weight: Value, pads?: readonly number[], strides?: readonly number[]) =>
+  apply('Conv', [x, weight], { pads, strides })
+
+export const globalAveragePool = unary('GlobalAveragePool')
+/** All axes but the first as one. */
+export const flatten = unary('Flatten')
 
 /**
  * Normalises over the last axis; `scale` and `bias` have its size. With `statistics` the node also puts out mean and

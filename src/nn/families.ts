@@ -1,13 +1,14 @@
-import type { Network, Parameter } from '../autograd/training.ts'
+import type { Parameter } from '../autograd/training.ts'
 import { outputOf, type Problem } from '../base/problem.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
-import { float32 } from '../graph/tensor.ts'
 import { bow } from './bow.ts'
-import type { ClassifierConfig, Family } from './family.ts'
+import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { heads } from './heads.ts'
+import { inferenceNetwork, type Weights } from './inference.ts'
 import { recurrentClassifier } from './recurrent.ts'
+import { resnetClassifier } from './resnet.ts'
 import { textcnn } from './textcnn.ts'
 import { transformer } from './transformer.ts'
 
@@ -89,6 +90,21 @@ export const families = {
     defaults: { learningRate: 0.0005, warmup: 0.1 },
     build: transformer,
   },
+  resnet: {
+    task: 'image-classification',
+    description: 'residual network of convolutions: for images of any size',
+    options: {
+      depth: choice(
+        ['small', '18', '34', '50'],
+        'small has three stages of narrow blocks; the others are the published ones',
+      ),
+      width: integer(16, 'channels of the first stage of a small one', 1, 1024),
+      blocks: integer(1, 'blocks in each stage of a small one', 1, 64),
+      stem: choice(['auto', 'large', 'small'], 'how it begins; auto begins small for images of up to 64 pixels'),
+    },
+    defaults: { learningRate: 0.01, batchSize: 64, clipNorm: 5, warmup: 0.1 },
+    build: resnetClassifier,
+  },
 } as const satisfies Record<string, Family>
 
 /** The inputs of every text classifier's graph: ids int64 (batch, time) and lengths int64 (batch). */
@@ -110,21 +126,14 @@ export interface Served {
  * `probabilities` (batch, classes) or `values` (batch, 1); weights stored in the graph under their paths.
  */
 export function inferenceGraph(
-  family: Family,
+  family: TextFamily,
   config: ClassifierConfig,
-  weights: Record<string, { data: Float32Array }>,
+  weights: Weights,
   { problem, scale }: Served = { problem: 'classification' },
 ): ModelProto {
   const graph = new GraphBuilder()
-  const at = (path: string): Network => ({
-    graph: graph.scope(path.slice(0, -1)),
-    training: false,
-    scope: (name) => at(`${path}${name}/`),
-    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
-    dropout: (x) => x,
-  })
   const { ids, lengths } = classifierInputs(graph)
-  const logits = family.build({ ...at(''), graph }, ids, lengths, config)
+  const logits = family.build(inferenceNetwork(graph, weights), ids, lengths, config)
   graph.output(logits, 'logits')
   const answer = o.within(graph, () => heads[problem].serve(logits, scale))
   graph.output(answer, outputOf[problem])

@@ -20,12 +20,31 @@ interface FamilyOption {
   readonly choices?: readonly string[]
 }
 
-export interface Family {
-  /** What it learns; its `build` is of the kind that the task calls. */
-  readonly task: 'text-classification'
+interface Described {
   readonly description: string
   readonly options: Readonly<Record<string, FamilyOption>>
-  /** Where the family trains best with other values of the loop's options than the common ones. */
+  /** Where the family trains best with other values of the task's and the loop's options than the common ones. */
   readonly defaults?: Readonly<Record<string, number | string | boolean>>
+}
+
+export interface TextFamily extends Described {
+  readonly task: 'text-classification'
   readonly build: Build
 }
+
+/** What an image classifier is built from. */
+interface ImageClassifierConfig {
+  classes: number
+  [option: string]: number | string | boolean | null
+}
+
+/** pixels float32 (batch, channels, height, width) → logits (batch, classes). */
+type ImageBuild = (network: Network, pixels: Value, config: ImageClassifierConfig) => Value
+
+export interface ImageFamily extends Described {
+  readonly task: 'image-classification'
+  readonly build: ImageBuild
+}
+
+/** A family by what it learns. */
+export type Family = TextFamily | ImageFamily

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
+import type { ImageContent } from '../data/images/pixels.ts'
 import { Engine, type EngineOptions } from '../engine/engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
@@ -74,6 +75,15 @@ export class Deployments {
     for (const text of texts)
       if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
     return this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+  }
+
+  /** Class probabilities of images, as files or raw pixels; throws IMAGE_INVALID and IMAGE_TOO_LARGE besides what `predict` throws. */
+  async classifyImages(ref: string, images: readonly ImageContent[], options: CallOptions = {}): Promise<Prediction> {
+    const { batchLimit } = this.#config
+    if (images.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one image' })
+    if (images.length > batchLimit)
+      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} images, got ${images.length}` })
+    return this.#call(ref, 'image-classification', () => ({ images: [...images] }), options)
   }
 
   /** Outputs of a plain graph; the inputs must fit its signature (TENSOR_INVALID otherwise). */
@@ -228,6 +238,7 @@ export class Deployments {
 const takes: Record<Manifest['task'], string> = {
   'text-classification': 'takes texts to classify',
   'text-generation': 'writes texts: use its generate route',
+  'image-classification': 'takes images to classify',
   tensor: 'takes tensors by name',
 }
 

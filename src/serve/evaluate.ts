@@ -5,10 +5,11 @@ import { fail } from '../base/errors.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Columns } from '../data/columns.ts'
 import { type Dataset, openDataset, type ReadOptions, type Row } from '../data/dataset.ts'
+import { type LabelledImage, openImages } from '../data/images/source.ts'
 import type { DataReport } from '../data/report.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
-import type { LabelMetrics } from '../train/metrics.ts'
+import { Confusion, type LabelMetrics } from '../train/metrics.ts'
 import { scorerOf } from '../train/scores.ts'
 import type { Deployments } from './deployments.ts'
 
@@ -31,6 +32,7 @@ export async function evaluate(
   { model, dataset, read = {} }: { model: string; dataset: string; read?: ReadOptions },
 ): Promise<Evaluation> {
   const { name, version, manifest } = await house.deployments.resolve(model)
+  if (manifest.task === 'image-classification') return evaluateImages(house, { model, dataset })
   if (manifest.task !== 'text-classification')
     throw fail('BAD_REQUEST', { message: `model "${name}" is not a classifier` })
   const { labels, thresholds, problem = 'classification' } = manifest
@@ -56,8 +58,12 @@ export async function evaluate(
     await flush()
     if (scorer.rows === 0) throw fail('DATA_EMPTY', { source: opened.source })
   })
+  return { model: name, version, ...measured(scorer) }
+}
+
+function measured(scorer: Pick<Confusion, 'metrics' | 'rows' | 'perLabel'>) {
   const perLabel = scorer.perLabel().map((one) => ({ ...one, f1: Number.isNaN(one.f1) ? 0 : one.f1 }))
-  return { model: name, version, metrics: scorer.metrics(), rows: scorer.rows, perLabel }
+  return { metrics: scorer.metrics(), rows: scorer.rows, perLabel }
 }
 
 /** Where the labels of a row stood in training, when there may be several. */
@@ -80,6 +86,51 @@ function truthOf({ label, labels: several, line }: Row, { labels, problem }: Man
   if (problem !== 'regression') return problem === 'multi-label' ? [indexOf(label)] : indexOf(label)
   if (label.trim() !== '' && Number.isFinite(Number(label))) return Number(label)
   throw fail('DATA_MALFORMED', { source, line, reason: `"${label.slice(0, 40)}" is not a number` })
+}
+
+const IMAGES_AT_ONCE = 64
+
+/** As `evaluate`, for images. Of data that says what is held out, only that is measured. */
+async function evaluateImages(
+  house: { store: Store; datasets: Datasets; deployments: Deployments },
+  { model, dataset }: { model: string; dataset: string },
+): Promise<Evaluation> {
+  const { name, version, manifest } = await house.deployments.resolve(model)
+  const { labels } = manifest
+  const confusion = new Confusion(labels)
+  const stored = dataset.startsWith('npm:') ? undefined : await house.datasets.get(dataset)
+  const source = await openImages(stored ? house.store.blobs.path(stored.digest) : dataset, stored?.filename)
+  const measure = async (batch: readonly LabelledImage[]) => {
+    if (batch.length === 0) return
+    const contents = batch.map(({ content }) => content)
+    const { output } = await house.deployments.classifyImages(`${name}@${version}`, contents, { deadline: 300_000 })
+    if (output.kind !== 'images') return
+    batch.forEach(({ label }, row) => {
+      const index = labels.indexOf(label)
+      if (index < 0)
+        throw fail('LABEL_UNKNOWN', {
+          source: source.source,
+          label: label.slice(0, 80),
+          labels: labels.join(', ').slice(0, 300),
+        })
+      const scores = output.probabilities.subarray(row * labels.length, (row + 1) * labels.length)
+      confusion.add(index, scores.indexOf(Math.max(...scores)))
+    })
+  }
+  for (const heldOut of [true, false]) {
+    if (confusion.rows > 0) break
+    let batch: LabelledImage[] = []
+    for await (const image of source.images()) {
+      if ((image.part !== 'train') !== heldOut) continue
+      batch.push(image)
+      if (batch.length < IMAGES_AT_ONCE) continue
+      await measure(batch)
+      batch = []
+    }
+    await measure(batch)
+  }
+  if (confusion.rows === 0) throw fail('DATA_EMPTY', { source: source.source })
+  return { model: name, version, ...measured(confusion) }
 }
 
 /** Opens an uploaded data set under its own name, or a package, and closes it after use. */

@@ -6,7 +6,7 @@ import { trainingGraph } from '../autograd/training.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import { classifierInputs, classifierLoss, families, inferenceGraph } from '../nn/families.ts'
-import type { ClassifierConfig, Family } from '../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
 import { feedsOf } from './assemble.ts'
 import type { Batch } from './batch.ts'
 import { TrainingSession } from './session.ts'
@@ -25,7 +25,7 @@ const golden = JSON.parse(readFileSync(new URL('./families.golden.json', import.
 }
 const [vocabulary, classes, rows, time] = [50, 3, 6, 9]
 
-const trainable = (family: Family, config: ClassifierConfig) =>
+const trainable = (family: TextFamily, config: ClassifierConfig) =>
   trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const labels = network.graph.input('labels', 'int64', ['batch'])
@@ -61,7 +61,7 @@ function weights(parameters: Record<string, number[]>) {
 for (const { family, options, optimizer, clip, decay, parameters, steps } of golden.cases) {
   test(`${family}: ten steps agree with PyTorch (${optimizer}, ${Object.values(options).join(' ')})`, async () => {
     const config = { vocabulary, classes, ...options, dropout: 0 }
-    const graph = trainable(families[family], config)
+    const graph = trainable(families[family] as TextFamily, config)
     assert.deepEqual(
       graph.parameters.map(({ name, dims }) => [name, dims]),
       Object.entries(parameters),
@@ -90,7 +90,7 @@ for (const { family, options, optimizer, clip, decay, parameters, steps } of gol
 
 for (const { family: name, options } of golden.cases) {
   test(`${name}: the served graph equals the trained one, and padding changes nothing (${Object.values(options).join(' ')})`, async () => {
-    const family: Family = families[name]
+    const family: TextFamily = families[name] as TextFamily
     const config = { vocabulary, classes, ...options, dropout: 0.3 }
     const session = await TrainingSession.create(trainable(family, config), {
       optimizer: 'adamw',

@@ -1,5 +1,6 @@
 import { fail } from '../base/errors.ts'
 import type { Metrics } from '../bundle/manifest.ts'
+import { holdsImages } from '../data/images/names.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
@@ -35,6 +36,10 @@ export interface TrainResult {
 export const isAuto = ({ model, family, options, search, folds }: RunSpec): boolean =>
   model === 'auto' ||
   (family === undefined && search === undefined && folds === undefined && Object.keys(options ?? {}).length === 0)
+
+/** The family for data of this kind, where none was asked for; undefined for texts, for which there are several. */
+export const defaultFamily = (dataset: string, filename: string) =>
+  holdsImages(dataset) || holdsImages(filename) ? 'resnet' : undefined
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const name = spec.family ?? 'lstm'

@@ -71,6 +71,32 @@ export const headOptions = {
   },
 } as const satisfies Record<string, Option>
 
+/** Hyperparameters of preprocessing images. */
+export const imageOptions = {
+  size: {
+    type: 'integer',
+    default: null,
+    minimum: 4,
+    maximum: 2048,
+    description: 'height and width in pixels; images of up to 64 pixels keep theirs, others get at most 224',
+  },
+  channels: { type: 'integer', default: null, minimum: 1, maximum: 3, description: '1 for grey, 3 for colour' },
+  fit: {
+    type: 'string',
+    default: 'cover',
+    choices: ['cover', 'contain', 'fill'],
+    description: 'how an image of another shape is brought to size: its middle, all of it with black beside, stretched',
+  },
+  shift: {
+    type: 'integer',
+    default: null,
+    minimum: 0,
+    maximum: 512,
+    description: 'pixels by which training images are moved at random; a fourteenth of their size if not given',
+  },
+  flip: { type: 'boolean', default: false, description: 'mirror half of the training images' },
+} as const satisfies Record<string, Option>
+
 /** Hyperparameters of the loop, for every task; a task and a family add their own. */
 export const loopOptions = {
   epochs: { type: 'integer', default: null, minimum: 1, maximum: 10_000, description: 'passes over the training rows' },

@@ -76,11 +76,13 @@ export class Runs {
   }
 
   /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND, NAME_INVALID or DISK_FULL. */
-  async create(spec: RunSpec): Promise<Run> {
+  async create(given: RunSpec): Promise<Run> {
     // families and readers are needed here alone: a server that only serves is spared their memory
-    const { optionsOf } = await import('./job.ts')
+    const { defaultFamily, optionsOf } = await import('./job.ts')
+    const names = [await this.#nameOf(given.dataset)]
+    const family = given.family ?? defaultFamily(given.dataset, names[0])
+    const spec = { ...given, ...(family !== undefined && { family }) }
     optionsOf(spec)
-    const names = [await this.#nameOf(spec.dataset)]
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
     const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
@@ -250,7 +252,11 @@ export class Runs {
   }
 
   /** Passes events on until the process has said how it ends, or is gone. */
-  #converse(run: string, child: ChildProcess, job: TrainJob): Promise<Exclude<FromTrainer, { type: 'event' | 'advice' }>> {
+  #converse(
+    run: string,
+    child: ChildProcess,
+    job: TrainJob,
+  ): Promise<Exclude<FromTrainer, { type: 'event' | 'advice' }>> {
     const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' | 'advice' }>>()
     let handling = Promise.resolve()
     let steps = 0

@@ -93,8 +93,12 @@ export class TrainingSession {
 
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
+    const { frozen, running } = this.#shared
     return Object.assign(
       this.#copies('parameter', (name) => name),
+      Object.fromEntries(
+        running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
+      ),
       ...this.#kept().map((vector) => this.#copies(vector, (name) => `${name}:${vector}`)),
     )
   }
@@ -135,7 +139,7 @@ export class TrainingSession {
 function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
   const { threads, batchSize, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
   const decays = options.decays ?? (({ decay }: Parameter) => decay)
-  const ways = Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+  const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
@@ -166,6 +170,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
         { dims, data: new Float32Array(new SharedArrayBuffer(4 * elements(dims))) },
       ]),
     ),
+    running: graph.running,
     sums: new Float64Array(new SharedArrayBuffer(8 * 3 * ways)),
     control: new Int32Array(new SharedArrayBuffer(4 * 3)),
   }

@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node'
 import { gradientVector, type Optimizer, type OptimizerStep, optimizerStep } from '../autograd/optimizers.ts'
-import { gradientName, indicesName, type Mask } from '../autograd/training.ts'
+import { gradientName, indicesName, type Mask, nextName } from '../autograd/training.ts'
 import { streamOf, uniformAt } from '../base/counter.ts'
 import { alignUp, type Vectors, view } from '../base/simd.ts'
 import type { Shape } from '../graph/shape.ts'
@@ -37,6 +37,8 @@ export interface Shared {
   readonly vectors: Vectors
   /** Parameters that training leaves as they are. */
   readonly frozen: Weights
+  /** Those of them that every step replaces. */
+  readonly running: readonly string[]
   /** Loss, correct rows and squared gradient norm of each way. */
   readonly sums: Float64Array
   readonly control: Int32Array
@@ -95,6 +97,7 @@ export class Way {
     this.#outputs = { ...named(this.#gradient, gradientName), loss: null, correct: null }
     for (const { name } of shared.tables)
       Object.assign(this.#outputs, { [gradientName(name)]: null, [indicesName(name)]: null })
+    for (const name of shared.running) this.#outputs[nextName(name)] = null
     this.#touched = shared.tables.map(() => new BigInt64Array())
   }
 
@@ -181,7 +184,7 @@ export class Way {
 
   /** With `more`, rows of tables are added to those that are there. */
   async #differentiate(part: Part | undefined, seed: number, more = false) {
-    const { sums, tables } = this.#shared
+    const { sums, tables, running, frozen } = this.#shared
     if (!part) {
       this.#gradient.fill(0)
       this.#touched.fill(new BigInt64Array())
@@ -199,6 +202,7 @@ export class Way {
     const results = await this.#session.run(feeds, this.#outputs)
     sums[this.#index * SUMS] = Number(results.loss.data[0])
     sums[this.#index * SUMS + 1] = Number(results.correct.data[0])
+    for (const name of running) frozen[name].data.set(results[nextName(name)].data as Float32Array)
     tables.forEach((table, i) => {
       const [rows, indices] = [results[gradientName(table.name)].data, results[indicesName(table.name)].data]
       const touched = indices as BigInt64Array

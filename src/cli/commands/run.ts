@@ -1,16 +1,22 @@
+import { readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
+import type { Athanor } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { upload } from '../upload.ts'
 
-/** Classifies texts given as arguments, or one a line on standard input. */
+/** Classifies texts given as arguments, or one a line on standard input; for a model of images, files. */
 export async function run({ client, out }: Context, model: string, texts: string[], { top }: { top?: string }) {
   const inputs = texts.length > 0 ? texts : await standardInput()
+  const files = inputs.length > 0 && (await takesImages(client, model, inputs))
   if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
   const topK = top === undefined ? undefined : Number(top)
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
     throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })
-  const outputs = await client.predictAll(model, inputs, { ...(topK !== undefined && { topK }) })
+  const options = { ...(topK !== undefined && { topK }) }
+  const outputs = files
+    ? await Promise.all(inputs.map((path) => classify(client, model, path, options)))
+    : await client.predictAll(model, inputs, options)
   if (out.json) return out.document(outputs.map(([best, ...others]) => (topK === undefined ? best : [best, ...others])))
   const show = (ranked: { label: string; score: number }[]) =>
     ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
@@ -18,6 +24,19 @@ export async function run({ client, out }: Context, model: string, texts: string
     const line = show(ranked.slice(0, topK ?? 3))
     out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
   })
+}
+
+/** Whether the inputs are names of image files: the model takes images. Only asked where the first is a file. */
+async function takesImages(client: Athanor, model: string, [first]: readonly string[]): Promise<boolean> {
+  const found = await stat(first).catch(() => undefined)
+  return found?.isFile() === true && (await client.models.show(model)).manifest.task === 'image-classification'
+}
+
+async function classify(client: Athanor, model: string, path: string, options: { topK?: number }) {
+  const content = await readFile(path).catch((error: Error) => {
+    throw fail('DATA_NOT_FOUND', { source: path }, { cause: error })
+  })
+  return client.classifyImage(model, content, options)
 }
 
 async function standardInput(): Promise<string[]> {

@@ -8,7 +8,7 @@ import type { EncodedSplit } from '../../data/encoded.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig } from '../../nn/family.ts'
+import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
 import { heads } from '../../nn/heads.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import type { Batch } from '../batch.ts'
@@ -25,7 +25,8 @@ import { classWeightsOf, targetsOf } from '../targets.ts'
 export const textClassification: Task = { options: { ...textOptions, ...headOptions }, open }
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
-  const { job, name, family, options, seed, threads } = context
+  const { job, name, options, seed, threads } = context
+  const family = context.family as TextFamily
   const prepared = yield* prepareData(job, options, seed)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { problem, labels: known, pipeline, profile, train, validation, test = validation } = prepared

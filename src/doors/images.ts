@@ -1,0 +1,100 @@
+import type { IncomingMessage } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy'
+import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
+import { IMAGE_BYTES } from '../data/images/names.ts'
+import { rank } from '../serve/deployments.ts'
+import { collect } from './models.ts'
+import { counted } from './predict.ts'
+import { abortWith, route } from './route.ts'
+
+/** What all image files of a request may weigh together. */
+const TOTAL = 64 << 20
+
+/** The image files of a form, whatever their fields are called. */
+async function imagesOfForm(form: IncomingMessage, limit: number): Promise<Uint8Array[]> {
+  const images: Promise<Uint8Array>[] = []
+  let total = 0
+  const unreadable = (error: unknown) =>
+    fail('BAD_REQUEST', { message: `not a form that can be read: ${(error as Error).message.slice(0, 100)}` })
+  let parser: BusboyInstance
+  try {
+    const limits = { files: limit, fileSize: IMAGE_BYTES + 1, fields: 100, parts: limit + 100 }
+    parser = new Busboy({ headers: form.headers as BusboyHeaders, limits })
+  } catch (error) {
+    throw unreadable(error)
+  }
+  parser.on('file', (_name, file) => {
+    images.push(
+      collect(
+        (async function* () {
+          for await (const part of file as AsyncIterable<Buffer>) {
+            total += part.length
+            if (total > TOTAL) throw fail('BODY_TOO_LARGE', { limit: TOTAL })
+            yield part
+          }
+        })(),
+        IMAGE_BYTES,
+      ),
+    )
+    images.at(-1)!.catch(() => form.destroy())
+  })
+  await pipeline(form, parser).catch(async (error: unknown) => {
+    await Promise.all(images) // tells of a file over the limit first
+    throw unreadable(error)
+  })
+  return Promise.all(images)
+}
+
+const Classification = Type.Object({
+  model: Type.String(),
+  version: Type.Integer(),
+  requestId: Type.String(),
+  /** For each image, labels best first. */
+  outputs: Type.Array(Type.Array(Type.Object({ label: Type.String(), score: Type.Number() }))),
+  timings: Type.Record(Type.String(), Type.Number()),
+})
+
+export const imageRoutes = [
+  route(
+    'POST /api/models/:model/images',
+    {
+      summary: 'Classify images: an image file as the body, or a form (multipart/form-data) with image files',
+      permission: 'use',
+      tag: 'predict',
+      raw: true,
+    },
+    {
+      params: Type.Object({ model: Type.String() }),
+      querystring: Type.Object(
+        { topK: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })) },
+        { additionalProperties: false },
+      ),
+      response: Classification,
+    },
+    async (house, { params, query, body, request, reply }) => {
+      const signal = abortWith(reply)
+      const content = body as unknown as IncomingMessage
+      const form = request.headers['content-type']?.startsWith('multipart/form-data')
+      const prediction = await counted(house, 'native', params.model, request.id, async () => {
+        const images = form
+          ? await imagesOfForm(content, house.config.batchLimit)
+          : [await collect(content, IMAGE_BYTES)]
+        return house.deployments.classifyImages(params.model, images, { signal })
+      })
+      const { model, version, manifest, output, timings, total } = prediction
+      const { queue, pre, run, post } = timings
+      const { probabilities } = output as Extract<typeof output, { kind: 'texts' | 'images' }>
+      return {
+        model,
+        version,
+        requestId: request.id,
+        outputs: Array.from({ length: probabilities.length / manifest.labels.length }, (_, row) =>
+          rank(manifest, probabilities, row, query.topK),
+        ),
+        timings: { queue, pre, run, post, total },
+      }
+    },
+  ),
+]
