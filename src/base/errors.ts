@@ -88,6 +88,11 @@ export const errors = {
     'the loss became {loss} at step {step}',
     'Lower the learning rate, e.g. --set learningRate=0.0005. Kept in the folder of the run: {checkpoint}.',
   ],
+  SELECTION_EMPTY: [
+    422,
+    'none of the trials gave a model; the last one: {reason}',
+    'Mend what it says, or train one family: athanor train --family',
+  ],
   GRADIENT_MISSING: [
     422,
     'operators without a gradient rule: {operators}',

@@ -1,6 +1,7 @@
 import asciichart from 'asciichart'
-import type { TrainEvent } from '../../client/src/index.ts'
+import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
+import { figures } from './figures.ts'
 import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
@@ -11,6 +12,8 @@ export class TrainProgress {
   readonly losses: number[] = []
   readonly accuracies: number[] = []
   samplesPerSecond: number[] = []
+  /** The trials among which a model was chosen. */
+  trials: readonly TrialReport[] = []
   #best = 0
   #tenth = 0
 
@@ -36,14 +39,25 @@ export class TrainProgress {
         this.#step(event)
         break
       case 'epoch':
-        this.accuracies.push(event.validation.accuracy)
-        this.#best = Math.max(this.#best, event.validation.accuracy)
+        if (event.validation.accuracy !== undefined) {
+          this.accuracies.push(event.validation.accuracy)
+          this.#best = Math.max(this.#best, event.validation.accuracy)
+        }
         if (!out.live) {
           const { epoch, epochs, loss, validation } = event
           out.say(
-            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation accuracy ${validation.accuracy.toFixed(4)}${event.best ? '  best' : ''}`,
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${figures(validation)}${event.best ? '  best' : ''}`,
           )
         }
+        break
+      case 'advice':
+        for (const note of event.advice.notes) out.say(out.style('dim', `  ! ${note}`))
+        break
+      case 'trial':
+        this.#trial(event.trial)
+        break
+      case 'selection':
+        this.trials = event.trials
         break
       case 'state':
         if (event.state === 'evaluating') out.redraw(['evaluating on the held-out split …'])
@@ -61,6 +75,16 @@ export class TrainProgress {
     const drawn = asciichart.plot(series, { height: 8, format: (value: number) => value.toFixed(3).padStart(9) })
     return ['     loss', ...drawn.split('\n')]
   }
+
+  #trial({ trial, family, state, epochs, metrics, reason }: TrialReport) {
+    if (state === 'running' && epochs > 0 && this.#told === trial) return
+    this.#told = trial
+    const so = metrics ? `  ${figures(metrics)} after ${epochs} epochs` : ''
+    const why = state === 'dropped' || (state === 'running' && epochs === 0) ? `  ${reason ?? ''}` : ''
+    this.#out.say(`trial ${trial}  ${family.padEnd(11)} ${state.padEnd(8)}${so}${why}`)
+    this.#tenth = 0
+  }
+  #told = 0
 
   #step({ step, steps, epoch, epochs, loss, samplesPerSecond, eta }: Extract<TrainEvent, { type: 'step' }>) {
     this.losses.push(loss)

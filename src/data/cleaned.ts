@@ -24,7 +24,7 @@ export interface CleanOptions {
 }
 
 /** A row that was kept: where its text lies in the spool, what it teaches, and what splits it. */
-export interface CleanRow {
+interface CleanRow {
   index: number
   target: number
   /** What splitting keeps in proportion. */

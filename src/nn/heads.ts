@@ -4,7 +4,7 @@ import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 
 /** How a loss is made milder or just. */
-export interface LossOptions {
+interface LossOptions {
   /** Share of the target spread evenly over all classes (Szegedy et al. 2016). */
   smoothing?: number
   /** Float32 (batch): what each row counts; all the same if absent. */

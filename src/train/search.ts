@@ -21,7 +21,7 @@ const domains: Record<string, (standard: number) => Domain> = {
 }
 
 /** The options of a family that are searched: those that it has and that were not given. */
-export function searchSpace(family: string, given: Options): Space {
+function searchSpace(family: string, given: Options): Space {
   const table = optionsOf({ dataset: '', family })
   return Object.fromEntries(
     Object.entries(domains)

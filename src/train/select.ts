@@ -8,7 +8,7 @@ import type { TrainJob, TrainResult } from './job.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
-export const DEFAULT_BUDGET = 300
+const DEFAULT_BUDGET = 300
 
 /** Shares of its epochs to which a candidate has come after each rung, and of the time left that the rung may take. */
 const rungs = [

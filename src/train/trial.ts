@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { asAthanorError } from '../base/errors.ts'
+import { asAthanorError, fail } from '../base/errors.ts'
 import { type Cleaned, clean, openCleaned } from '../data/cleaned.ts'
 import { charactersFor } from '../data/prepare.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
 import type { TrainJob } from './job.ts'
 import { latencyOf } from './latency.ts'
 import type { Options } from './options.ts'
-import { openSources, whileWorking } from './prepared.ts'
+import { openSources, partingOf, whileWorking } from './prepared.ts'
 import { problemOf } from './problem.ts'
 import { type Extra, type Halt, Training } from './training.ts'
 
@@ -53,6 +53,7 @@ export class Trials {
     const saved = existsSync(path)
       ? (JSON.parse(readFileSync(path, 'utf8')) as { list: Trial[]; seconds: number; metric: string; better: 'higher' })
       : undefined
+    partingOf(job, cleaned, job.spec.seed ?? 1) // what cannot be split fails before anything is trained
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
     if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better })
     return trials
@@ -174,8 +175,9 @@ export class Trials {
     }
   }
 
-  /** Measures the chosen trial on what nothing was chosen by, and writes its bundle with the table of all. */
-  async *conclude(chosen: Trial, extra: Extra = {}) {
+  /** Measures the chosen trial on what nothing was chosen by, and writes its bundle with the table of all; throws SELECTION_EMPTY. */
+  async *conclude(chosen: Trial | undefined, extra: Extra = {}) {
+    if (!chosen) throw fail('SELECTION_EMPTY', { reason: this.list.at(-1)?.reason ?? 'there was none' })
     const training = yield* this.#told(chosen, Training.open(this.jobOf(chosen)))
     try {
       chosen.state = 'chosen'
@@ -208,7 +210,7 @@ const FILE = 'trials.json'
 const dataFolder = (job: TrainJob) => join(job.folder, 'data')
 
 /** A trial as it is told of. */
-export function report({ score: _score, scores: _scores, minutes, ...told }: Trial): TrialReport {
+function report({ score: _score, scores: _scores, minutes, ...told }: Trial): TrialReport {
   return { ...told, minutes: Number(minutes.toFixed(2)) }
 }
 

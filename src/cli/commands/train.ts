@@ -4,23 +4,27 @@ import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
+import { figures, trialTable } from '../figures.ts'
 import { follow } from '../follow.ts'
+import { type ReadingOptions, readingOf, secondsOf, wholeNumber } from '../reading.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
 
-export interface TrainOptions {
+export interface TrainOptions extends ReadingOptions {
   validation?: string
   name?: string
   family?: string
+  model?: string
+  budget?: string
   seed?: string
-  text?: string
-  label?: string
-  group?: string
-  encoding?: string
-  labels?: string
-  dropUnlabelled?: boolean
+  split?: string
+  folds?: string
+  keepLeakage?: boolean
   set?: string[]
   resume?: string
+  search?: boolean
+  trials?: string
+  method?: string
 }
 
 /** Trains a classifier on a file, follows the run, and tells what came of it. */
@@ -47,9 +51,9 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, rows } = metrics
+  if (progress.trials.length > 0) trialTable(out, progress.trials)
   out.say(
-    `${out.style('green', '✓')} done in ${duration(seconds)}   accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)} on ${rows} held-out rows`,
+    `${out.style('green', '✓')} done in ${duration(seconds)}   ${family}: ${figures(metrics)} on ${metrics.rows} held-out rows`,
   )
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
@@ -57,19 +61,33 @@ export async function train(context: Context, source: string | undefined, option
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
   if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { text, label, group, encoding, family, dropUnlabelled } = options
-  const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
-  const labels = options.labels?.split(',').map((one) => one.trim())
-  const read = { text, label, group, encoding, labels }
-  const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
+  const { family, model, split, method } = options
+  if (model !== undefined && model !== 'auto')
+    throw fail('OPTION_INVALID', { option: 'model', reason: `expected auto, got "${model.slice(0, 40)}"` })
+  if (split !== undefined && !['label', 'group', 'time'].includes(split))
+    throw fail('OPTION_INVALID', {
+      option: 'split',
+      reason: `expected label, group or time, got "${split.slice(0, 40)}"`,
+    })
+  if (method !== undefined && method !== 'tpe' && method !== 'random')
+    throw fail('OPTION_INVALID', { option: 'method', reason: `expected tpe or random, got "${method.slice(0, 40)}"` })
+  const whole = (name: 'seed' | 'folds' | 'trials') =>
+    options[name] === undefined ? undefined : wholeNumber(name, options[name])
+  const [seed, folds] = [whole('seed'), whole('folds')]
+  const budget = options.budget === undefined ? undefined : secondsOf('budget', options.budget)
   const spec: RunSpec = {
     name: options.name ?? defaultName(source),
     dataset: await upload(source, context),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    ...readingOf(options),
     ...(family !== undefined && { family }),
+    ...(model !== undefined && { model }),
+    ...(budget !== undefined && { budget }),
     ...(seed !== undefined && { seed }),
-    ...(Object.keys(given).length > 0 && { read: given }),
-    ...(dropUnlabelled && { dropUnlabelled }),
+    ...(split !== undefined && { split: split as NonNullable<RunSpec['split']> }),
+    ...(folds !== undefined && { folds }),
+    ...(options.keepLeakage && { keepLeakage: true }),
+    ...(options.search && { search: { trials: whole('trials') ?? 20, ...(method !== undefined && { method }) } }),
     ...(options.set && { options: settings(options.set) }),
   }
   return context.client.runs.create(spec)
@@ -87,12 +105,6 @@ function defaultName(source: string): string {
   const name = modelNameFrom(basename(source))
   const general = /^(train|training|data|dataset|all|labels?)$/.test(name)
   return (general && modelNameFrom(basename(dirname(resolve(source))))) || name || 'model'
-}
-
-function wholeNumber(option: string, value: string): number {
-  if (!/^\d{1,10}$/.test(value))
-    throw fail('OPTION_INVALID', { option, reason: `expected a whole number, got "${value.slice(0, 40)}"` })
-  return Number(value)
 }
 
 /** `epochs=3` → { epochs: 3 }. */
