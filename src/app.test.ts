@@ -4,19 +4,25 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { Athanor, AthanorError, type Run, type RunSpec, type TrainEvent } from '../client/src/index.ts'
+import { Athanor, AthanorError, type RefineSpec, type Run, type RunSpec, type TrainEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
 import { routes } from './doors/server.ts'
 import { tinyClassifier, tinyGraph } from './testing/tiny.ts'
-import type { Run as ServerRun, RunSpec as ServerRunSpec, TrainEvent as ServerTrainEvent } from './train/events.ts'
+import type {
+  RefineSpec as ServerRefineSpec,
+  Run as ServerRun,
+  RunSpec as ServerRunSpec,
+  TrainEvent as ServerTrainEvent,
+} from './train/events.ts'
 
 // the client's hand-written types are those of the server's schemas
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never
 const _types: [
   Same<RunSpec, ServerRunSpec>,
+  Same<RefineSpec, ServerRefineSpec>,
   Same<Run['state'], ServerRun['state']>,
   Same<TrainEvent['type'], ServerTrainEvent['type']>,
-] = [true, true, true]
+] = [true, true, true, true]
 void _types
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-app-'))

@@ -2,6 +2,7 @@ import { type Config, configure } from './base/config.ts'
 import { fail } from './base/errors.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
+import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { Datasets } from './store/datasets.ts'
@@ -35,7 +36,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const store = await openStore(config.home)
   try {
     const registry = new Registry(store)
-    const runs = await Runs.open(store, registry)
+    const datasets = new Datasets(store)
+    const runs = await Runs.open(store, registry, refinement(registry, datasets))
     const metrics = new Metrics()
     const entries = new LogEntries(store)
     const log = new Log(entries, config.logLevel)
@@ -50,7 +52,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       config,
       store,
       registry,
-      datasets: new Datasets(store),
+      datasets,
       runs,
       deployments,
       entries,

@@ -17,11 +17,12 @@ const house: Record<string, readonly string[]> = {
   engine: ['graph', 'data', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
   train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry'],
+  refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],
-  doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'serve', 'watch'],
-  app: ['store', 'registry', 'engine', 'train', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'nn', 'bundle'],
+  doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
+  app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
+  testing: ['graph', 'data', 'autograd', 'nn', 'bundle'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

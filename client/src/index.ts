@@ -16,6 +16,7 @@ import type {
   ModelSummary,
   Prediction,
   Ranked,
+  RefineSpec,
   Run,
   RunSpec,
   Status,
@@ -223,6 +224,11 @@ export class Athanor {
     /** What a run tells, from its beginning (or after event `after`) to its end; reconnects where the stream breaks. */
     events: (run: string, options: { signal?: AbortSignal; after?: number } = {}): AsyncGenerator<TrainEvent> =>
       this.#events(run, options),
+  }
+
+  /** Refines a version in a run of its own; follow it with `runs.events`. A refused one fails with GATE_REFUSED. */
+  refine(spec: RefineSpec): Promise<Run> {
+    return this.#json('/api/refinements', { method: 'POST', json: spec })
   }
 
   /** What is seen in a data set, and what to try on it, with reasons and estimated time; trains nothing. */

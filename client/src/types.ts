@@ -112,6 +112,10 @@ export interface Manifest {
     options?: Record<string, unknown>
     /** What was tried before this was chosen: each trial with its figures. */
     selection?: Record<string, unknown>[]
+    refinedFrom?: { model: string; version: number }
+    passes?: { name: string; options: Record<string, unknown>; note: string }[]
+    measurements?: Measured[]
+    forced?: string[]
   }
   data?: Record<string, unknown>
   profile?: Record<string, unknown>
@@ -182,10 +186,36 @@ export interface RunSpec {
   folds?: number
 }
 
+/** A line of the gate's table: `change` is in points for accuracy and macroF1, a ratio for the others. */
+export interface Measured {
+  name: string
+  source: number
+  refined: number
+  change: number
+}
+
+export interface RefineSpec {
+  /** The version to refine: name, name@version or name@alias. */
+  refine: string
+  passes?: { name: string; options?: Record<string, number | string | boolean> }[]
+  /** Combinations of passes are tried for it, e.g. `size<=0.3,accuracy>=-0.5pt,latency=min`. */
+  goal?: string
+  tolerance?: string
+  force?: boolean
+  name?: string
+  heldOut?: string
+  data?: string
+  read?: RunSpec['read']
+  seed?: number
+  options?: Record<string, number | string | boolean>
+}
+
 export type RunState =
   | 'queued'
   | 'preparing'
   | 'training'
+  | 'refining'
+  | 'measuring'
   | 'evaluating'
   | 'registering'
   | 'done'
@@ -205,7 +235,7 @@ export interface Run {
   run: string
   model: string
   state: RunState
-  spec: RunSpec
+  spec: RunSpec | RefineSpec
   createdAt: string
   updatedAt: string
   metrics?: Metrics
@@ -278,6 +308,18 @@ export type TrainEvent =
   | { type: 'advice'; advice: Advice }
   | { type: 'trial'; trial: TrialReport }
   | { type: 'selection'; metric: string; trials: TrialReport[] }
+  | { type: 'pass'; name: string; note: string }
+  | {
+      type: 'gate'
+      what: string
+      rows: number
+      table: Measured[]
+      accepted: boolean
+      reasons: string[]
+      forced: boolean
+      chosen: boolean
+      pareto?: boolean
+    }
   | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
   | { type: 'failed'; error: ErrorBody }
 

@@ -104,6 +104,23 @@ export const errors = {
     'Resume it: athanor train --resume {run}',
   ],
 
+  // refining
+  GATE_REFUSED: [
+    422,
+    'refused: {reasons}',
+    'Nothing was registered. Loosen a bound with --tolerance, or register it all the same with --force.',
+  ],
+  REFINE_UNMEASURABLE: [
+    400,
+    'this version keeps no held-out rows to measure with',
+    'Give labelled rows with --held-out DATA; versions trained from now on keep some.',
+  ],
+  REFINE_NEEDS_DATA: [
+    400,
+    'this needs the training data, which is not here any more: {source}',
+    'Give it with --data DATA.',
+  ],
+
   // serving
   MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
   ENGINE_CRASHED: [

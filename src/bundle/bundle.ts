@@ -1,6 +1,8 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { Check, Errors } from 'typebox/value'
+import type * as Value from 'typebox/value'
 import { fail } from '../base/errors.ts'
 import { Manifest } from './manifest.ts'
 
@@ -12,6 +14,9 @@ export const requiredFiles = {
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 
+/** Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card. */
+const optionalFiles = ['heldout.jsonl', 'heldin.jsonl', 'data-card.md', 'data-card.json'] as const
+
 /** A bundle in a folder: its manifest, and the paths of its files by name. */
 export interface Bundle {
   manifest: Manifest
@@ -20,6 +25,8 @@ export interface Bundle {
 
 /** The value as a manifest; throws BUNDLE_INVALID naming what is wrong. */
 export function checkManifest(value: unknown): Manifest {
+  // three hundred modules that only registering needs
+  const { Check, Errors } = createRequire(import.meta.url)('typebox/value') as typeof Value
   if (Check(Manifest, value)) return value
   const [first] = Errors(Manifest, value)
   throw fail('BUNDLE_INVALID', {
@@ -47,9 +54,8 @@ export async function readBundle(folder: string): Promise<Bundle> {
     throw fail('BUNDLE_INVALID', { reason: 'no readable manifest.json' }, { cause: error })
   }
   const manifest = checkManifest(value)
-  const present = (await readdir(folder)).filter((name) => name !== 'manifest.json')
-  const files = Object.fromEntries(
-    [...requiredFiles[manifest.task], ...present].map((name) => [name, join(folder, name)]),
-  )
+  const there = optionalFiles.filter((name) => existsSync(join(folder, name)))
+  const names = [...requiredFiles[manifest.task], ...there]
+  const files = Object.fromEntries(names.map((name) => [name, join(folder, name)]))
   return { manifest, files }
 }

@@ -26,6 +26,22 @@ const Lineage = Type.Object({
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   /** What was tried before this was chosen: each trial with its figures. */
   selection: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
+  /** The version that this one was made from by refinement. */
+  refinedFrom: Type.Optional(Type.Object({ model: Type.String(), version: Type.Integer() })),
+  /** The passes that made it, in order, and what each did in words. */
+  passes: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), options: Type.Record(Type.String(), Type.Unknown()), note: Type.String() }),
+    ),
+  ),
+  /** What the gate measured of it and of its source; `change` is in points for shares, a ratio for the others. */
+  measurements: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), source: Type.Number(), refined: Type.Number(), change: Type.Number() }),
+    ),
+  ),
+  /** Why the gate would have refused it, had it not been forced. */
+  forced: Type.Optional(Type.Array(Type.String())),
 })
 
 const Task = Type.Union([

@@ -1,6 +1,7 @@
 import { Option } from 'commander'
 import { advise } from './commands/advise.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
+import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
 import { type TrainOptions, train } from './commands/train.ts'
@@ -108,6 +109,29 @@ export const commands: readonly CommandEntry[] = [
     needs: 'server',
     act: ({ context, args, options }: Call<TrainOptions> & { context: Context }) =>
       train(context, args[0], { ...options, search: true }),
+  },
+  {
+    name: 'refine <model> [data]',
+    group: MODELS,
+    summary: 'Make a version smaller or faster: measured against it, and registered only if nothing got worse',
+    example: 'athanor refine sentiment --quantize int8',
+    options: [
+      option('--quantize <scheme>', 'int8, int8-static, int8-weights, int4 or float16'),
+      option('--prune <share>', 'take out this share of its units and train on, e.g. 50%'),
+      option('--distil <family>', 'teach a smaller family what it knows'),
+      option('--passes <list>', 'passes in order, e.g. tidy,trim,clip:percentile=99.9'),
+      option('--goal <bounds>', 'try combinations, e.g. "size<=0.3,accuracy>=-0.5pt,latency=min"'),
+      option('--tolerance <bounds>', 'what the result is held to, e.g. "accuracy>=-1pt,latency<=1.2"'),
+      option('--force', 'register it whatever was measured'),
+      option('--name <name>', 'the model to register (the same one otherwise)'),
+      option('--held-out <data>', 'labelled rows to measure with, where the version keeps none'),
+      option('--seed <number>', 'seed of training and choices (1)'),
+      ...columns.slice(0, 3),
+      repeated('--set <name=value>', 'a hyperparameter of training, e.g. epochs=3; may be repeated'),
+    ],
+    needs: 'server',
+    act: async ({ context, args, options }: Call<RefineOptions> & { context: Context }) =>
+      refine(context, args[0], args[1], options),
   },
   {
     name: 'evaluate <model> <data>',

@@ -17,5 +17,5 @@ export interface Context {
   readonly signal: AbortSignal
 }
 
-/** How a command ends when it is not well: 1 failed, 2 wrongly called, 130 stopped by Ctrl-C. */
-export const exitCodes = { failed: 1, usage: 2, interrupted: 130 } as const
+/** How a command ends when it is not well: 1 failed, 2 wrongly called, 3 refused by the gate, 130 stopped by Ctrl-C. */
+export const exitCodes = { failed: 1, usage: 2, refused: 3, interrupted: 130 } as const

@@ -10,6 +10,7 @@ export type Done = Extract<TrainEvent, { type: 'done' }>
 export async function follow(
   run: string,
   { client, out, signal }: Context,
+  watch: (event: TrainEvent) => void = () => {},
 ): Promise<{ done?: Done; progress: TrainProgress }> {
   const progress = new TrainProgress(out)
   let done: Done | undefined
@@ -22,6 +23,7 @@ export async function follow(
   try {
     for await (const event of client.runs.events(run)) {
       progress.show(event)
+      watch(event)
       if (event.type === 'done') done = event
       if (event.type === 'failed') throw new AthanorError(event.error)
     }

@@ -15,5 +15,6 @@ export function report(thrown: unknown, out: Terminal): number {
     )
     if (code === 'INTERNAL' && process.env.ATHANOR_DEBUG) console.error(thrown)
   }
+  if (code === 'GATE_REFUSED') return exitCodes.refused
   return code === 'OPTION_INVALID' || code === 'COMMAND_UNKNOWN' ? exitCodes.usage : exitCodes.failed
 }

@@ -1,6 +1,11 @@
+import { createRequire } from 'node:module'
 import { styleText } from 'node:util'
-import { createLogUpdate } from 'log-update'
-import stringWidth from 'string-width'
+import type { createLogUpdate } from 'log-update'
+import type stringWidth from 'string-width'
+
+/** What is loaded when it is needed alone: a server that prints a line or two starts sooner without. */
+const require = createRequire(import.meta.url)
+const widthOf = (text: string) => (require('string-width') as { default: typeof stringWidth }).default(text)
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -22,7 +27,8 @@ export class Terminal {
     const terminal = Boolean(process.stderr.isTTY) && !process.env.CI && process.env.TERM !== 'dumb'
     this.live = terminal && !quiet && !json
     this.#colour = terminal && !process.env.NO_COLOR && !json
-    this.#update = this.live ? createLogUpdate(process.stderr) : undefined
+    const update = this.live ? (require('log-update') as { createLogUpdate: typeof createLogUpdate }) : undefined
+    this.#update = update?.createLogUpdate(process.stderr)
   }
 
   get width(): number {
@@ -61,7 +67,7 @@ export class Terminal {
 
   /** A table without borders; wide characters count as two. */
   table(head: readonly string[], rows: readonly (readonly string[])[]) {
-    const widths = head.map((title, i) => Math.max(stringWidth(title), ...rows.map((row) => stringWidth(row[i] ?? ''))))
+    const widths = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))))
     const line = (cells: readonly string[]) =>
       cells
         .map((cell, i) => pad(cell, widths[i]))
@@ -72,7 +78,7 @@ export class Terminal {
   }
 }
 
-const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - stringWidth(text)))
+const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - widthOf(text)))
 
 /** A bar of the given width, filled to a fraction, in eighths of a character. */
 export function bar(fraction: number, width: number): string {

@@ -18,6 +18,8 @@ export interface CleanOptions {
   /** Keep training rows that also occur in the held-out file. */
   keepLeakage?: boolean
   problem?: Problem
+  /** The only labels there may be, in their order, where they are known already. */
+  labels?: readonly string[]
   /** UTF-16 units kept of a text. */
   characters: number
   folder: string
@@ -83,7 +85,7 @@ export async function clean(options: CleanOptions, onProgress: (read: number) =>
     out.end()
     await finished(out)
   }
-  const { labels, sets } = collector.finish(train.source)
+  const { labels, sets } = collector.finish(train.source, options.labels)
   const { source, format, encoding, columns } = train
   const digests = [await train.digest(), ...(heldOut ? [await heldOut.digest()] : [])]
   const cleaned: Cleaned = {

@@ -80,10 +80,13 @@ export class Collector {
     return Math.max(east, ...counts) >= 0.8 * all ? 'word' : 'character'
   }
 
-  /** Labels and sets of them in their final order, to which the rows' targets are turned; throws DATA_EMPTY. */
-  finish(source: string) {
+  /**
+   * Labels and sets of them in their final order, to which the rows' targets are turned; throws DATA_EMPTY, or LABEL_UNKNOWN
+   * for a label that is not among those known.
+   */
+  finish(source: string, known?: readonly string[]) {
     if (!this.rows.some((row) => !row.removed)) throw fail('DATA_EMPTY', { source })
-    const { labels, sets, final } = this.#targets.finish()
+    const { labels, sets, final } = this.#targets.finish(source, known)
     for (const row of this.rows) row.target = final(row.target)
     return { labels, sets }
   }

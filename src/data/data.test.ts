@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -11,6 +11,7 @@ import { detectEncoding } from './encoding.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { openPrepared, prepare } from './prepare.ts'
 import { describeReport } from './report.ts'
+import { readSamples } from './samples.ts'
 import { splitRows } from './split.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'athanor-data-test-'))
@@ -281,4 +282,27 @@ test('words: Chinese is segmented; ids survive saving', async () => {
   assert.deepEqual(ids, (await pipeline.encode(['今天去公园']))[0])
   assert.ok(ids.length < 5 && !ids.includes(1))
   assert.throws(() => TextPipeline.load(pipeline.config, '{'), code('BUNDLE_INVALID'))
+})
+
+test('samples: held-out and training rows as text, within their limits, the same for a seed', async () => {
+  const rows = Array.from({ length: 80 }, (_, i) => `"${long(i * 7919)}, ${i} ${'x'.repeat(i)}",${i % 2 ? 'a' : 'b'}`)
+  const train = file('samples.csv', `text,label\n${rows.join('\n')}\n`)
+  const prepareInto = async (name: string) => {
+    const workdir = mkdtempSync(join(folder, name))
+    const { test: held } = await prepare({
+      train: await openDataset(train),
+      split: { validation: 0.2, test: 0.2, seed: 1 },
+      pipeline: config,
+      samples: { heldOut: 100, heldIn: 10 },
+      folder: workdir,
+    })
+    const read = (name: string) => readSamples(readFileSync(join(workdir, name), 'utf8'))
+    return { held: held!.rows, heldOut: read('heldout.jsonl'), heldIn: read('heldin.jsonl') }
+  }
+  const [one, two] = [await prepareInto('one-'), await prepareInto('two-')]
+  assert.deepEqual(one, two)
+  assert.equal(one.heldOut.length, one.held)
+  assert.equal(one.heldIn.length, 10)
+  assert.ok(one.heldIn.every(({ text }) => !one.heldOut.some((other) => other.text === text)))
+  assert.ok(one.heldOut.every(({ label }) => label === 'a' || label === 'b'))
 })

@@ -8,10 +8,16 @@ import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { Profiler } from './profile.ts'
 import type { DataReport, Profile } from './report.ts'
+import { SampleWriter, sampleFiles, sampleOf } from './samples.ts'
 import { type Part, type SplitOptions, splitBy, splitRows } from './split.ts'
 
 /** A pipeline to be learnt; a tokenizer of `auto` is chosen from the data. */
 export type PipelineWish = Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
+
+interface SampleSizes {
+  heldOut: number
+  heldIn: number
+}
 
 export interface PrepareOptions {
   train: Dataset
@@ -23,12 +29,17 @@ export interface PrepareOptions {
   problem?: Problem
   split: SplitOptions
   pipeline: PipelineWish
+  /** A pipeline and labels that are known already, of a version that is trained further: nothing is learnt of the texts. */
+  known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Most rows kept as text: of the held-out split to measure with later, of the training rows to calibrate with. */
+  samples?: SampleSizes
   /** An empty or existing folder for what is prepared. */
   folder: string
 }
 
 /** Clean, split, encoded data on disk, ready for training. */
 export interface Prepared {
+  folder: string
   problem: Problem
   labels: string[]
   /** Labels by index of each set of labels that a row of several labels can have; a row's label is the set's index. */
@@ -58,10 +69,15 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   const { train, validation, dropUnlabelled = false, keepLeakage = false, split, pipeline, folder } = options
   const characters = charactersFor(pipeline.maxLength)
   const asked = { dropUnlabelled, keepLeakage, problem: options.problem ?? 'classification', characters }
-  const cleaned = await clean({ ...asked, train, ...(validation && { heldOut: validation }), folder }, (read) =>
-    onProgress('reading', read),
-  )
-  const prepared = await encode(folder, cleaned, partsOf(cleaned, split), pipeline, folder, onProgress)
+  const more = { ...(validation && { heldOut: validation }), ...(options.known && { labels: options.known.labels }) }
+  const cleaned = await clean({ ...asked, ...more, train, folder }, (read) => onProgress('reading', read))
+  const how = {
+    wish: pipeline,
+    seed: split.seed,
+    ...(options.known && { known: options.known.pipeline }),
+    ...(options.samples && { samples: options.samples }),
+  }
+  const prepared = await encode(folder, cleaned, partsOf(cleaned, split), how, folder, onProgress)
   rmSync(join(folder, 'rows.jsonl'))
   return prepared
 }
@@ -101,18 +117,29 @@ export async function encode(
   spool: string,
   cleaned: Cleaned,
   { parts, by }: Parting,
-  wish: PipelineWish,
+  how: { wish: PipelineWish; known?: TextPipeline; samples?: SampleSizes; seed: number },
   folder: string,
   onProgress: PrepareProgress = () => {},
 ): Promise<Prepared> {
   const { rows, labels, problem, sets } = cleaned
+  const { wish, seed, samples: { heldOut = 0, heldIn = 0 } = {} } = how
   const { tokenizer: asked, ...others } = wish
   const tokenizer = asked === 'auto' ? cleaned.suitableTokenizer : asked
   async function* trainTexts() {
     for await (const batch of cleanTexts(spool, cleaned, (at) => parts[at] === 'train'))
       for (const { text } of batch) yield text
   }
-  const pipeline = await TextPipeline.train(trainTexts(), { ...others, tokenizer })
+  const pipeline = how.known ?? (await TextPipeline.train(trainTexts(), { ...others, tokenizer }))
+  const kept = [
+    [sampleFiles.heldOut, parts.includes('test') ? 'test' : 'validation', heldOut],
+    [sampleFiles.heldIn, 'train', heldIn],
+  ] as const
+  // a sample's rows have one label each
+  const samples = kept.flatMap(([file, part, limit]) =>
+    limit === 0 || problem !== 'classification'
+      ? []
+      : [{ writer: new SampleWriter(folder, file), rows: sampleOf(parts, part, limit, seed) }],
+  )
   const profiler = new Profiler(labels, problem, sets)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -123,12 +150,15 @@ export async function encode(
       const writer = writers.get(part) ?? new SplitWriter(folder, part)
       writers.set(part, writer)
       writer.add(rows[at].target, encoded[i])
+      for (const { writer, rows: among } of samples)
+        if (among.has(at)) writer.add({ text, label: labels[rows[at].target] })
       if (part === 'train') profiler.add(text, rows[at].target, encoded[i])
     })
     done += batch.length
     onProgress('encoding', done, rows.length)
   }
   for (const writer of writers.values()) writer.close()
+  await Promise.all(samples.map(({ writer }) => writer.close()))
 
   const profile = profiler.profile()
   const count = (part: Part) => parts.filter((one) => one === part).length
@@ -175,6 +205,7 @@ export function openPrepared(folder: string): Prepared | undefined {
   }
   return {
     ...meta,
+    folder,
     pipeline: TextPipeline.load(config, tokenizer),
     train: openSplit(folder, 'train')!,
     validation: openSplit(folder, 'validation')!,

@@ -29,9 +29,12 @@ export class Targets {
   }
 
   /** Labels in their final order, sets of them by index, and the final number of each target. */
-  finish() {
-    const labels = [...this.#names.keys()].sort(byNumberThenText)
-    const place = new Map(labels.map((name, i) => [this.#names.get(name)!, i]))
+  finish(source: string, known?: readonly string[]) {
+    const stranger = known && [...this.#names.keys()].find((name) => !known.includes(name))
+    if (stranger !== undefined)
+      throw fail('LABEL_UNKNOWN', { source, label: stranger.slice(0, 80), labels: known!.join(', ').slice(0, 300) })
+    const labels = known ? [...known] : [...this.#names.keys()].sort(byNumberThenText)
+    const place = new Map(labels.map((name, i) => [this.#names.get(name) ?? -1, i]))
     const sets = this.#members.map((members) => members.map((label) => place.get(label)!).sort((a, b) => a - b))
     const final = (target: number) => (this.problem === 'classification' ? place.get(target)! : target)
     return { labels, sets, final }

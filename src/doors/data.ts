@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import { type DataType, dataTypes, elements, type Tensor, type TypedArray } from '../graph/tensor.ts'
+import { type DataType, dataTypes, elements, type Tensor, type TypedArray } from '../graph/dtype.ts'
 
 const ELEMENT_LIMIT = 2 ** 24
 

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type AthanorError, fail } from '../base/errors.ts'
-import { type DataType, dataTypes, type Tensor, type TypedArray } from '../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor, type TypedArray } from '../graph/dtype.ts'
 import type { InferRequest } from './oip.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
-import { Run, RunSpec } from '../train/events.ts'
+import { RefineSpec, Run, RunSpec } from '../train/events.ts'
 import { abortWith, route } from './route.ts'
 import { openEvents } from './sse.ts'
 
@@ -72,6 +72,23 @@ export const runRoutes = [
     { summary: 'Start a training run', permission: 'write', tag: 'runs', status: 201 },
     { body: RunSpec, response: Run },
     async ({ runs }, { body }) => runs.create(body),
+  ),
+  route(
+    'POST /api/refinements',
+    {
+      summary: 'Refine a version: a run whose result is measured before it is registered',
+      permission: 'write',
+      tag: 'runs',
+      status: 201,
+    },
+    { body: RefineSpec, response: Run },
+    async ({ runs }, { body }) => runs.refine(body),
+  ),
+  route(
+    'GET /api/passes',
+    { summary: 'Passes of refinement and their options', permission: 'read', tag: 'runs' },
+    {},
+    async () => (await import('../refine/describe.ts')).describePasses(),
   ),
   route(
     'GET /api/runs',

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/tensor.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
 import { flattenNumbers, imageFromText, toValues } from './data.ts'

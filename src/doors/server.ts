@@ -6,6 +6,7 @@ import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
+import { lazyCompilers } from './compilers.ts'
 import { generateRoutes } from './generate.ts'
 import { imageRoutes } from './images.ts'
 import { collect, modelRoutes } from './models.ts'
@@ -43,6 +44,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     keepAliveTimeout: 30_000,
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
     routerOptions: { maxParamLength: 300 },
+    schemaController: { compilersFactory: lazyCompilers },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
   })
   await app.register(swagger, {

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { setPriority, tmpdir } from 'node:os'
+import { availableParallelism, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
@@ -47,6 +47,12 @@ const engineDefaults: EngineOptions = {
   hangLimit: 20_000,
   loadLimit: 120_000,
 }
+
+/** Models with more parameters than this get all cores; small ones answer faster on one. */
+const SMALL = 8_000_000
+
+/** How many threads an engine of a version gets. */
+export const threadsFor = ({ parameters }: Manifest) => (parameters > SMALL ? Math.min(8, availableParallelism()) : 1)
 
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'broken' | 'stopped'
 

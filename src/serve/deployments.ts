@@ -1,9 +1,8 @@
-import { availableParallelism } from 'node:os'
 import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
-import { Engine, type EngineOptions } from '../engine/engine.ts'
+import { Engine, type EngineOptions, threadsFor } from '../engine/engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
@@ -39,9 +38,6 @@ export interface LoadedEngine {
   waiting: number
   stats?: EngineStats
 }
-
-/** Models with more parameters than this get all cores; small ones answer faster on one. */
-const SMALL = 8_000_000
 
 /** Served versions: an engine each, loaded when first asked for, with bounded queues and deadlines. */
 export class Deployments {
@@ -226,8 +222,8 @@ export class Deployments {
   async #start(version: Version): Promise<Engine> {
     const { name, version: number, manifest } = version
     const files = await this.#registry.checkout(version)
-    const threads = manifest.parameters > SMALL ? Math.min(8, availableParallelism()) : 1
-    const engine = new Engine({ name, version: number, manifest, files }, { threads, ...this.#engineOptions })
+    const options = { threads: threadsFor(manifest), ...this.#engineOptions }
+    const engine = new Engine({ name, version: number, manifest, files }, options)
     engine.onCrash = (reason) => this.onCrash(version, reason)
     await engine.ready
     this.#loaded.set(keyOf(version), engine)

@@ -8,8 +8,8 @@ import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
 import type { Advice } from './advice.ts'
 import type { RunSpec } from './events.ts'
-import type { DataSource } from './job.ts'
-import type { FromTrainer, ToTrainer } from './worker.ts'
+import type { DataSource, TrainJob } from './job.ts'
+import type { FromTrainer, ToTrainer } from './process.ts'
 
 /** What is asked: as much of a run as concerns its data. */
 export type AdviceRequest = Pick<RunSpec, 'dataset' | 'read' | 'problem' | 'dropUnlabelled'>
@@ -32,15 +32,17 @@ export async function adviseOn(
   try {
     if (child.pid !== undefined) setPriority(child.pid, 10) // serving comes first
     const dataset = await sourceOf(house, spec.dataset, folder)
-    const answer = await new Promise<FromTrainer>((resolve, reject) => {
-      child.once('exit', (code, died) => reject(fail('TRAINER_DIED', { reason: died ?? `exit code ${code}`, run: '' })))
-      child.on('message', (message: FromTrainer) => message.type !== 'event' && resolve(message))
-      child.send({ type: 'advise', job: { run: 'advice', spec, dataset, folder } } satisfies ToTrainer)
+    const { promise, resolve, reject } = Promise.withResolvers<Advice>()
+    child.once('exit', (code, died) => reject(fail('TRAINER_DIED', { reason: died ?? `exit code ${code}`, run: '' })))
+    child.on('message', (message: FromTrainer) => {
+      if (message.type === 'event' && message.event.type === 'advice') resolve(message.event.advice)
+      if (message.type !== 'failed') return
+      const { error, suggestion, detail } = message
+      reject(fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail }))
     })
-    if (answer.type === 'advice') return answer.advice
-    if (answer.type !== 'failed') throw fail('INTERNAL')
-    const { error, suggestion, detail } = answer
-    throw fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail })
+    const job: TrainJob = { run: 'advice', spec, dataset, folder, advise: true }
+    child.send({ type: 'start', job } satisfies ToTrainer)
+    return await promise
   } finally {
     signal.removeEventListener('abort', kill)
     kill()

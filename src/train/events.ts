@@ -79,10 +79,52 @@ export const RunSpec = Type.Object(
 )
 export type RunSpec = Static<typeof RunSpec>
 
+/** What a refinement is asked to do: passes in order, or a goal that combinations of passes are tried for. */
+export const RefineSpec = Type.Object(
+  {
+    /** The version to refine: name, name@version or name@alias. */
+    refine: Type.String(),
+    passes: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            name: Type.String(),
+            options: Type.Optional(
+              Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()])),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        { minItems: 1, maxItems: 16 },
+      ),
+    ),
+    /** E.g. `size<=0.3,accuracy>=-0.5pt,latency=min`. */
+    goal: Type.Optional(Type.String({ maxLength: 500 })),
+    /** Bounds that the result is held to, written as a goal's; what it does not name keeps its default. */
+    tolerance: Type.Optional(Type.String({ maxLength: 500 })),
+    /** Register the result whatever was measured; its lineage says so. */
+    force: Type.Optional(Type.Boolean()),
+    /** Name of the model that the result is registered under; the source's own if absent. */
+    name: Type.Optional(Type.String()),
+    /** Labelled rows to measure with, where the version keeps none: an uploaded data set or `npm:…`. */
+    heldOut: Type.Optional(Type.String()),
+    /** Training data for passes that learn; found by the version's lineage if absent. */
+    data: Type.Optional(Type.String()),
+    read: Type.Optional(ReadColumns),
+    seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
+    /** Hyperparameters for passes that train, e.g. epochs, learningRate. */
+    options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
+  },
+  { additionalProperties: false },
+)
+export type RefineSpec = Static<typeof RefineSpec>
+
 export const runStates = [
   'queued',
   'preparing',
   'training',
+  'refining',
+  'measuring',
   'evaluating',
   'registering',
   'done',
@@ -92,6 +134,23 @@ export const runStates = [
 ] as const
 export const RunState = Type.Unsafe<(typeof runStates)[number]>({ type: 'string', enum: [...runStates] })
 export type RunState = Static<typeof RunState>
+
+/**
+ * A refined version against its source: `change` is in points for accuracy, macroF1 and agreement, a ratio for the others.
+ * `what` names the refinement; `chosen` is false for combinations that a search only tries.
+ */
+export interface GateEvent {
+  type: 'gate'
+  what: string
+  rows: number
+  table: { name: string; source: number; refined: number; change: number }[]
+  accepted: boolean
+  reasons: string[]
+  forced: boolean
+  chosen: boolean
+  /** Of a search: no other combination within the bounds is better in one measure and as good in all others. */
+  pareto?: boolean
+}
 
 /** What a run tells while it goes on; the CLI, the event stream and the SDK consume the same type. */
 export type TrainEvent =
@@ -124,6 +183,9 @@ export type TrainEvent =
   | { type: 'trial'; trial: TrialReport }
   /** All trials, one of them chosen by the metric. */
   | { type: 'selection'; metric: string; trials: TrialReport[] }
+  /** A pass of a refinement is done; `note` says in words what it did. */
+  | { type: 'pass'; name: string; note: string }
+  | GateEvent
   | { type: 'done'; model: string; version: number; family: string; metrics: Metrics; seconds: number }
   | { type: 'failed'; error: { code: string; status: number; message: string; hint: string } }
 
@@ -132,7 +194,7 @@ export const Run = Type.Object({
   run: Type.String(),
   model: Type.String(),
   state: RunState,
-  spec: RunSpec,
+  spec: Type.Union([RunSpec, RefineSpec]),
   createdAt: Type.String(),
   updatedAt: Type.String(),
   metrics: Type.Optional(Metrics),

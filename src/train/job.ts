@@ -5,6 +5,7 @@ import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
 import { loopOptions, type Option, type Options, resolveOptions } from './options.ts'
+import type { RunJob } from './process.ts'
 import { tasks } from './tasks.ts'
 
 /** A source of data where the training process can read it: a file, or `npm:…`. */
@@ -13,23 +14,24 @@ export interface DataSource {
   name: string
 }
 
-export interface TrainJob {
-  run: string
+export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
-  /** The run's own folder: prepared data, checkpoints and, at the end, `bundle/`. */
-  folder: string
   /** A folder with rows that are cleaned already, which several trainings share. */
   cleaned?: string
   /** Which of several folds is held out. */
   fold?: { of: number; held: number }
+  /** Only look at the data. */
+  advise?: boolean
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
 export interface TrainResult {
   bundle: string
   metrics: Metrics
+  /** How long it took, pauses left out. */
+  seconds: number
 }
 
 /** Whether a model is to be chosen: asked for, or nothing was said that belongs to one family. */

@@ -42,6 +42,20 @@ export const textOptions = {
     maximum: 0.9,
     description: 'share of tokens made unknown in training',
   },
+  heldOutRows: {
+    type: 'integer',
+    default: 5000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most held-out rows kept in the bundle as text, so that refined models can be measured; 0 for none',
+  },
+  heldInRows: {
+    type: 'integer',
+    default: 1000,
+    minimum: 0,
+    maximum: 5000,
+    description: 'most training rows kept in the bundle as text, to calibrate refined models with; 0 for none',
+  },
   crop: {
     type: 'boolean',
     default: false,

@@ -55,10 +55,17 @@ export async function* prepareData(
   if (finished) return finished
   if (!existsSync(folder)) mkdirSync(folder)
   const { cleaned } = job
-  if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, wish, seed, folder, tell))
+  if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, options, seed, folder, tell))
   const rows = openCleaned(cleaned)!
-  return yield* whileWorking((tell) => encode(cleaned, rows, partingOf(job, rows, seed), wish, folder, tell))
+  const how = { wish, seed, samples: samplesOf(options) }
+  return yield* whileWorking((tell) => encode(cleaned, rows, partingOf(job, rows, seed), how, folder, tell))
 }
+
+/** Rows kept as text in the bundle. */
+const samplesOf = ({ heldOutRows, heldInRows }: Options) => ({
+  heldOut: Number(heldOutRows),
+  heldIn: Number(heldInRows),
+})
 
 const keyOf = (value: unknown) => createHash('sha1').update(JSON.stringify(value)).digest('hex').slice(0, 12)
 
@@ -79,27 +86,22 @@ export async function openSources({ spec, dataset, validation }: TrainJob) {
   return { train, heldOut, close: () => Promise.all([train.close(), heldOut?.close()]) }
 }
 
-async function readAndPrepare(
-  job: TrainJob,
-  pipeline: PipelineWish,
-  seed: number,
-  folder: string,
-  tell: PrepareProgress,
-) {
+async function readAndPrepare(job: TrainJob, options: Options, seed: number, folder: string, tell: PrepareProgress) {
   const { spec } = job
   const { train, heldOut, close } = await openSources(job)
   try {
-    const options = {
+    const all = {
       train,
       ...(heldOut && { validation: heldOut }),
       problem: problemOf(spec),
       dropUnlabelled: spec.dropUnlabelled ?? false,
       keepLeakage: spec.keepLeakage ?? false,
       split: { validation: HELD, test: HELD, seed, ...(spec.split && { by: spec.split }) },
-      pipeline,
+      pipeline: wishOf(options),
+      samples: samplesOf(options),
       folder,
     }
-    return await prepare(options, tell)
+    return await prepare(all, tell)
   } finally {
     await close()
   }

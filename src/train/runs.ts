@@ -14,9 +14,9 @@ import { Datasets } from '../store/datasets.ts'
 import { assertRoom } from '../store/home.ts'
 import { type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
-import type { Run, RunSpec, RunState, TrainEvent } from './events.ts'
+import type { RefineSpec, Run, RunSpec, RunState, TrainEvent } from './events.ts'
 import type { DataSource, TrainJob } from './job.ts'
-import type { FromTrainer, ToTrainer } from './worker.ts'
+import type { FromTrainer, RunJob, ToTrainer } from './process.ts'
 
 export interface NumberedEvent {
   id: number
@@ -25,10 +25,30 @@ export interface NumberedEvent {
 
 interface Active {
   run: string
-  child: ChildProcess
+  /** Absent until its job is ready. */
+  child: ChildProcess | undefined
   /** How it is meant to end: by itself, or because someone stopped it. */
   wanted: 'done' | 'cancelled' | 'interrupted'
   ended: Promise<void>
+}
+
+/** Work that runs can be of: the process that does it, and the job it is sent. */
+interface RunKind<Spec> {
+  readonly worker: URL
+  job(base: RunJob, spec: Spec, source: (dataset: string, part: string) => Promise<DataSource>): Promise<RunJob>
+}
+
+/** Refinement, which a room above this one does: `check` gives the name of the model it is of. */
+export interface Refinement extends RunKind<RefineSpec> {
+  check(spec: RefineSpec): Promise<string>
+}
+
+const training: RunKind<RunSpec> = {
+  worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
+  async job(base, spec, source) {
+    const job: TrainJob = { ...base, spec, dataset: await source(spec.dataset, 'train') }
+    return spec.validation === undefined ? job : { ...job, validation: await source(spec.validation, 'validation') }
+  },
 }
 
 const finished: readonly RunState[] = ['done', 'failed', 'cancelled', 'interrupted']
@@ -46,6 +66,7 @@ export class Runs {
   readonly #registry: Registry
   readonly #records: RunRecords
   readonly #datasets: Datasets
+  readonly #refinement: Refinement
   readonly #live = new EventEmitter().setMaxListeners(0)
   #active: Active | undefined
   #queue: string[] = []
@@ -55,16 +76,17 @@ export class Runs {
   /** Told of failures, for the error log. */
   onFailure: (run: string, error: AthanorError) => void = () => {}
 
-  private constructor(store: Store, registry: Registry) {
+  private constructor(store: Store, registry: Registry, refinement: Refinement) {
     this.#store = store
+    this.#refinement = refinement
     this.#registry = registry
     this.#records = new RunRecords(store)
     this.#datasets = new Datasets(store)
   }
 
   /** Opens the runs of a data folder: those that an earlier process left unfinished are marked interrupted. */
-  static async open(store: Store, registry: Registry): Promise<Runs> {
-    const runs = new Runs(store, registry)
+  static async open(store: Store, registry: Registry, refinement: Refinement): Promise<Runs> {
+    const runs = new Runs(store, registry, refinement)
     for (const { run, state } of await runs.#records.list()) {
       if (!isFinished(state)) await runs.#end(run, 'interrupted')
     }
@@ -85,7 +107,18 @@ export class Runs {
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)
-    const model = checkName(spec.name ?? (modelNameFrom(names[0]) || 'model'))
+    return this.#enqueue(checkName(spec.name ?? (modelNameFrom(names[0]) || 'model')), spec)
+  }
+
+  /** Checks a refinement and queues it; throws OPTION_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND or DATA_NOT_FOUND. */
+  async refine(spec: RefineSpec): Promise<Run> {
+    const model = await this.#refinement.check(spec)
+    for (const dataset of [spec.heldOut, spec.data]) if (dataset !== undefined) await this.#nameOf(dataset)
+    assertRoom(this.#store.home)
+    return this.#enqueue(checkName(spec.name ?? model), spec)
+  }
+
+  async #enqueue(model: string, spec: RunSpec | RefineSpec): Promise<Run> {
     const record = await this.#records.create(model, spec)
     await this.#emit(record.run, { type: 'state', state: 'queued' })
     this.#queue.push(record.run)
@@ -202,36 +235,38 @@ export class Runs {
     if (this.#active || this.#closed) return
     const run = this.#queue.shift()
     if (run === undefined) return
-    const ended = this.#work(run)
+    const active: Active = { run, child: undefined, wanted: 'done', ended: Promise.resolve() }
+    this.#active = active
+    active.ended = this.#work(active)
       .catch((error) => this.#failed(run, asAthanorError(error)))
       .catch((error) => this.onFailure(run, asAthanorError(error)))
       .finally(() => {
         this.#active = undefined
         this.#startNext()
       })
-    this.#activeNow()!.ended = ended
   }
 
-  async #work(run: string) {
-    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
+  async #work(active: Active) {
+    const { run } = active
+    const { spec, model } = await this.get(run)
+    const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
+    const folder = this.#folder(run)
+    mkdirSync(folder, { recursive: true })
+    const job = await kind.job({ run, folder }, spec as never, (dataset, part) => this.#source(dataset, folder, part))
+    if (active.wanted !== 'done') return this.#end(run, active.wanted)
+    const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
       execArgv: ['--disable-warning=ExperimentalWarning'],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })
-    this.#active = { run, child, wanted: 'done', ended: Promise.resolve() }
-    const { spec, model } = await this.get(run)
-    const folder = this.#folder(run)
-    mkdirSync(folder, { recursive: true })
-    const job: TrainJob = { run, spec, folder, dataset: await this.#source(spec.dataset, folder, 'train') }
-    if (spec.validation !== undefined) job.validation = await this.#source(spec.validation, folder, 'validation')
+    active.child = child
     try {
       setPriority(child.pid!, 10) // serving comes first
     } catch {
       // not allowed everywhere; training runs all the same
     }
     const outcome = await this.#converse(run, child, job)
-    const wanted = this.#activeNow()?.wanted
+    const wanted = active.wanted as Active['wanted'] // changed while it worked
     if (wanted === 'cancelled') {
       await this.#end(run, 'cancelled')
       await rm(folder, { recursive: true, force: true })
@@ -245,24 +280,19 @@ export class Runs {
       const { version } = await this.#registry.register(model, manifest, files)
       const { metrics, family } = manifest
       await this.#records.update(run, { metrics, version })
-      await this.#emit(run, { type: 'done', model, version, family, metrics, seconds: metrics.trainingSeconds })
+      await this.#emit(run, { type: 'done', model, version, family, metrics, seconds: outcome.result.seconds })
       await this.#end(run, 'done')
       await rm(folder, { recursive: true, force: true })
     }
   }
 
   /** Passes events on until the process has said how it ends, or is gone. */
-  #converse(
-    run: string,
-    child: ChildProcess,
-    job: TrainJob,
-  ): Promise<Exclude<FromTrainer, { type: 'event' | 'advice' }>> {
-    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' | 'advice' }>>()
+  #converse(run: string, child: ChildProcess, job: RunJob): Promise<Exclude<FromTrainer, { type: 'event' }>> {
+    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
     let handling = Promise.resolve()
     let steps = 0
     let [every, seen] = [1, 0]
     const receive = async (message: FromTrainer) => {
-      if (message.type === 'advice') return
       if (message.type !== 'event') return resolve(message)
       const { event } = message
       if (event.type === 'state') return this.#state(run, event.state)
@@ -298,8 +328,8 @@ export class Runs {
     const active = this.#activeNow()
     if (!active) return
     active.wanted = wanted
-    if (active.child.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
-    const timer = setTimeout(() => active.child.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
+    if (active.child?.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
+    const timer = setTimeout(() => active.child?.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
     await active.ended
     clearTimeout(timer)
   }

@@ -199,7 +199,7 @@ export class Training {
     const createdAt = new Date().toISOString()
     const format = { format: 'athanor-bundle', formatVersion: 1 } as const
     await writeBundle(bundle, { ...format, ...described, metrics, lineage, createdAt }, files)
-    return { bundle, metrics }
+    return { bundle, metrics, seconds: this.#clock.seconds() }
   }
 
   /** Gives threads and memory back; what was done since the last checkpoint is forgotten. May be called again. */

@@ -98,6 +98,22 @@ export async function show(
     'made by',
     `athanor ${lineage.code}${lineage.run ? `, run ${lineage.run}` : ''}${lineage.seed === undefined ? '' : `, seed ${lineage.seed}`}`,
   )
+  const { refinedFrom, passes = [], measurements = [], forced } = lineage
+  row('refined', refinedFrom && `from ${refinedFrom.model}@${refinedFrom.version}`)
+  for (const { name, note } of passes) row('', `${name}: ${note}`)
+  row(
+    'against it',
+    measurements.length > 0
+      ? measurements
+          .filter(({ name }) => name !== 'macroF1')
+          .map(({ name, refined, change }) => {
+            if (name === 'agreement') return `agreement ${(refined * 100).toFixed(2)} %`
+            return name === 'accuracy' ? `accuracy ${change.toFixed(2)} pt` : `${name} ${change.toFixed(2)}x`
+          })
+          .join(', ')
+      : undefined,
+  )
+  row('forced', forced && `though ${forced.join('; ')}`)
   row('files', files.map((file) => `${file.name} ${bytes(file.bytes)}`).join(', '))
   row(
     'aliases',

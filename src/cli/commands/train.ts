@@ -108,7 +108,7 @@ function defaultName(source: string): string {
 }
 
 /** `epochs=3` → { epochs: 3 }. */
-function settings(list: readonly string[]): NonNullable<RunSpec['options']> {
+export function settings(list: readonly string[]): NonNullable<RunSpec['options']> {
   return Object.fromEntries(
     list.map((item) => {
       const at = item.indexOf('=')

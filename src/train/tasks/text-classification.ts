@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import ort from 'onnxruntime-node'
 import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
@@ -5,6 +7,7 @@ import { fail } from '../../base/errors.ts'
 import { outputOf } from '../../base/problem.ts'
 import { cardFiles } from '../../data/card.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
+import { sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
@@ -127,11 +130,24 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
           data: prepared.report as unknown as Record<string, unknown>,
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
-        files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson, ...cardFiles(prepared) },
+        files: {
+          'model.onnx': writeModel(model),
+          'tokenizer.json': pipeline.tokenizerJson,
+          ...cardFiles(prepared),
+          ...samplesIn(prepared.folder),
+        },
       }
     },
   }
 }
+
+/** The sample files that preparing left in a folder. */
+const samplesIn = (folder: string): Record<string, Uint8Array> =>
+  Object.fromEntries(
+    Object.values(sampleFiles)
+      .filter((name) => existsSync(join(folder, name)))
+      .map((name) => [name, readFileSync(join(folder, name))]),
+  )
 
 /** A random window of each row: half of the rows whole, the others cut to between 8 tokens and all of them. */
 function cropping(seed: number, epoch: number): Window {

@@ -1,0 +1,159 @@
+import { AthanorError, type RefineSpec, type TrainEvent } from '../../../client/src/index.ts'
+import { fail } from '../../base/errors.ts'
+import type { Context } from '../context.ts'
+import { exitCodes } from '../context.ts'
+import { follow } from '../follow.ts'
+import { bytes, duration } from '../terminal.ts'
+import { upload } from '../upload.ts'
+import { settings } from './train.ts'
+
+export interface RefineOptions {
+  quantize?: string
+  prune?: string
+  distil?: string
+  passes?: string
+  goal?: string
+  tolerance?: string
+  force?: boolean
+  name?: string
+  heldOut?: string
+  text?: string
+  label?: string
+  encoding?: string
+  seed?: string
+  set?: string[]
+}
+
+type GateEvent = Extract<TrainEvent, { type: 'gate' }>
+
+/** Refines a version, shows what was measured, and tells what was registered; a refused one ends with exit code 3. */
+export async function refine(context: Context, model: string, data: string | undefined, options: RefineOptions) {
+  const { client, out } = context
+  const spec = await specOf(context, model, data, options)
+  const { run } = await client.refine(spec)
+  out.say(`run ${out.style('bold', run)}   ${client.url}/api/runs/${run}`)
+  const gates: GateEvent[] = []
+  const watch = (event: TrainEvent) => {
+    if (event.type === 'gate') gates.push(event)
+    if (event.type === 'pass') out.say(`${event.name}: ${event.note}`)
+    if (event.type === 'state' && event.state === 'measuring') out.redraw(['measuring against the source …'])
+  }
+  try {
+    const { done } = await follow(run, context, watch)
+    const chosen = gates.findLast((gate) => gate.chosen)
+    if (!done) {
+      out.say(`run ${run} is ${(await client.runs.get(run)).state}`)
+      process.exitCode = exitCodes.interrupted
+      return
+    }
+    if (out.json) return out.document({ model: done.model, version: done.version, run, gate: chosen, tried: gates })
+    showTried(context, gates)
+    if (chosen) showGate(context, chosen)
+    if (chosen?.forced) out.say(`${out.style('yellow', '!')} forced, though ${chosen.reasons.join('; ')}`)
+    out.say(`${out.style('green', '✓')} done in ${duration(done.seconds)}`)
+    out.data(`${done.model}@${done.version}`)
+  } catch (error) {
+    const last = gates.at(-1)
+    if (!(error instanceof AthanorError && error.code === 'GATE_REFUSED' && last)) throw error
+    if (out.json) {
+      const { code, status, message, hint } = error
+      out.document({ error: { code, status, message, hint }, run, gate: last, tried: gates })
+      process.exitCode = exitCodes.refused
+      return
+    }
+    showTried(context, gates)
+    showGate(context, last)
+    throw error
+  }
+}
+
+async function specOf(
+  context: Context,
+  model: string,
+  data: string | undefined,
+  options: RefineOptions,
+): Promise<RefineSpec> {
+  const { quantize, prune, distil, goal, tolerance, force, name, heldOut, text, label, encoding } = options
+  const passes = [
+    ...(options.passes === undefined ? [] : parsePasses(options.passes)),
+    ...(distil === undefined ? [] : [{ name: 'distil', options: { family: distil } }]),
+    ...(prune === undefined ? [] : [{ name: 'prune', options: { share: shareOf(prune) } }]),
+    ...(quantize === undefined ? [] : [{ name: 'quantize', options: { scheme: quantize } }]),
+  ]
+  const read = Object.fromEntries(Object.entries({ text, label, encoding }).filter(([, value]) => value !== undefined))
+  return {
+    refine: model,
+    ...(passes.length > 0 && { passes }),
+    ...(goal !== undefined && { goal }),
+    ...(tolerance !== undefined && { tolerance }),
+    ...(force && { force }),
+    ...(name !== undefined && { name }),
+    ...(heldOut !== undefined && { heldOut: await upload(heldOut, context) }),
+    ...(data !== undefined && { data: await upload(data, context) }),
+    ...(Object.keys(read).length > 0 && { read }),
+    ...(options.seed !== undefined && { seed: Number(options.seed) }),
+    ...(options.set && { options: settings(options.set) }),
+  }
+}
+
+/** `trim,clip:percentile=99.9` → the passes with their options. */
+function parsePasses(text: string): NonNullable<RefineSpec['passes']> {
+  return text.split(',').map((part) => {
+    const [name, ...given] = part.trim().split(':')
+    return given.length === 0 ? { name } : { name, options: settings(given) }
+  })
+}
+
+/** `50%`, `0.5` → 0.5. */
+function shareOf(text: string): number {
+  const value = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text)
+  if (!(value > 0 && value < 1))
+    throw fail('OPTION_INVALID', { option: 'prune', reason: `expected a share such as 0.5 or 50%, got "${text}"` })
+  return value
+}
+
+/** The gate's table: a line a measure. */
+function showGate({ out }: Context, { table, rows, what }: GateEvent) {
+  out.say(rows > 0 ? `${what}, measured on ${rows} held-out rows:` : `${what}, measured on drawn inputs:`)
+  out.table(
+    ['MEASURE', 'SOURCE', 'REFINED', 'CHANGE'],
+    table.map(({ name, source, refined, change }) => [
+      name,
+      name === 'agreement' ? '' : figure(name, source),
+      figure(name, refined),
+      name === 'agreement' ? '' : changeOf(name, change),
+    ]),
+  )
+}
+
+/** What a search tried, a line a combination; the best in something are marked. */
+function showTried({ out }: Context, gates: readonly GateEvent[]) {
+  const tried = gates.filter(({ chosen }) => !chosen)
+  if (tried.length === 0) return
+  const names = tried[0].table.map(({ name }) => name).filter((name) => name !== 'macroF1')
+  out.table(
+    ['PASSES', ...names.map((name) => name.toUpperCase()), ''],
+    tried.map((gate) => [
+      gate.what,
+      ...names.map((name) => {
+        const line = gate.table.find((one) => one.name === name)
+        if (!line) return ''
+        return name === 'agreement' ? figure(name, line.refined) : changeOf(name, line.change)
+      }),
+      [gate.pareto ? 'Pareto' : '', gate.accepted ? '' : 'out of bounds'].filter(Boolean).join(', '),
+    ]),
+  )
+}
+
+const shares = new Set(['accuracy', 'macroF1'])
+
+function figure(name: string, value: number): string {
+  if (shares.has(name)) return value.toFixed(4)
+  if (name === 'agreement') return `${(value * 100).toFixed(2)} %`
+  if (name === 'latency') return `${value.toFixed(2)} ms`
+  if (name === 'throughput') return `${Math.round(value)} rows/s`
+  return bytes(value)
+}
+
+const changeOf = (name: string, change: number) =>
+  shares.has(name) ? `${change < 0 ? '' : '+'}${change.toFixed(2)} pt` : `${change.toFixed(2)}x`
