@@ -36,7 +36,7 @@ export async function advise(folder: string, cleaned: Cleaned, threads: number):
   const trained = Math.round(rows.length * 0.8)
   const estimate = (family: string, options: Options): number => {
     const all = optionsOf({ dataset: '', family, options: options as Record<string, number | string | boolean> })
-    const tokenizer = shared.options.tokenizer as 'character' | 'word'
+    const tokenizer = options.tokenizer as 'character' | 'word'
     const tokens = trained * Math.min(look.perRow[tokenizer], Number(all.maxLength))
     const vocabulary = Math.min(Number(all.vocabulary), look.different[tokenizer])
     const epochs = all.epochs === null ? defaultEpochs(trained) : Number(all.epochs)
@@ -101,24 +101,9 @@ async function lookAt(folder: string, cleaned: Cleaned): Promise<Look> {
 }
 
 /** Options that do not depend on the family, and why. */
-function sharedOptions({ problem, suitableTokenizer, scripts }: Cleaned, look: Look, imbalance: number) {
+function sharedOptions({ problem }: Cleaned, look: Look, imbalance: number) {
   const options: Record<string, number | string | boolean> = {}
   const reasons: string[] = []
-  const han =
-    (scripts.Han ?? 0) /
-    Math.max(
-      1,
-      Object.values(scripts).reduce((a, b) => a + b, 0),
-    )
-  const tokenizer = han > 0.5 ? 'character' : suitableTokenizer
-  options.tokenizer = tokenizer
-  reasons.push(
-    tokenizer === 'character'
-      ? 'characters, for Chinese or texts of several scripts: no word is unknown'
-      : 'words, for texts of one script',
-  )
-  const long = (look.characters.p95 * look.perRow[tokenizer]) / Math.max(1, look.perRow.character)
-  options.maxLength = Math.min(320, Math.max(16, 8 * Math.ceil((1.2 * long) / 8)))
   if (mixed(look)) {
     options.script = 'simplified'
     reasons.push('one Chinese script for both that occur')
@@ -130,52 +115,64 @@ function sharedOptions({ problem, suitableTokenizer, scripts }: Cleaned, look: L
   return { options, reasons }
 }
 
+/** Tokens that are kept of a text when nearly all texts are to be read to their end, within what is worth the time. */
+function lengthFor(look: Look, tokenizer: 'character' | 'word', most: number): number {
+  const tokens = (look.characters.p95 * look.perRow[tokenizer]) / Math.max(1, look.perRow.character)
+  return Math.min(most, Math.max(16, 8 * Math.ceil((1.2 * tokens) / 8)))
+}
+
 const mixed = ({ simplified, traditional }: Look) => Math.min(simplified, traditional) > 0.02
 
 /** Rows below which only the simplest families are worth their time, and from which attention is. */
 const [FEW, MANY] = [500, 20_000]
 
-/** Families in the order in which they are worth trying. */
-function proposals({ rows }: Cleaned, look: Look): Omit<Candidate, 'seconds'>[] {
+/** Families in the order in which they are worth trying, each with the tokens that it does best with. */
+function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): Omit<Candidate, 'seconds'>[] {
   const count = rows.length
-  const length = Math.round(look.characters.p50)
-  const averaged = { average: 0.998, wordDropout: 0.1 }
+  const half = Math.round(look.characters.p50)
+  const chinese =
+    (scripts.Han ?? 0) /
+      Math.max(
+        1,
+        Object.values(scripts).reduce((a, b) => a + b, 0),
+      ) >
+    0.5
+  const grams = chinese ? 'character' : suitableTokenizer
+  const cut = (tokenizer: 'character' | 'word', most: number) => ({
+    tokenizer,
+    maxLength: lengthFor(look, tokenizer, most),
+  })
+  const tokens = cut(suitableTokenizer, 200)
   const list: Omit<Candidate, 'seconds'>[] = [
     {
       family: 'bow',
-      options: { ngrams: 3, buckets: count < 20_000 ? 262_144 : 1_048_576, width: 8 },
-      reasons: ['the baseline to beat: n-grams are hard to do better than on short texts, and train in seconds'],
+      options: { ...cut(grams, 400), ngrams: 3, buckets: count < 20_000 ? 524_288 : 1_048_576, width: 8, epochs: 5 },
+      reasons: [
+        'the baseline to beat: n-grams are hard to do better than on short texts, and train in seconds',
+        grams === 'character' ? 'n-grams of characters: parts of words count too' : 'n-grams of words',
+      ],
+    },
+    {
+      family: 'textcnn',
+      options: { ...tokens, ...(count < FEW && { width: 64, filters: 64 }) },
+      reasons: ['phrases of a few tokens decide in most classifications; faster than networks that read in order'],
     },
   ]
-  if (count < FEW) {
-    list.push({
-      family: 'textcnn',
-      options: { width: 64, filters: 64, ...averaged },
-      reasons: [`${count} rows are few: a small network that looks for phrases`],
-    })
-    return list
-  }
-  list.push({
-    family: 'textcnn',
-    options: { ...averaged },
-    reasons: ['phrases of a few tokens decide in most classifications; faster than networks that read in order'],
-  })
+  if (count < FEW) return list
   list.push({
     family: 'lstm',
-    options: { ...averaged },
-    reasons: [
-      `reads in order and both ways: half of the texts have over ${length} characters, where negation and turns count`,
-    ],
+    options: { ...tokens, epochs: count < 20_000 ? 6 : 3 },
+    reasons: [`reads in order and both ways: half of the texts have over ${half} characters, where negation counts`],
   })
   list.push({
     family: 'gru',
-    options: { ...averaged },
+    options: { ...tokens, epochs: count < 20_000 ? 6 : 3 },
     reasons: ['as the LSTM with three quarters of its weights'],
   })
   if (count >= MANY) {
     list.push({
       family: 'transformer',
-      options: { ...averaged },
+      options: { ...tokens },
       reasons: [`${count} rows are enough for attention, which wants many`],
     })
   }

@@ -14,11 +14,11 @@ export interface Observation {
 }
 
 /** Points tried at random before their scores say anything. */
-const STARTUP = 6
+const STARTUP = 8
 /** Points drawn, of which the most promising is taken. */
 const DRAWN = 24
 /** The share of the best points tried. */
-const GOOD = 0.25
+const GOOD = 0.2
 
 /** The n-th point of a search at random, from seed and n alone. */
 export const randomPoint = (space: Space, seed: number, n: number): Point =>
@@ -86,7 +86,7 @@ function density(domain: Domain, places: readonly number[]) {
       },
     }
   }
-  const width = Math.max(0.08, 0.5 * places.length ** -0.5)
+  const width = Math.max(0.04, 0.2 * places.length ** -0.5)
   const bell = (x: number) => Math.exp(-0.5 * (x / width) ** 2) / (width * Math.sqrt(2 * Math.PI))
   return {
     at: (place: number) => places.reduce((sum, centre) => sum + bell(place - centre), 1) / (places.length + 1),

@@ -7,7 +7,7 @@ import type { Options } from './options.ts'
 const SIZE = 384
 const PRODUCTS = 12
 
-/** Floating-point operations a second that matrix products reach on this machine now; measured in about 50 ms. */
+/** Floating-point operations a second that matrix products reach on this machine; measured in about 50 ms. */
 export async function measureSpeed(threads: number): Promise<number> {
   const graph = new GraphBuilder()
   const [a, b] = ['a', 'b'].map((name) => graph.input(name, 'float32', [SIZE, SIZE]))
@@ -20,9 +20,13 @@ export async function measureSpeed(threads: number): Promise<number> {
     const matrix = () => new ort.Tensor('float32', new Float32Array(SIZE * SIZE).fill(0.5), [SIZE, SIZE])
     const feeds = { a: matrix(), b: matrix() }
     await session.run(feeds)
-    const started = performance.now()
-    for (let i = 0; i < PRODUCTS; i++) await session.run(feeds)
-    return (PRODUCTS * 2 * SIZE ** 3) / ((performance.now() - started) / 1000)
+    let fastest = Number.POSITIVE_INFINITY
+    for (let i = 0; i < PRODUCTS; i++) {
+      const started = performance.now()
+      await session.run(feeds)
+      fastest = Math.min(fastest, performance.now() - started) // others may be at work for a moment
+    }
+    return (2 * SIZE ** 3) / (fastest / 1000)
   } finally {
     await session.release()
   }
