@@ -16,7 +16,7 @@ const house: Record<string, readonly string[]> = {
   nn: ['graph', 'autograd'],
   engine: ['graph', 'data', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
-  train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry'],
+  train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],

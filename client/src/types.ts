@@ -162,7 +162,10 @@ export interface ReadColumns {
 
 export interface RunSpec {
   name?: string
+  task?: string
   family?: string
+  /** A model to go on from, for tasks that can. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
@@ -304,6 +307,7 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   | { type: 'advice'; advice: Advice }
   | { type: 'trial'; trial: TrialReport }

@@ -58,7 +58,12 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
-      option('--family <family>', 'model family (chosen for texts; resnet for images)'),
+      option(
+        '--task <task>',
+        'what to learn: text-classification, image-classification, or text-generation on a .txt file, a folder or chats',
+      ),
+      option('--family <family>', 'model family (chosen for texts; resnet for images, gpt for text-generation)'),
+      option('--from <model>', 'go on from this model (name, name@version), for tasks that can'),
       option('--model <auto>', 'auto: try several families and keep the best; so without --family and --set'),
       option('--budget <time>', 'time that choosing may take, e.g. 90s, 10m or 1h (5m)'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
@@ -158,7 +163,7 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor models --search sentiment',
     options: [
       option('--search <words>', 'only those that have all these words'),
-      option('--task <task>', 'text-classification or tensor'),
+      option('--task <task>', 'text-classification, text-generation or tensor'),
     ],
     needs: 'server',
     act: ({ context, options }) => models(context, options),
@@ -178,9 +183,19 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'run <model> [text...]',
     group: USE,
-    summary: 'Classify texts (arguments, or lines of standard input), or image files',
+    summary:
+      'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
     example: 'athanor run sentiment "what a lovely film"',
-    options: [option('--top <number>', 'labels to show for each text')],
+    options: [
+      option('--top <number>', 'labels to show for each text'),
+      option('--max-tokens <number>', 'most tokens to write (256)'),
+      option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
+      option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
+      option('--top-k <number>', 'draw from this many of the likeliest (all)'),
+      option('--seed <number>', 'write the same text again'),
+      repeated('--stop <text>', 'end before this text; may be repeated'),
+      option('--system <text>', 'what a model of conversations is told first'),
+    ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
   },

@@ -11,6 +11,8 @@ const names: Record<string, string> = {
   rmse: 'root mean square error',
   r2: 'R²',
   spearman: 'Spearman',
+  perplexity: 'perplexity',
+  bitsPerCharacter: 'bits a character',
 }
 
 /** The figures of a model in one line: accuracy and F1, or errors; over folds their mean and deviation. */

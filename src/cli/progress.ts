@@ -1,8 +1,9 @@
 import asciichart from 'asciichart'
 import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
+import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
 import { figures } from './figures.ts'
-import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
+import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
 
@@ -30,7 +31,13 @@ export class TrainProgress {
         ])
         break
       case 'data':
-        for (const line of describeReport(event.report as unknown as DataReport)) out.say(out.style('dim', line))
+        for (const line of isCorpusReport(event.report)
+          ? describeCorpus(event.report)
+          : describeReport(event.report as unknown as DataReport))
+          out.say(out.style('dim', line))
+        break
+      case 'sample':
+        out.say(out.style('dim', `│ ${printable(event.text).trimEnd().replaceAll('\n', '\n│ ')}`))
         break
       case 'model':
         out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
@@ -43,7 +50,7 @@ export class TrainProgress {
           this.accuracies.push(event.validation.accuracy)
           this.#best = Math.max(this.#best, event.validation.accuracy)
         }
-        if (!out.live) {
+        if (!out.live || event.validation.accuracy === undefined) {
           const { epoch, epochs, loss, validation } = event
           out.say(
             `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${figures(validation)}${event.best ? '  best' : ''}`,

@@ -11,6 +11,8 @@ export interface Runner {
   run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
   /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
   generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
+  /** Gives memory back; a process of its own need not be told. */
+  close?(): Promise<void>
 }
 
 interface RunnerOptions {

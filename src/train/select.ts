@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { fail } from '../base/errors.ts'
 import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
@@ -28,6 +29,11 @@ export async function* selectModel(
   job: TrainJob,
   stop: AbortSignal,
 ): AsyncGenerator<TrainEvent, TrainResult | undefined> {
+  const { task, from } = job.spec
+  if ((task !== undefined && task !== 'text-classification') || from !== undefined) {
+    const what = `choosing a model ${from === undefined ? `for ${task}` : 'that goes on from another'}`
+    throw fail('UNSUPPORTED', { what, instead: 'Name a family with --family.' })
+  }
   const trials = yield* Trials.open(job)
   const budget = job.spec.budget ?? DEFAULT_BUDGET
   const advice = await adviceFor(job, trials)

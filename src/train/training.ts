@@ -159,7 +159,7 @@ export class Training {
           yield { type: 'checkpoint', step: progress.step }
         }
       }
-      yield await this.#validate(epoch)
+      yield* this.#validate(epoch)
       const over = epoch - progress.bestEpoch >= number('patience')
       Object.assign(progress, { epoch: over ? epochs : epoch + 1, batch: 0, lossSum: 0, lossSteps: 0 })
       this.#checkpoint(progress)
@@ -208,7 +208,7 @@ export class Training {
     await this.#closed
   }
 
-  async #validate(epoch: number): Promise<TrainEvent> {
+  async *#validate(epoch: number): AsyncGenerator<TrainEvent> {
     const progress = this.#progress
     const { metric, better } = this.learner.chosenBy
     const weights = this.#session.averages()
@@ -221,7 +221,9 @@ export class Training {
       writeCheckpoint(join(this.#job.folder, BEST), weights, { epoch, metrics })
     }
     const loss = progress.lossSum / Math.max(1, progress.lossSteps)
-    return { type: 'epoch', epoch: epoch + 1, epochs: this.epochs, loss, validation: metrics, best }
+    yield { type: 'epoch', epoch: epoch + 1, epochs: this.epochs, loss, validation: metrics, best }
+    const { learner } = this
+    if (learner.sample) yield { type: 'sample', epoch: epoch + 1, text: await learner.sample(weights, epoch) }
   }
 
   #checkpoint(progress: Progress) {

@@ -13,9 +13,11 @@ import { upload } from '../upload.ts'
 export interface TrainOptions extends ReadingOptions {
   validation?: string
   name?: string
+  task?: string
   family?: string
   model?: string
   budget?: string
+  from?: string
   seed?: string
   split?: string
   folds?: string
@@ -27,7 +29,7 @@ export interface TrainOptions extends ReadingOptions {
   method?: string
 }
 
-/** Trains a classifier on a file, follows the run, and tells what came of it. */
+/** Trains a model on a file, follows the run, and tells what came of it. */
 export async function train(context: Context, source: string | undefined, options: TrainOptions) {
   const { client, out } = context
   const { run } =
@@ -61,7 +63,7 @@ export async function train(context: Context, source: string | undefined, option
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
   if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { family, model, split, method } = options
+  const { task, family, from, model, split, method } = options
   if (model !== undefined && model !== 'auto')
     throw fail('OPTION_INVALID', { option: 'model', reason: `expected auto, got "${model.slice(0, 40)}"` })
   if (split !== undefined && !['label', 'group', 'time'].includes(split))
@@ -77,10 +79,12 @@ async function start(context: Context, source: string | undefined, options: Trai
   const budget = options.budget === undefined ? undefined : secondsOf('budget', options.budget)
   const spec: RunSpec = {
     name: options.name ?? defaultName(source),
-    dataset: await upload(source, context),
-    ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    dataset: await upload(source, context, task),
+    ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...readingOf(options),
+    ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
+    ...(from !== undefined && { from }),
     ...(model !== undefined && { model }),
     ...(budget !== undefined && { budget }),
     ...(seed !== undefined && { seed }),
