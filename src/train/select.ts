@@ -48,15 +48,16 @@ export async function* selectModel(
   yield { type: 'state', state: 'training' }
   const left = () => 1000 * Math.max(0, budget - trials.seconds)
   for (const [at, { epochs, time }] of rungs.entries()) {
+    if (at < trials.rounds) continue // over before the run was resumed
     const open = trials.list.filter(({ state }) => state !== 'dropped')
     const rungEnds = performance.now() + time * left()
     for (const [i, trial] of open.entries()) {
       const slice = Math.max(0, rungEnds - performance.now()) / (open.length - i)
       // there must be a model in the end: the first one has the time that an epoch takes
-      const needed = trial.score === undefined && trials.ranked().length === 0 && i === open.length - 1
+      const needed = i === 0 && trials.ranked().length === 0
       const over = needed ? firstEpoch(trial, slice) : AbortSignal.timeout(Math.max(1, Math.floor(slice)))
       const target = (all: number) => Math.max(1, Math.ceil(epochs * all))
-      yield* trials.advance(trial, target, { stop, ...(over && { over }) })
+      yield* trials.advance(trial, target, { stop, over })
       if (stop.aborted) return undefined
     }
     const ranked = trials.ranked(open.filter(({ state }) => state !== 'dropped'))
@@ -67,6 +68,8 @@ export async function* selectModel(
       else if (!last && !ranked.slice(0, survivors(open.length)).includes(trial))
         yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
     }
+    trials.rounds = at + 1
+    trials.save()
   }
   const [chosen] = trials.ranked(trials.list.filter(({ state }) => state !== 'dropped'))
   return yield* trials.conclude(chosen)

@@ -34,6 +34,8 @@ export class Trials {
   /** By which figure, and whether less of it is better; known after the first training was opened. */
   metric = ''
   better: 'higher' | 'lower' = 'higher'
+  /** How many rounds are over, where trials come in rounds. */
+  rounds = 0
 
   private constructor(job: TrainJob, cleaned: Cleaned, list: Trial[], seconds: number) {
     this.#job = job
@@ -50,11 +52,11 @@ export class Trials {
     const cleaned = openCleaned(folder) ?? (yield* cleanSources(job, folder))
     const path = join(job.folder, FILE)
     const saved = existsSync(path)
-      ? (JSON.parse(readFileSync(path, 'utf8')) as { list: Trial[]; seconds: number; metric: string; better: 'higher' })
+      ? (JSON.parse(readFileSync(path, 'utf8')) as Pick<Trials, 'list' | 'seconds' | 'metric' | 'better' | 'rounds'>)
       : undefined
     partingOf(job, cleaned, job.spec.seed ?? 1) // what cannot be split fails before anything is trained
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
-    if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better })
+    if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better, rounds: saved.rounds })
     return trials
   }
 
@@ -84,9 +86,9 @@ export class Trials {
   }
 
   save() {
-    const { list, seconds, metric, better } = this
+    const { list, seconds, metric, better, rounds } = this
     const path = join(this.#job.folder, FILE)
-    writeFileSync(`${path}.partial`, JSON.stringify({ list, seconds, metric, better }))
+    writeFileSync(`${path}.partial`, JSON.stringify({ list, seconds, metric, better, rounds }))
     renameSync(`${path}.partial`, path)
   }
 
