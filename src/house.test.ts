@@ -23,7 +23,7 @@ const house: Record<string, readonly string[]> = {
   watch: ['store', 'drift', 'bundle', 'engine'],
   doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'autograd', 'nn', 'bundle'],
+  testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'app'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

@@ -1,5 +1,6 @@
 import { Option } from 'commander'
 import { advise } from './commands/advise.ts'
+import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
@@ -178,9 +179,15 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--graph', 'print the ONNX graph of a model or .onnx file'),
       option('--data', 'print the card of the data it was trained on, as Markdown'),
+      option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
     ],
     needs: 'server',
-    act: ({ context, args, options }) => show(context, args[0], options),
+    act: ({
+      context,
+      args,
+      options,
+    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean }> & { context: Context }) =>
+      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {
     name: 'run <model> [text...]',
@@ -200,6 +207,14 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'client <model>',
+    group: USE,
+    summary: 'Print a client of a model in TypeScript, with the types of its signature',
+    example: 'athanor client sentiment > sentiment.ts',
+    needs: 'server',
+    act: ({ context, args }) => typedClient(context, args[0]),
   },
   {
     name: 'alias <model> <alias> [version]',
@@ -226,6 +241,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      repeated(
+        '--door <name=port>',
+        'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+      ),
       () =>
         new Option('--log <level>', 'log lines on standard error').choices([
           'silent',
