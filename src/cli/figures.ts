@@ -17,7 +17,13 @@ const names: Record<string, string> = {
 
 /** The figures of a model in one line: accuracy and F1, or errors; over folds their mean and deviation. */
 export const figures = (metrics: Metrics): string =>
-  Object.entries(names)
+  (metrics.accuracy === undefined &&
+  metrics.loss !== undefined &&
+  metrics.rmse === undefined &&
+  metrics.microF1 === undefined
+    ? [['loss', 'loss'], ...Object.entries(names)]
+    : Object.entries(names)
+  )
     .filter(([name]) => metrics[name] !== undefined)
     .map(([name, shown]) => {
       const [mean, deviation] = [metrics[`${name}Mean`], metrics[`${name}Deviation`]]

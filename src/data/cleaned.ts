@@ -20,6 +20,8 @@ export interface CleanOptions {
   problem?: Problem
   /** The only labels there may be, in their order, where they are known already. */
   labels?: readonly string[]
+  /** Texts that must not be trained on: rows that a version is judged by. */
+  exclude?: readonly string[]
   /** UTF-16 units kept of a text. */
   characters: number
   folder: string
@@ -68,7 +70,7 @@ const META = 'cleaned.json'
 export async function clean(options: CleanOptions, onProgress: (read: number) => void = () => {}): Promise<Cleaned> {
   const { train, heldOut, folder, characters, problem = 'classification' } = options
   const { dropUnlabelled = false, keepLeakage = false } = options
-  const collector = new Collector({ characters, dropUnlabelled, keepLeakage, problem })
+  const collector = new Collector({ characters, dropUnlabelled, keepLeakage, problem, exclude: options.exclude ?? [] })
   const out = createWriteStream(join(folder, ROWS))
   const write = async (dataset: Dataset, given: boolean) => {
     for await (const row of dataset.rows()) {

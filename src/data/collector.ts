@@ -27,12 +27,20 @@ export class Collector {
   readonly #characters: number
   readonly #dropUnlabelled: boolean
   readonly #keepLeakage: boolean
+  readonly #excluded: ReadonlySet<bigint>
   readonly #targets: Targets
   readonly #seen = new Map<bigint, number>()
   readonly #near = new NearDuplicates()
 
   /** Keeps up to `characters` UTF-16 units of a text. */
-  constructor(options: { characters: number; dropUnlabelled: boolean; keepLeakage: boolean; problem: Problem }) {
+  constructor(options: {
+    characters: number
+    dropUnlabelled: boolean
+    keepLeakage: boolean
+    problem: Problem
+    exclude: readonly string[]
+  }) {
+    this.#excluded = new Set(options.exclude.map(contentKey))
     this.#keepLeakage = options.keepLeakage
     this.#characters = options.characters
     this.#dropUnlabelled = options.dropUnlabelled
@@ -55,6 +63,7 @@ export class Collector {
     if (text === '') return this.#drop('empty', row)
     const index = this.rows.length
     const key = contentKey(text)
+    if (!given && this.#excluded.has(key)) return this.#drop('leakage', row)
     const exact = this.#seen.has(key)
     if (given) {
       if (!this.#keepLeakage) this.#near.findOrAdd(text, index)

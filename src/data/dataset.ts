@@ -32,7 +32,7 @@ export interface ReadOptions {
   /** What stands between several labels in the label column. */
   separator?: string
   /** Columns of yes and no, each a label of its own. */
-  labelColumns?: readonly string[]
+  labelColumns?: string[]
   encoding?: string
   format?: string
   /** Keep only rows of these labels. */

@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createWriteStream, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { finished } from 'node:stream/promises'
 import { fail } from '../base/errors.ts'
 import type { Problem } from '../base/problem.ts'
 import { type Cleaned, clean, cleanTexts } from './cleaned.ts'
@@ -31,6 +32,10 @@ export interface PrepareOptions {
   pipeline: PipelineWish
   /** A pipeline and labels that are known already, of a version that is trained further: nothing is learnt of the texts. */
   known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Texts that must not be trained on: rows that a version is judged by. */
+  exclude?: readonly string[]
+  /** Whether the training rows stay as text beside their ids, one JSON string a line, for a teacher to read. */
+  keepTexts?: boolean
   /** Most rows kept as text: of the held-out split to measure with later, of the training rows to calibrate with. */
   samples?: SampleSizes
   /** An empty or existing folder for what is prepared. */
@@ -57,6 +62,8 @@ export interface Prepared {
 export type PrepareProgress = (phase: 'reading' | 'encoding', done: number, total?: number) => void
 
 const META = 'prepared.json'
+/** The training rows as text, where they are kept. */
+export const TEXTS = 'train.texts'
 
 /** UTF-16 units kept of a text: a token costs at most a few, and what is cut off anyway is not kept. */
 export const charactersFor = (maxLength: number) => maxLength * 32
@@ -69,13 +76,18 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   const { train, validation, dropUnlabelled = false, keepLeakage = false, split, pipeline, folder } = options
   const characters = charactersFor(pipeline.maxLength)
   const asked = { dropUnlabelled, keepLeakage, problem: options.problem ?? 'classification', characters }
-  const more = { ...(validation && { heldOut: validation }), ...(options.known && { labels: options.known.labels }) }
+  const more = {
+    ...(validation && { heldOut: validation }),
+    ...(options.known && { labels: options.known.labels }),
+    ...(options.exclude && { exclude: options.exclude }),
+  }
   const cleaned = await clean({ ...asked, ...more, train, folder }, (read) => onProgress('reading', read))
   const how = {
     wish: pipeline,
     seed: split.seed,
     ...(options.known && { known: options.known.pipeline }),
     ...(options.samples && { samples: options.samples }),
+    keepTexts: options.keepTexts ?? false,
   }
   const prepared = await encode(folder, cleaned, partsOf(cleaned, split), how, folder, onProgress)
   rmSync(join(folder, 'rows.jsonl'))
@@ -117,7 +129,7 @@ export async function encode(
   spool: string,
   cleaned: Cleaned,
   { parts, by }: Parting,
-  how: { wish: PipelineWish; known?: TextPipeline; samples?: SampleSizes; seed: number },
+  how: { wish: PipelineWish; known?: TextPipeline; samples?: SampleSizes; seed: number; keepTexts?: boolean },
   folder: string,
   onProgress: PrepareProgress = () => {},
 ): Promise<Prepared> {
@@ -140,6 +152,7 @@ export async function encode(
       ? []
       : [{ writer: new SampleWriter(folder, file), rows: sampleOf(parts, part, limit, seed) }],
   )
+  const texts = how.keepTexts ? createWriteStream(join(folder, TEXTS)) : undefined
   const profiler = new Profiler(labels, problem, sets)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -152,13 +165,17 @@ export async function encode(
       writer.add(rows[at].target, encoded[i])
       for (const { writer, rows: among } of samples)
         if (among.has(at)) writer.add({ text, label: labels[rows[at].target] })
-      if (part === 'train') profiler.add(text, rows[at].target, encoded[i])
+      if (part === 'train') {
+        profiler.add(text, rows[at].target, encoded[i])
+        texts?.write(`${JSON.stringify(text)}\n`)
+      }
     })
     done += batch.length
     onProgress('encoding', done, rows.length)
   }
   for (const writer of writers.values()) writer.close()
   await Promise.all(samples.map(({ writer }) => writer.close()))
+  if (texts) await finished(texts.end())
 
   const profile = profiler.profile()
   const count = (part: Part) => parts.filter((one) => one === part).length

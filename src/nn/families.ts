@@ -8,6 +8,7 @@ import { gpt, llama } from './decoders.ts'
 import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { heads } from './heads.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
+import { lossNames } from './losses.ts'
 import { recurrentClassifier } from './recurrent.ts'
 import { resnetClassifier } from './resnet.ts'
 import { textcnn } from './textcnn.ts'
@@ -34,6 +35,11 @@ const recurrentOptions = {
 
 /** What networks that read tokens one by one train best with: weights averaged over some hundred steps, some tokens unknown. */
 const steadied = { average: 0.998, wordDropout: 0.1 } as const
+const importedOptions = {
+  trainable: { type: 'string', default: '.', description: 'regular expression of the names of the weights to train' },
+  output: { type: 'string', default: '', description: 'the output that the loss is computed from; the first if empty' },
+  head: integer(0, 'classes of a new last layer, drawn anew; 0 keeps the one it has', 0, 100_000),
+} as const satisfies Family['options']
 
 /** Model families by name. */
 export const families = {
@@ -90,6 +96,7 @@ export const families = {
       width: width(128),
       layers: integer(2, 'attention layers', 1, 48),
       heads: integer(4, 'attention heads; twice their number divides the width', 1, 64),
+      headSize: integer(0, 'size of a head; 0 for the width divided by the heads', 0, 1024),
       inner: integer(512, 'size of the feed-forward part', 1, 16_384),
       positions: choice(['waves', 'learned'], 'how tokens know their place'),
       pooling: choice(['mean', 'first'], 'how the tokens become one vector'),
@@ -115,15 +122,33 @@ export const families = {
     defaults: { learningRate: 0.01, batchSize: 64, clipNorm: 5, warmup: 0.1 },
     build: resnetClassifier,
   },
+  onnx: {
+    task: 'tensor',
+    imported: true,
+    description: 'any ONNX graph of your own (--from), on rows of tensors',
+    options: { loss: choice(lossNames, 'what is made smaller'), ...importedOptions },
+    defaults: { learningRate: 0.001 },
+  },
+  'onnx-images': {
+    task: 'image-classification',
+    imported: true,
+    description:
+      'an ONNX graph that takes images (--from), e.g. a published ResNet or MobileNet, on images of your own',
+    options: {
+      ...importedOptions,
+      scale: choice(
+        ['auto', 'imagenet', 'data', 'unit', 'signed'],
+        'values that pixels become: auto is that of the registered model, else of ImageNet for colour and of the data for grey; unit is 0 to 1, signed -1 to 1',
+      ),
+    },
+    defaults: { learningRate: 0.0005 },
+  },
 } as const satisfies Record<string, Family>
 
 /** The inputs of every text classifier's graph: ids int64 (batch, time) and lengths int64 (batch). */
 export function classifierInputs(graph: GraphBuilder) {
   return { ids: graph.input('ids', 'int64', ['batch', 'time']), lengths: graph.input('lengths', 'int64', ['batch']) }
 }
-
-/** Softmax cross-entropy over a batch and how many rows are right: logits (batch, classes), labels int64 (batch). */
-export const classifierLoss = heads.classification.loss
 
 /** What a graph for serving ends with: the head of a problem and, for numbers, their mean and deviation. */
 export interface Served {

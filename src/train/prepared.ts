@@ -11,6 +11,7 @@ import {
   type Parting,
   type PipelineWish,
   type Prepared,
+  type PrepareOptions,
   type PrepareProgress,
   partsOf,
   prepare,
@@ -48,6 +49,7 @@ export async function* prepareData(
   job: TrainJob,
   options: Options,
   seed: number,
+  more: Pick<PrepareOptions, 'known' | 'exclude' | 'keepTexts'> = {},
 ): AsyncGenerator<TrainEvent, Prepared> {
   const wish = wishOf(options)
   const folder = job.cleaned ? join(job.cleaned, keyOf([wish, job.fold, seed])) : join(job.folder, 'data')
@@ -55,7 +57,7 @@ export async function* prepareData(
   if (finished) return finished
   if (!existsSync(folder)) mkdirSync(folder)
   const { cleaned } = job
-  if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, options, seed, folder, tell))
+  if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, options, seed, folder, more, tell))
   const rows = openCleaned(cleaned)!
   const how = { wish, seed, samples: samplesOf(options) }
   return yield* whileWorking((tell) => encode(cleaned, rows, partingOf(job, rows, seed), how, folder, tell))
@@ -86,7 +88,14 @@ export async function openSources({ spec, dataset, validation }: TrainJob) {
   return { train, heldOut, close: () => Promise.all([train.close(), heldOut?.close()]) }
 }
 
-async function readAndPrepare(job: TrainJob, options: Options, seed: number, folder: string, tell: PrepareProgress) {
+async function readAndPrepare(
+  job: TrainJob,
+  options: Options,
+  seed: number,
+  folder: string,
+  more: Pick<PrepareOptions, 'known' | 'exclude' | 'keepTexts'>,
+  tell: PrepareProgress,
+) {
   const { spec } = job
   const { train, heldOut, close } = await openSources(job)
   try {
@@ -99,6 +108,7 @@ async function readAndPrepare(job: TrainJob, options: Options, seed: number, fol
       split: { validation: HELD, test: HELD, seed, ...(spec.split && { by: spec.split }) },
       pipeline: wishOf(options),
       samples: samplesOf(options),
+      ...more,
       folder,
     }
     return await prepare(all, tell)

@@ -10,7 +10,7 @@ import { countParameters } from '../nn/families.ts'
 import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'
 import type { TrainEvent } from './events.ts'
 import { familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
-import type { Learner } from './learner.ts'
+import type { Learner, Task } from './learner.ts'
 import { defaultEpochs, type Options } from './options.ts'
 import { Pulse } from './pulse.ts'
 import { schedules } from './schedule.ts'
@@ -73,7 +73,7 @@ export class Training {
   }
 
   /** Has the task prepare the data, and takes up the last checkpoint where there is one. */
-  static async *open(job: TrainJob): AsyncGenerator<TrainEvent, Training> {
+  static async *open(job: TrainJob, open?: Task['open']): AsyncGenerator<TrainEvent, Training> {
     const { spec, folder } = job
     const seed = spec.seed ?? 1
     const { name, family } = familyOf(spec)
@@ -82,7 +82,7 @@ export class Training {
     mkdirSync(folder, { recursive: true })
     yield { type: 'state', state: 'preparing' }
     const threads = options.threads === null ? Math.min(8, availableParallelism()) : number('threads')
-    const learner = yield* tasks[family.task].open({ job, name, family, options, seed, threads })
+    const learner = yield* (open ?? tasks[family.task].open)({ job, name, family, options, seed, threads })
     const epochs = options.epochs === null ? defaultEpochs(learner.rows) : number('epochs')
     const decays = decayingBy(String(options.decayOf))
     const session = await TrainingSession.create(learner.graph, {

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { RunSpec } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
@@ -22,6 +23,10 @@ export interface TrainOptions extends ReadingOptions {
   split?: string
   folds?: string
   keepLeakage?: boolean
+  loss?: string
+  trainable?: string
+  output?: string
+  head?: string
   set?: string[]
   fromFeedback?: string
   resume?: string
@@ -77,13 +82,19 @@ async function start(context: Context, source: string | undefined, options: Trai
     options[name] === undefined ? undefined : wholeNumber(name, options[name])
   const [seed, folds] = [whole('seed'), whole('folds')]
   const budget = options.budget === undefined ? undefined : secondsOf('budget', options.budget)
+  const { loss, trainable, output, head } = options
+  const graph = { loss, trainable, output, ...(head !== undefined && { head: wholeNumber('head', head) }) }
+  const all = {
+    ...Object.fromEntries(Object.entries(graph).filter(([, value]) => value !== undefined)),
+    ...(options.set && settings(options.set)),
+  } as NonNullable<RunSpec['options']>
   const spec: RunSpec = {
     ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...readingOf(options),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
-    ...(from !== undefined && { from }),
+    ...(from !== undefined && { from: await graphOf(from, context) }),
     ...(model !== undefined && { model }),
     ...(budget !== undefined && { budget }),
     ...(seed !== undefined && { seed }),
@@ -91,9 +102,15 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...(folds !== undefined && { folds }),
     ...(options.keepLeakage && { keepLeakage: true }),
     ...(options.search && { search: { trials: whole('trials') ?? 20, ...(method !== undefined && { method }) } }),
-    ...(options.set && { options: settings(options.set) }),
+    ...(Object.keys(all).length > 0 && { options: all }),
   }
   return context.client.runs.create(spec)
+}
+
+/** An ONNX file is sent to the server; anything else names a registered model. */
+async function graphOf(from: string, context: Context): Promise<string> {
+  const file = (await stat(from).catch(() => undefined))?.isFile()
+  return file || from.endsWith('.onnx') ? upload(from, context) : from
 }
 
 /** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */

@@ -7,6 +7,8 @@ import { fail } from '../../base/errors.ts'
 import { outputOf } from '../../base/problem.ts'
 import { cardFiles } from '../../data/card.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
+import type { TextPipeline } from '../../data/pipeline.ts'
+import { TEXTS } from '../../data/prepare.ts'
 import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
@@ -20,6 +22,7 @@ import type { Weights } from '../checkpoint.ts'
 import type { TrainEvent } from '../events.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
+import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
 import { classifierReference } from '../reference.ts'
@@ -27,12 +30,34 @@ import { bestThresholds, betterOf, chosenBy, metricsOf, type Scorer, scorerOf } 
 import { classWeightsOf, targetsOf } from '../targets.ts'
 
 /** Labels or a number for a text, by a family over token ids. */
-export const textClassification: Task = { options: { ...textOptions, ...headOptions }, open }
+export const textClassification: Task = {
+  options: { ...textOptions, ...headOptions },
+  open: (context) => openTextClassifier(context),
+}
 
-async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
+/** What a classifier learns from beside its data. */
+export interface Learning {
+  /** Pipeline and labels of a version that is trained further. */
+  readonly known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Weights to start from. */
+  readonly initial?: Weights
+  /** Texts that must not be trained on. */
+  readonly exclude?: readonly string[]
+  readonly teacher?: Teacher
+}
+
+/** A learner for texts, taught by a teacher as well if there is one. */
+export async function* openTextClassifier(
+  context: TaskContext,
+  { known: former, initial, exclude, teacher }: Learning = {},
+): AsyncGenerator<TrainEvent, Learner> {
   const { job, name, options, seed, threads } = context
   const family = context.family as TextFamily
-  const prepared = yield* prepareData(job, options, seed)
+  const prepared = yield* prepareData(job, options, seed, {
+    ...(former && { known: former }),
+    ...(exclude && { exclude }),
+    keepTexts: teacher !== undefined,
+  })
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { problem, labels: known, pipeline, profile, train, validation, test = validation } = prepared
   const labels = problem === 'regression' ? [prepared.report.columns.label ?? 'value'] : known
@@ -52,8 +77,12 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     const truth = head.target(network.graph, classes)
     const smoothing = Number(options.labelSmoothing)
     const each = weights && { weights: network.graph.input('weights', 'float32', ['batch']) }
-    return head.loss(family.build(network, ids, lengths, config), truth, { smoothing, ...each })
+    const logits = family.build(network, ids, lengths, config)
+    const own = head.loss(logits, truth, { smoothing, ...each })
+    if (!teacher) return own
+    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), teacher)
   })
+  const taught = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
   const served = { problem, ...(targets.scale && { scale: targets.scale }) }
   const inference = (trained: Weights) => inferenceGraph(family, config, trained, served)
 
@@ -96,11 +125,13 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
 
   return {
     graph: learnt,
+    ...(initial && { initial }),
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
     assemble(rows, epoch) {
       const window = options.crop === true ? cropping(seed, epoch) : undefined
-      const batch = assemble(train, rows, targets.tensor(train, rows), window)
+      const own = assemble(train, rows, targets.tensor(train, rows), window)
+      const batch = taught ? withLessons(own, rows, taught, labels.length) : own
       const share = Number(options.wordDropout)
       if (share > 0) dropTokens(batch, rows, share, seed, epoch)
       return weights
