@@ -5,6 +5,7 @@ import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import { snippetRoutes } from './snippets/routes.ts'
+import { watchRoutes } from './watching.ts'
 
 /** The platform's own protocol, which the SDK, the CLI and the console speak. */
 export const native: Door = {
@@ -19,6 +20,7 @@ export const native: Door = {
     ...generateRoutes,
     ...datasetRoutes,
     ...runRoutes,
+    ...watchRoutes,
   ],
   failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
 }
