@@ -60,7 +60,48 @@ const answerOf = ({ model, version, manifest }: Prediction, tensors: Record<stri
   tensors,
 })
 
-const views: Partial<Record<Manifest['task'], View>> = {
+/** The view of a task whose models answer texts; `tensor` makes the one output of their answer. */
+const ofTexts = (
+  output: (manifest: Manifest) => Slot,
+  tensor: (output: Record<string, unknown>, count: number) => Tensor,
+): View => ({
+  inputs: () => [text],
+  outputs: (manifest) => [output(manifest)],
+  async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+    const texts = textsOf(inputs, name)
+    const call = () => house.deployments.predict(ref, texts, { signal })
+    const prediction = await counted(house, door, ref, requestId, call)
+    const said = prediction.output as unknown as Record<string, unknown>
+    return answerOf(prediction, { [output(manifest).name]: tensor(said, texts.length) })
+  },
+})
+
+/** Structured answers as JSON, one for each text. */
+const jsonTexts = (values: unknown): Tensor => {
+  const data = (values as unknown[]).map((value) => JSON.stringify(value))
+  return { dtype: 'string', dims: [data.length], data }
+}
+
+const views: Partial<Record<string, View>> = {
+  'feature-extraction': ofTexts(
+    ({ signature }) => {
+      const width = Number(signature.outputs[0]?.shape.at(-1)) || -1
+      return { name: 'embeddings', dtype: 'float32', shape: [-1, width] }
+    },
+    ({ vectors, width }, count) => ({
+      dtype: 'float32',
+      dims: [count, width as number],
+      data: vectors as Float32Array,
+    }),
+  ),
+  'fill-mask': ofTexts(
+    () => ({ name: 'fills', dtype: 'string', shape: [-1] }),
+    ({ fills }) => jsonTexts(fills),
+  ),
+  'token-classification': ofTexts(
+    () => ({ name: 'entities', dtype: 'string', shape: [-1] }),
+    ({ entities }) => jsonTexts(entities),
+  ),
   tensor: {
     inputs: ({ signature }) => slots(signature.inputs),
     outputs: ({ signature }) => slots(signature.outputs),
