@@ -34,7 +34,7 @@ const post = async (path: string, body: unknown) => {
 }
 const near = (a: readonly number[], b: readonly number[]) => {
   assert.equal(a.length, b.length)
-  a.forEach((value, i) => assert.ok(Math.abs(value - b[i]) < 1e-5, `${value} and ${b[i]}`))
+  for (const [i, value] of a.entries()) assert.ok(Math.abs(value - b[i]) < 1e-5, `${value} and ${b[i]}`)
 }
 const unit = (vector: readonly number[]) => vector.map((value) => value / Math.hypot(...vector))
 const cosine = (a: readonly number[], b: readonly number[]) =>
@@ -95,7 +95,7 @@ test('vLLM’s and TEI’s routes: rerank, score, embed, similarity', { skip }, 
   assert.equal((await post('/score', { model: 'vectors', text_1: texts, text_2: documents })).status, 400)
 
   const embedded = (await post('/tei/vectors/embed', { inputs: texts })).body as number[][]
-  embedded.forEach((vector, i) => near(vector, unit(vectors[i])))
+  for (const [i, vector] of embedded.entries()) near(vector, unit(vectors[i]))
   const raw = (await post('/tei/vectors/embed', { inputs: texts[0], normalize: false })).body as number[][]
   near(raw[0], vectors[0])
   const tei = (await post('/tei/vectors/rerank', { query: texts[0], texts: documents, return_text: true })).body
@@ -120,7 +120,7 @@ test('Hugging Face, Ollama and the Open Inference Protocol', { skip }, async () 
   )
   const ollama = new Ollama({ host: `http://127.0.0.1:${server.app.doorPorts[0].port}` })
   const { embeddings } = await ollama.embed({ model: 'vectors', input: texts })
-  embeddings.forEach((vector, i) => near(vector, unit(vectors[i])))
+  for (const [i, vector] of embeddings.entries()) near(vector, unit(vectors[i]))
   near((await ollama.embeddings({ model: 'vectors', prompt: texts[0] })).embedding, vectors[0])
   const text = { name: 'text', datatype: 'BYTES', shape: [1], data: [texts[0]] }
   const { outputs } = (await post('/v2/models/vectors/infer', { inputs: [text] })).body as {
