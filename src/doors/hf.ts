@@ -1,7 +1,10 @@
 import { Type } from 'typebox'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Version } from '../registry/registry.ts'
+import { rank } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
+import { counted } from './counted.ts'
+import { imageFromText } from './data.ts'
 import type { Door } from './door.ts'
 import { nested, tensorFrom } from './nested.ts'
 import { chatRoutes } from './openai/chat.ts'
@@ -130,6 +133,21 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
   return undefined
 }
 
+/** Labels of an image in base64 or as a data URL. */
+async function imagesClassified(
+  { house, door, requestId, signal }: Caller,
+  ref: string,
+  { inputs, parameters }: Given,
+) {
+  const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000) ?? 5
+  const images = textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
+  const call = () => house.deployments.classifyImages(ref, images, { signal })
+  const { manifest, output } = await counted(house, door, ref, requestId, call)
+  const { probabilities } = output as Extract<typeof output, { kind: 'texts' | 'images' }>
+  const lists = images.map((_, row) => rank(manifest.labels, probabilities, row, topK))
+  return typeof inputs === 'string' ? lists[0] : lists
+}
+
 /** Vectors of texts, or, of a source sentence and others, how like they are. */
 async function embedded(caller: Caller, ref: string, { inputs }: Given) {
   const { source_sentence: source, sentences } = (inputs ?? {}) as Record<string, unknown>
@@ -191,6 +209,8 @@ const routes = ['/hf/models/:model', '/hf/models/:model/pipeline/:task'].map((pa
       const ref = `${version.name}@${version.version}`
       const task: string = version.manifest.task
       switch (task) {
+        case 'image-classification':
+          return imagesClassified(caller, ref, call.body)
         case 'feature-extraction':
           return embedded(caller, ref, call.body)
         case 'fill-mask':

@@ -6,12 +6,15 @@ import { type Prediction, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
 import { beginGeneration, type Caller } from './ask.ts'
 import { counted } from './counted.ts'
+import { imageFromText } from './data.ts'
 
 /** A named input or output as protocols of tensors show it; -1 is any size. */
 export interface Slot {
   name: string
   dtype: DataType
   shape: number[]
+  /** Its texts are images in base64 (or as data URLs); where a protocol carries bytes, the image file itself. */
+  image?: boolean
 }
 
 export interface Answer {
@@ -82,7 +85,39 @@ const jsonTexts = (values: unknown): Tensor => {
   return { dtype: 'string', dims: [data.length], data }
 }
 
+const image: Slot = { name: 'image', dtype: 'string', shape: [-1], image: true }
+
+const classOutputs = ({ labels }: Manifest): Slot[] => [
+  { name: 'label', dtype: 'string', shape: [-1] },
+  { name: 'score', dtype: 'float32', shape: [-1] },
+  { name: 'probabilities', dtype: 'float32', shape: [-1, labels.length] },
+]
+
+/** Label, score and probabilities of each row, as tensors. */
+function classTensors({ labels }: Manifest, probabilities: Float32Array): Record<string, Tensor> {
+  const rows = probabilities.length / labels.length
+  const best = Array.from({ length: rows }, (_, row) => rank(labels, probabilities, row, 1)[0])
+  return {
+    label: { dtype: 'string', dims: [rows], data: best.map(({ label }) => label) },
+    score: { dtype: 'float32', dims: [rows], data: Float32Array.from(best, ({ score }) => score) },
+    probabilities: { dtype: 'float32', dims: [rows, labels.length], data: probabilities },
+  }
+}
+
 const views: Partial<Record<string, View>> = {
+  'image-classification': {
+    inputs: () => [image],
+    outputs: classOutputs,
+    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+      if (inputs.image.dtype !== 'string')
+        throw fail('TENSOR_INVALID', { message: 'inputs.image: expected images as BYTES', model: name })
+      const images = (inputs.image.data as string[]).map((text, i) => imageFromText(text, `inputs.image[${i}]`))
+      const call = () => house.deployments.classifyImages(ref, images, { signal })
+      const prediction = await counted(house, door, ref, requestId, call)
+      const { probabilities } = prediction.output as Extract<typeof prediction.output, { kind: 'images' | 'texts' }>
+      return answerOf(prediction, classTensors(manifest, probabilities))
+    },
+  },
   'feature-extraction': ofTexts(
     ({ signature }) => {
       const width = Number(signature.outputs[0]?.shape.at(-1)) || -1
@@ -114,11 +149,7 @@ const views: Partial<Record<string, View>> = {
   },
   'text-classification': {
     inputs: () => [text],
-    outputs: ({ labels }) => [
-      { name: 'label', dtype: 'string', shape: [-1] },
-      { name: 'score', dtype: 'float32', shape: [-1] },
-      { name: 'probabilities', dtype: 'float32', shape: [-1, labels.length] },
-    ],
+    outputs: classOutputs,
     async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
       const texts = textsOf(inputs, name)
       const prediction = await counted(house, door, ref, requestId, () =>
@@ -126,13 +157,7 @@ const views: Partial<Record<string, View>> = {
       )
       const { output } = prediction
       if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
-      const { labels } = manifest
-      const best = texts.map((_, row) => rank(labels, output.probabilities, row, 1)[0])
-      return answerOf(prediction, {
-        label: { dtype: 'string', dims: [texts.length], data: best.map(({ label }) => label) },
-        score: { dtype: 'float32', dims: [texts.length], data: Float32Array.from(best, ({ score }) => score) },
-        probabilities: { dtype: 'float32', dims: [texts.length, labels.length], data: output.probabilities },
-      })
+      return answerOf(prediction, classTensors(manifest, output.probabilities))
     },
   },
   'text-generation': {
@@ -155,6 +180,10 @@ const views: Partial<Record<string, View>> = {
     },
   },
 }
+
+/** Bytes of an input as the text that a tensor holds: images in base64. */
+export const bytesAsText = (slot: Slot | undefined) =>
+  slot?.image ? (bytes: Uint8Array) => Buffer.from(bytes).toString('base64') : undefined
 
 /** The view of a model's task; throws UNSUPPORTED. */
 export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): View {
