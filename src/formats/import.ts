@@ -21,28 +21,36 @@ export async function importBundle(
   options: ImportOptions,
 ): Promise<{ manifest: Manifest; files: Files }> {
   refusePickles(source)
-  const format = formatOf(source, options.format)
-  const read = await format.read!(source)
+  const model = modelFiles(source)
+  const format = formatOf(model, options.format)
+  const read = await format.read!(model)
   const pipeline =
     options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
-  const model = pipeline?.model ?? read.model
+  const graph = pipeline?.model ?? read.model
   const manifest: Manifest = {
     format: 'athanor-bundle',
     formatVersion: 1,
     task: pipeline ? 'text-classification' : 'tensor',
     family: format.name,
-    signature: signatureOf(model),
+    signature: signatureOf(graph),
     labels: pipeline?.labels ?? options.labels ?? [],
     ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
-    parameters: countStored(model),
+    parameters: countStored(graph),
     metrics: {},
     lineage: { code, options: { format: format.name } },
     ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   }
-  const files: Files = { 'model.onnx': writeModel(model) }
+  const files: Files = { 'model.onnx': writeModel(graph) }
   if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
   return { manifest, files }
+}
+
+/** A source without what our exports put beside a model. */
+function modelFiles(source: Source): Source {
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'browser.js'])
+  const names = source.names.filter((name) => !beside.has(name))
+  return names.length > 0 ? { ...source, names } : source
 }
 
 /** The format of that name, or the one whose content it is. */
