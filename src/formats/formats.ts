@@ -120,6 +120,18 @@ const tfjsLayers: Format = {
   in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
 }
 
+const savedModel: Format = {
+  name: 'savedmodel',
+  title: 'TensorFlow SavedModel',
+  files: 'saved_model.pb',
+  async write(model) {
+    const { writeSavedModel } = await import('./tensorflow/write.ts')
+    return writeSavedModel(model)
+  },
+  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
+  in: 'Not supported yet: load it in Keras or convert it with tf2onnx, and import .keras or ONNX.',
+}
+
 const pickle: Format = {
   name: 'pytorch',
   title: 'PyTorch pickle',
@@ -137,4 +149,4 @@ const tflite: Format = {
 }
 
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [onnx, keras, kerasH5, tfjsLayers, tflite, pickle]
+export const formats: readonly Format[] = [onnx, keras, kerasH5, savedModel, tfjsLayers, tflite, pickle]
