@@ -124,6 +124,7 @@ const savedModel: Format = {
   name: 'savedmodel',
   title: 'TensorFlow SavedModel',
   files: 'saved_model.pb',
+  recognises: (source) => source.names.some((name) => /(^|\/)saved_model\.pb$/.test(name)),
   async write(model) {
     const { writeSavedModel } = await import('./tensorflow/write.ts')
     return writeSavedModel(model)
@@ -148,5 +149,18 @@ const tflite: Format = {
   in: 'Not supported: its operators are quantized in ways that ONNX does not say exactly.',
 }
 
+const tfjsGraph: Format = {
+  name: 'tfjs-graph',
+  title: 'TensorFlow.js graph',
+  files: 'model.json and group1-shard*.bin',
+  recognises: (source) => isTfjs(source, 'graph-model'),
+  async write(model) {
+    const { writeTfjsGraph } = await import('./tfjs/graph.ts')
+    return writeTfjsGraph(model)
+  },
+  out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
+  in: 'Not supported yet: import the model that it was converted from.',
+}
+
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [onnx, keras, kerasH5, savedModel, tfjsLayers, tflite, pickle]
+export const formats: readonly Format[] = [onnx, keras, kerasH5, savedModel, tfjsLayers, tfjsGraph, tflite, pickle]

@@ -57,15 +57,10 @@ function modelFiles(source: Source): Source {
 function formatOf(source: Source, name: string | undefined): Format {
   const readable = formats.filter(({ read }) => read)
   const names = readable.map((format) => format.name)
-  if (name === undefined) {
-    const found = readable.find((format) => format.recognises?.(source))
-    if (!found) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
-    return found
-  }
-  const found = readable.find((format) => format.name === name)
-  if (found) return found
-  const known = formats.find((format) => format.name === name)
-  if (known) throw fail('UNSUPPORTED', { what: `reading ${known.title}`, instead: known.in })
+  const found = formats.find((format) => (name === undefined ? format.recognises?.(source) : format.name === name))
+  if (found?.read) return found
+  if (found) throw fail('UNSUPPORTED', { what: `reading ${found.title}`, instead: found.in })
+  if (name === undefined) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
   throw fail(
     'OPTION_INVALID',
     { option: 'format', reason: `"${name.slice(0, 40)}" is none of ${names.join(', ')}` },

@@ -63,6 +63,7 @@ test('the programs that go with an export answer as the server does', async () =
   near(await Promise.all(texts.map(classify)), wanted)
 
   const tfjs = await exported('tfjs-layers')
+  const graph = await exported('tfjs-graph')
   const server = createServer((request, response) => {
     response.end(readFileSync(join(root, request.url!)))
   }).listen(0, '127.0.0.1')
@@ -72,6 +73,7 @@ test('the programs that go with an export answer as the server does', async () =
     for (const [name, folder] of [
       ['onnx', onnx],
       ['tfjs-layers', tfjs],
+      ['tfjs-graph', graph],
     ]) {
       const { open } = (await import(pathToFileURL(join(folder, 'browser.js')).href)) as {
         open(base: string): Promise<(text: string) => Promise<Answers>>
@@ -88,7 +90,7 @@ test('the programs that go with an export answer as the server does', async () =
 })
 
 test('each program is short', async () => {
-  for (const format of ['onnx', 'keras', 'keras-h5', 'tfjs-layers']) {
+  for (const format of ['onnx', 'keras', 'keras-h5', 'savedmodel', 'tfjs-layers', 'tfjs-graph']) {
     const files = { 'model.onnx': writeModel(rnn.model), 'tokenizer.json': Buffer.from(rnn.tokenizer) }
     const written = await exportBundle(rnn.manifest, files, format, {})
     const programs = Object.keys(written).filter((name) => /usage|browser/.test(name))

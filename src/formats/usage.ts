@@ -43,6 +43,24 @@ const runtimes: Record<string, Runtime> = {
   },
   keras: { python: keras('model.keras') },
   'keras-h5': { python: keras('model.h5') },
+  savedmodel: {
+    python: {
+      install: 'tensorflow-cpu numpy',
+      load: `import tensorflow as tf\nserve = tf.saved_model.load(str(folder)).signatures['serving_default']`,
+      run: `ids, lengths = tf.constant([row], tf.int64), tf.constant([len(row)], tf.int64)\n    scores = serve(ids=ids, lengths=lengths)['probabilities'].numpy()[0]`,
+    },
+  },
+  'tfjs-graph': {
+    browser: {
+      install: '@tensorflow/tfjs-core @tensorflow/tfjs-converter @tensorflow/tfjs-backend-cpu',
+      load: `import '@tensorflow/tfjs-backend-cpu'
+import { loadGraphModel } from '@tensorflow/tfjs-converter'
+import * as tf from '@tensorflow/tfjs-core'`,
+      run: `model ??= await loadGraphModel(new URL('model.json', base).href)
+  const feeds = { ids: tf.tensor2d([[...row]], [1, row.length], 'int32'), lengths: tf.tensor1d([row.length], 'int32') }
+  const scores = [...(await model.executeAsync(feeds, 'probabilities_out')).dataSync()]`,
+    },
+  },
   'tfjs-layers': {
     browser: {
       install: '@tensorflow/tfjs-core @tensorflow/tfjs-layers @tensorflow/tfjs-backend-cpu',

@@ -47,6 +47,8 @@ export class TfGraph {
   readonly #nodes: NodeDef[] = []
   readonly #names = new Map<string, number>()
   readonly #constants = new Map<string, string>()
+  /** Constants that 32 bits do not hold; refused if anything uses them. */
+  readonly #wide = new Map<string, bigint>()
 
   constructor(integers: 'int64' | 'int32') {
     this.integers = integers
@@ -81,12 +83,12 @@ export class TfGraph {
     const dtype = this.typed(tensor.dtype)
     const { dims } = tensor
     const data =
-      dtype === tensor.dtype
-        ? tensor.data
-        : Int32Array.from(tensor.data as Iterable<bigint>, (value) => this.#narrow(value))
+      dtype === tensor.dtype ? tensor.data : Int32Array.from(tensor.data as Iterable<bigint>, (value) => Number(value))
+    const wide =
+      data !== tensor.data && (tensor.data as BigInt64Array).find((value) => value !== BigInt.asIntN(32, value))
     const { buffer, byteOffset, byteLength } = data as TypedArray
     const content = new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
-    const key = byteLength <= 256 ? `${dtype}[${dims}]${content}` : undefined
+    const key = byteLength <= 256 && !wide ? `${dtype}[${dims}]${content}` : undefined
     const known = key && this.#constants.get(key)
     if (known) return known
     const node = this.add('Const', [], { dtype: { type: dtype } }, name)
@@ -97,6 +99,7 @@ export class TfGraph {
     })
     this.#nodes.at(-1)!.attr.value = create(AttrValueSchema, { value: { case: 'tensor', value: proto } })
     if (key) this.#constants.set(key, node)
+    if (wide) this.#wide.set(node, wide)
     return node
   }
 
@@ -111,18 +114,15 @@ export class TfGraph {
   /** The graph, without constants that nothing uses. */
   graph(): GraphDef {
     const used = new Set(this.#nodes.flatMap(({ input }) => input.map((name) => name.replace(/:\d+$/, ''))))
+    for (const [name, value] of this.#wide) {
+      if (!used.has(name)) continue
+      throw fail('UNSUPPORTED', {
+        what: `the whole number ${value} in TensorFlow.js, which counts in 32 bits,`,
+        instead: 'Export it as onnx, which browsers run as well.',
+      })
+    }
     const node = this.#nodes.filter(({ op, name }) => op !== 'Const' || used.has(name))
     return create(GraphDefSchema, { node, versions: { producer: 1395, minConsumer: 12 } })
-  }
-
-  #narrow(value: bigint): number {
-    const number = Number(value)
-    if (number === (number | 0)) return number
-    if (number > 2 ** 31 - 1 && number >= 2 ** 53 - 1) return 2 ** 31 - 1 // the end of a slice
-    throw fail('UNSUPPORTED', {
-      what: `the whole number ${number} in TensorFlow.js, which counts in 32 bits,`,
-      instead: 'Export it as onnx, which browsers run as well.',
-    })
   }
 
   #attr(attr: Attr): AttrValue {

@@ -212,7 +212,11 @@ export const writers: Record<string, Rule> = {
   Sub: plain('Sub'),
   Mul: plain('Mul'),
   Div: (w) => plain(w.type(0) === 'float32' ? 'RealDiv' : 'TruncateDiv')(w),
-  Mod: plain('FloorMod'),
+  Mod: (w) => {
+    // hashes are products that only 64 bits hold
+    if (w.type(0) === 'int32' && w.g.integers === 'int32') w.refuse('it needs whole numbers of 64 bits')
+    return plain('FloorMod')(w)
+  },
   Pow: plain('Pow'),
   Min: folded('Minimum'),
   Max: folded('Maximum'),

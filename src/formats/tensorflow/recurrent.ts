@@ -73,7 +73,9 @@ export function loopOver(
   const [step, flow, h, c] = body
   const int = { T: { type: 'int32' } } as const
   const unit = inside(g.ints([1], []), 'int32')
-  const place = reversed ? g.add('Sub', [g.add('Sub', [end, unit], int), step], int) : step
+  // what does not change from step to step is made outside: TensorFlow.js would make it in the first step alone
+  const last = reversed ? inside(g.add('Sub', [time, g.ints([1], [])], int), 'int32') : end
+  const place = reversed ? g.add('Sub', [last, step], int) : step
   const now = g.add('GatherV2', [inside(a, 'float32'), place, inside(g.ints([0], []), 'int32')], {
     Tparams: { type: 'float32' },
     Tindices: { type: 'int32' },

@@ -80,7 +80,7 @@ test('the Python programs that go with an export answer as the server does', { s
     })
     wanted.push(Array.from(probabilities.data as Float32Array))
   }
-  for (const name of ['onnx', 'keras', 'keras-h5']) {
+  for (const name of ['onnx', 'keras', 'keras-h5', 'savedmodel']) {
     const files = { 'model.onnx': writeModel(made.model), 'tokenizer.json': Buffer.from(made.tokenizer) }
     const folder = join(root, `usage-${name}`)
     mkdirSync(folder)
