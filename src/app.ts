@@ -1,22 +1,32 @@
-import { type Config, configure } from './base/config.ts'
+import { type Config, configure, type DoorPort } from './base/config.ts'
 import { fail } from './base/errors.ts'
+import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
+import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
+import { Predictions } from './store/predictions.ts'
 import { openStore } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
+import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
+import { Alerts, checkWebhook } from './watch/alerts.ts'
+import { Drift } from './watch/drift.ts'
+import { watchErrors } from './watch/error-rate.ts'
+import { Feedback } from './watch/feedback.ts'
 import { Log } from './watch/log.ts'
 import { Metrics } from './watch/metrics.ts'
 
 export interface App {
   readonly url: string
   readonly config: Config
+  /** Ports of protocols that have one of their own. */
+  readonly doorPorts: readonly DoorPort[]
   readonly house: House
   /** Refuses new requests, lets what is in flight end, interrupts training resumably and gives the data folder back. */
   close(): Promise<void>
@@ -34,6 +44,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       reason: `"${config.host}" is not a loopback address, and this version has no keys to protect it`,
     })
   }
+  const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
   const store = await openStore(config.home)
   try {
     const registry = new Registry(store)
@@ -42,7 +53,14 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const metrics = new Metrics()
     const entries = new LogEntries(store)
     const log = new Log(entries, config.logLevel)
+    const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
+    const drift = new Drift(new Windows(store), alerts, metrics)
+    const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+    const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
+    deployments.onWindow = (version, window) => {
+      drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
+    }
     deployments.onCrash = ({ name, version }, reason) => {
       metrics.crashed(name, version)
       log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
@@ -59,6 +77,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       deployments,
       entries,
       metrics,
+      drift,
+      alerts,
+      feedback,
       log,
       startedAt: performance.now(),
       url: () => url,
@@ -72,6 +93,10 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
         throw fail('PORT_BUSY', { port: config.port, other: config.port + 1 }, { cause: error })
       throw error
     }
+    const doorPorts = await openPorts(server, house).catch(async (error: unknown) => {
+      await server.close()
+      throw error
+    })
     writeServerInfo(config.home, { url, pid: process.pid })
     log.info('server.started', { message: url })
     let closing: Promise<void> | undefined
@@ -79,9 +104,12 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       removeServerInfo(config.home)
       await runs.close()
       const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
-      await server.close()
+      await Promise.all([server.close(), doorPorts.close()])
       clearTimeout(cut)
       await deployments.close()
+      clearInterval(errorRate)
+      await feedback.close()
+      await alerts.close()
       await log.close()
       metrics.close()
       await store.close()
@@ -89,6 +117,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     return {
       url,
       config,
+      doorPorts: doorPorts.ports,
       house,
       close() {
         closing ??= close()

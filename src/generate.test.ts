@@ -8,6 +8,8 @@ import { type App, startApp } from './app.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from './testing/tiny-decoder.ts'
 
+const template =
+  "{% for m in messages %}{{ m.role[0] + ':' + m.content + ' ' }}{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
 const home = mkdtempSync(join(tmpdir(), 'athanor-generate-'))
 let app: App
 let client: Athanor
@@ -18,6 +20,7 @@ before(async () => {
     ['tiny', {}],
     ['slow', { slow: 600 }],
     ['short', { context: 12 }],
+    ['chat', { chatTemplate: template }],
   ] as const) {
     const { manifest, files } = tinyDecoder(options)
     await app.house.registry.register(name, manifest, files)
@@ -90,6 +93,16 @@ test('a context that is full ends the text; a prompt that fills it is refused', 
   const { usage, finish } = await client.generate('short', '12345678', { temperature: 0 })
   assert.deepEqual([usage.completionTokens, finish], [4, 'length'])
   await assert.rejects(client.generate('short', 'x'.repeat(12)), code('PROMPT_TOO_LONG', '12 tokens'))
+})
+
+test('messages become a prompt by the model’s own template', async () => {
+  const messages = [
+    { role: 'user', content: 'hi' },
+    { role: 'assistant', content: 'yes' },
+    { role: 'user', content: '再说' },
+  ]
+  const { text } = await client.generate('chat', messages, { temperature: 0, maxTokens: 9 })
+  assert.equal(text, tinyContinuation('u:hi a:yes u:再说 a:', 9))
 })
 
 test('the engine stops when the reader goes away, and when it is told to', async () => {

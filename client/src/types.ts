@@ -124,6 +124,12 @@ export interface ModelDetail {
   files: { name: string; digest: string; bytes: number }[]
 }
 
+export interface Snippet {
+  door: string
+  language: string
+  code: string
+}
+
 export interface Dataset {
   id: string
   filename: string
@@ -134,7 +140,10 @@ export interface Dataset {
 
 export interface RunSpec {
   name?: string
+  task?: string
   family?: string
+  /** A model to go on from, for tasks that can. */
+  from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
@@ -218,6 +227,7 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   | { type: 'pass'; name: string; note: string }
   | {
@@ -267,6 +277,45 @@ export interface EngineInfo {
   rss?: number
   cpuSeconds?: number
   batches?: number
+}
+
+/** How far a feature of requests is from the held-out rows, and the level from which on that is not normal. */
+export interface Distance {
+  distance: number
+  level: number
+  stability: number
+  largest?: number
+}
+
+export interface DriftReport {
+  model: string
+  version: number
+  /** False where a version has nothing to compare with. */
+  watched: boolean
+  reference?: { rows: number; accuracy: number }
+  drifted: { feature: string; meaning: string }[]
+  estimatedAccuracy?: number
+  labelled: { rows: number; accuracy?: number }
+  windows: {
+    at: string
+    rows: number
+    distances: Record<string, Distance>
+    drifted: string[]
+    estimatedAccuracy: number
+  }[]
+}
+
+export interface Alert {
+  id: number
+  rule: string
+  model: string
+  version: number
+  message: string
+  value: number
+  level: number
+  since: string
+  until?: string
+  silenced: boolean
 }
 
 export interface Status {

@@ -251,10 +251,7 @@ const cases: Record<string, Case[]> = {
   Reciprocal: [plain(o.reciprocal, positive)],
   Abs: [plain(o.abs, { distinct: true })],
   Erf: [plain(o.erf, { dtype: 'float32' })],
-  Gelu: [
-    plain(o.gelu, { dtype: 'float32' }),
-    plain((x) => x.graph.node('Gelu', [x], { approximate: 'tanh' })[0], { dtype: 'float32' }),
-  ],
+  Gelu: [plain((x) => o.gelu(x), { dtype: 'float32' }), plain((x) => o.gelu(x, 'tanh'), { dtype: 'float32' })],
   Tanh: [plain(o.tanh)],
   Sigmoid: [plain(o.sigmoid)],
   Relu: [plain(o.relu, { distinct: true })],
@@ -309,6 +306,13 @@ const cases: Record<string, Case[]> = {
     build: ([x, s, b]) => o.layerNormalization(x, s, b, { statistics }),
     dtype: 'float32',
   })),
+  SimplifiedLayerNormalization: [
+    {
+      inputs: (n, m) => [[2, n, m + 1], [m + 1]],
+      build: ([x, s]) => o.simplifiedLayerNormalization(x, s, 1e-5),
+      dtype: 'float32',
+    },
+  ],
   ReduceSum: [
     plain((x) => o.reduceSum(x, [1])),
     plain((x) => o.reduceSum(x)),

@@ -153,6 +153,16 @@ export const rules: Record<string, Rule> = {
     )
     return [o.mul(inverse, inner), unbroadcast(o.mul(dy, normal), scale), bias && unbroadcast(dy, bias)]
   }),
+  SimplifiedLayerNormalization: rule(({ x: [x, scale], dy, node }) => {
+    const axis = axisOf(intOf(node.proto, 'axis', -1), x.shape.length, node.proto.name)
+    const axes = [...x.shape.keys()].slice(axis)
+    const square = () => o.add(o.reduceMean(o.mul(x, x), axes, true), floatOf(node.proto, 'epsilon', 1e-5))
+    const inverse = node.outputs[1] ?? o.reciprocal(o.sqrt(square()))
+    const normal = o.mul(x, inverse)
+    const g = o.mul(dy, scale)
+    const inner = o.sub(g, o.mul(normal, o.reduceMean(o.mul(g, normal), axes, true)))
+    return [o.mul(inverse, inner), unbroadcast(o.mul(dy, normal), scale)]
+  }),
 
   ReduceSum: rule(({ dy, node }) => [spread(dy, node)]),
   ReduceMean: rule(({ x, dy, node }) => {

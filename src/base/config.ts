@@ -1,12 +1,21 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
+/** A protocol at a port of its own; `model` for those that serve one model. */
+export interface DoorPort {
+  name: string
+  model?: string
+  port: number
+}
+
 /** Limits and defaults of a server; each can be set in code, the first ones by environment or flags. */
 export interface Config {
   /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
   home: string
   host: string
   port: number
+  /** Protocols that have a port of their own beside the main one. */
+  doorPorts: readonly DoorPort[]
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
   /** Largest request body in bytes, for everything but dataset and model uploads. */
   bodyLimit: number
@@ -20,6 +29,13 @@ export interface Config {
   queueLimit: number
   /** Default time a request may take, in milliseconds. */
   deadline: number
+  /** Whether texts of requests are kept, so that corrections can become training data. `ATHANOR_KEEP_TEXTS=1`. */
+  keepTexts: boolean
+  /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
+  predictionsKept: number
+  /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
+  alertWebhook: string
+  allowedHosts: readonly string[]
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
 }
@@ -30,6 +46,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
     host: '127.0.0.1',
     port: 7700,
+    doorPorts: [],
     logLevel: 'info',
     bodyLimit: 16 << 20,
     uploadLimit: 4 * 2 ** 30,
@@ -37,6 +54,10 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     batchLimit: 1_024,
     queueLimit: 1_024,
     deadline: 30_000,
+    keepTexts: env.ATHANOR_KEEP_TEXTS === '1',
+    predictionsKept: 100_000,
+    alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
+    allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     generationDeadline: 300_000,
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }

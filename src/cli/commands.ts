@@ -1,4 +1,6 @@
 import { Option } from 'commander'
+import { snippets, typedClient } from './commands/client.ts'
+import { alerts, drift, feedback } from './commands/drift.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
@@ -52,12 +54,18 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
-      option('--family <family>', 'model family (lstm for texts, resnet for images)'),
+      option(
+        '--task <task>',
+        'what to learn: text-classification, image-classification, or text-generation on a .txt file, a folder or chats',
+      ),
+      option('--family <family>', 'model family (lstm for texts, resnet for images, gpt for text-generation)'),
+      option('--from <model>', 'go on from this model (name, name@version), for tasks that can'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       option('--group <column>', 'rows of one group are never split apart'),
       option('--drop-unlabelled', 'leave out rows without a label'),
       repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--from-feedback <model>', 'train on the labelled requests of a model'),
       option('--resume <run>', 'go on with an interrupted run'),
     ],
     needs: 'server',
@@ -145,7 +153,7 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor models --search sentiment',
     options: [
       option('--search <words>', 'only those that have all these words'),
-      option('--task <task>', 'text-classification or tensor'),
+      option('--task <task>', 'text-classification, text-generation or tensor'),
     ],
     needs: 'server',
     act: ({ context, options }) => models(context, options),
@@ -155,18 +163,40 @@ export const commands: readonly CommandEntry[] = [
     group: USE,
     summary: 'Show a model’s card, or its graph',
     example: 'athanor show sentiment --graph',
-    options: [option('--graph', 'print the ONNX graph of a model or .onnx file')],
+    options: [
+      option('--graph', 'print the ONNX graph of a model or .onnx file'),
+      option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+    ],
     needs: 'server',
-    act: ({ context, args, options }) => show(context, args[0], options),
+    act: ({ context, args, options }: Call<{ graph?: boolean; snippets?: boolean }> & { context: Context }) =>
+      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {
     name: 'run <model> [text...]',
     group: USE,
-    summary: 'Classify texts (arguments, or lines of standard input), or image files',
+    summary:
+      'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
     example: 'athanor run sentiment "what a lovely film"',
-    options: [option('--top <number>', 'labels to show for each text')],
+    options: [
+      option('--top <number>', 'labels to show for each text'),
+      option('--max-tokens <number>', 'most tokens to write (256)'),
+      option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
+      option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
+      option('--top-k <number>', 'draw from this many of the likeliest (all)'),
+      option('--seed <number>', 'write the same text again'),
+      repeated('--stop <text>', 'end before this text; may be repeated'),
+      option('--system <text>', 'what a model of conversations is told first'),
+    ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'client <model>',
+    group: USE,
+    summary: 'Print a client of a model in TypeScript, with the types of its signature',
+    example: 'athanor client sentiment > sentiment.ts',
+    needs: 'server',
+    act: ({ context, args }) => typedClient(context, args[0]),
   },
   {
     name: 'alias <model> <alias> [version]',
@@ -193,6 +223,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      repeated(
+        '--door <name=port>',
+        'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+      ),
       () =>
         new Option('--log <level>', 'log lines on standard error').choices([
           'silent',
@@ -213,6 +247,32 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'drift <model>',
+    group: WATCH,
+    summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+    example: 'athanor drift sentiment@champion',
+    needs: 'server',
+    act: ({ context, args }) => drift(context, args[0]),
+  },
+  {
+    name: 'feedback <request> <label>',
+    group: WATCH,
+    summary: 'Tell the right label of an answered request',
+    example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+    options: [option('--row <number>', 'which text of the request, from 0')],
+    needs: 'server',
+    act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+  },
+  {
+    name: 'alerts',
+    group: WATCH,
+    summary: 'Show open alerts',
+    example: 'athanor alerts --all',
+    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    needs: 'server',
+    act: ({ context, options }) => alerts(context, options),
   },
   {
     name: 'logs',

@@ -1,9 +1,15 @@
 import asciichart from 'asciichart'
 import type { TrainEvent } from '../../client/src/index.ts'
+import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
-import { bar, compact, duration, sparkline, type Terminal } from './terminal.ts'
+import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
+
+const scoreOf = ({ accuracy, loss, perplexity }: Record<string, number>) =>
+  accuracy === undefined
+    ? `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}`
+    : `accuracy ${accuracy.toFixed(4)}`
 
 /** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */
 export class TrainProgress {
@@ -27,7 +33,13 @@ export class TrainProgress {
         ])
         break
       case 'data':
-        for (const line of describeReport(event.report as unknown as DataReport)) out.say(out.style('dim', line))
+        for (const line of isCorpusReport(event.report)
+          ? describeCorpus(event.report)
+          : describeReport(event.report as unknown as DataReport))
+          out.say(out.style('dim', line))
+        break
+      case 'sample':
+        out.say(out.style('dim', `│ ${printable(event.text).trimEnd().replaceAll('\n', '\n│ ')}`))
         break
       case 'model':
         out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
@@ -36,12 +48,14 @@ export class TrainProgress {
         this.#step(event)
         break
       case 'epoch':
-        this.accuracies.push(event.validation.accuracy)
-        this.#best = Math.max(this.#best, event.validation.accuracy)
-        if (!out.live) {
+        if (event.validation.accuracy !== undefined) {
+          this.accuracies.push(event.validation.accuracy)
+          this.#best = Math.max(this.#best, event.validation.accuracy)
+        }
+        if (!out.live || event.validation.accuracy === undefined) {
           const { epoch, epochs, loss, validation } = event
           out.say(
-            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation accuracy ${validation.accuracy.toFixed(4)}${event.best ? '  best' : ''}`,
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${scoreOf(validation)}${event.best ? '  best' : ''}`,
           )
         }
         break

@@ -44,6 +44,11 @@ export class Terminal {
     process.stdout.write(`${line}\n`)
   }
 
+  /** Data as it comes: part of a line on standard output, without what would steer the terminal. */
+  piece(text: string) {
+    process.stdout.write(process.stdout.isTTY ? printable(text) : text)
+  }
+
   /** The one JSON document of a command. */
   document(value: unknown) {
     this.data(JSON.stringify(value))
@@ -77,6 +82,13 @@ export class Terminal {
     for (const row of rows) this.data(line(row))
   }
 }
+
+/** Text of a model or a file with control characters but line breaks and tabs made visible. */
+export const printable = (text: string) =>
+  text.replace(/\p{Cc}/gu, (character) => {
+    if (character === '\n' || character === '\t') return character
+    return character === '\r' ? '' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
+  })
 
 const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - widthOf(text)))
 

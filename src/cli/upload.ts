@@ -5,13 +5,18 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { pack } from 'tar-stream'
 import { fail } from '../base/errors.ts'
+import { openCorpus } from '../data/corpus/corpus.ts'
 import { openDataset } from '../data/dataset.ts'
 import { idxName, imageFilesIn } from '../data/images/names.ts'
 import type { Context } from './context.ts'
 import { bar, bytes } from './terminal.ts'
 
 /** Sends a file or folder to the server and returns its data set id; `npm:…` is passed on as it is. */
-export async function upload(source: string, { client, out }: Pick<Context, 'client' | 'out'>): Promise<string> {
+export async function upload(
+  source: string,
+  { client, out }: Pick<Context, 'client' | 'out'>,
+  task?: string,
+): Promise<string> {
   if (source.startsWith('npm:')) return source
   const found = await stat(source).catch(() => undefined)
   if (!found) throw fail('DATA_NOT_FOUND', { source })
@@ -29,11 +34,12 @@ export async function upload(source: string, { client, out }: Pick<Context, 'cli
       done(null, piece)
     },
   })
-  const images = await imagesToPack(source, found.isDirectory())
+  const images = task === 'text-generation' ? undefined : await imagesToPack(source, found.isDirectory())
+  const asLines = task === 'text-generation' ? corpusAsJsonLines : folderAsJsonLines
   const content = images
     ? packed(images)
     : found.isDirectory()
-      ? Readable.from(folderAsJsonLines(source))
+      ? Readable.from(asLines(source))
       : createReadStream(source)
   content.on('error', (error: Error) => progress.destroy(error))
   const stream = Readable.toWeb(content.pipe(progress)) as ReadableStream<Uint8Array>
@@ -43,6 +49,18 @@ export async function upload(source: string, { client, out }: Pick<Context, 'cli
   )
   out.clear()
   return id
+}
+
+/** A folder of texts becomes one JSON line a text. */
+async function* corpusAsJsonLines(folder: string): AsyncGenerator<Buffer> {
+  let whole = ''
+  for await (const piece of (await openCorpus(folder)).pieces()) {
+    if (!('text' in piece)) continue
+    whole += piece.text
+    if (piece.more) continue
+    yield Buffer.from(`${JSON.stringify({ text: whole })}\n`)
+    whole = ''
+  }
 }
 
 /** One folder a class becomes one JSON line a file. */

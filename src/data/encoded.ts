@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Part } from './split.ts'
 
@@ -73,6 +73,31 @@ export function openSplit(folder: string, part: Part): EncodedSplit | undefined 
       const ids = new Int32Array(length(row))
       readSync(file, new Uint8Array(ids.buffer), 0, ids.byteLength, start(row) * 4)
       return ids
+    },
+  }
+}
+
+/** All tokens of a part as one run, whatever rows they were written in. */
+export interface TokenRun {
+  readonly length: number
+  read(start: number, count: number): Int32Array
+}
+
+/** Opens what a SplitWriter wrote as one run of tokens; undefined when there is no such part. */
+export function openRun(folder: string, part: Part): TokenRun | undefined {
+  let file: number
+  try {
+    file = openSync(join(folder, `${part}.ids`), 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  return {
+    length: fstatSync(file).size / 4,
+    read(start, count) {
+      const ids = new Int32Array(count)
+      const read = readSync(file, new Uint8Array(ids.buffer), 0, ids.byteLength, start * 4)
+      return ids.subarray(0, read / 4)
     },
   }
 }

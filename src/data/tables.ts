@@ -131,9 +131,10 @@ export async function* readParquet({ path, source }: TableFile): AsyncGenerator<
 }
 
 const asText = (object: object): Record<string, string | undefined> =>
-  Object.fromEntries(
-    Object.entries(object).map(([key, value]) => [
-      key,
-      value === null || value === undefined ? undefined : String(value),
-    ]),
-  )
+  Object.fromEntries(Object.entries(object).map(([key, value]) => [key, textOf(value)]))
+
+/** A cell as text: lists and objects as JSON. */
+function textOf(value: unknown): string | undefined {
+  if (value === null || value === undefined) return undefined
+  return typeof value === 'object' && !(value instanceof Date) ? JSON.stringify(value) : String(value)
+}

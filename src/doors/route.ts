@@ -8,6 +8,9 @@ import type { LogEntries } from '../store/log.ts'
 import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
+import type { Alerts } from '../watch/alerts.ts'
+import type { Drift } from '../watch/drift.ts'
+import type { Feedback } from '../watch/feedback.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics } from '../watch/metrics.ts'
 
@@ -22,6 +25,9 @@ export interface House {
   readonly deployments: Deployments
   readonly entries: LogEntries
   readonly metrics: Metrics
+  readonly drift: Drift
+  readonly alerts: Alerts
+  readonly feedback: Feedback
   readonly log: Log
   readonly startedAt: number
   readonly url: () => string
@@ -46,8 +52,8 @@ export interface Route {
   readonly permission: Permission
   readonly tag: string
   readonly status: number
-  /** The body is raw bytes, streamed to the handler. */
-  readonly raw: boolean
+  /** The body is streamed to the handler: raw bytes, or of the content types that are named. */
+  readonly raw: boolean | readonly string[]
   readonly bodyLimit?: number
   readonly schemas: Schemas
   readonly handle: (
@@ -59,7 +65,14 @@ export interface Route {
 /** Defines a route; the handler's types are those of the schemas. */
 export function route<S extends Schemas>(
   head: `${Route['method']} ${string}`,
-  about: { summary: string; permission: Permission; tag: string; status?: number; raw?: boolean; bodyLimit?: number },
+  about: {
+    summary: string
+    permission: Permission
+    tag: string
+    status?: number
+    raw?: Route['raw']
+    bodyLimit?: number
+  },
   schemas: S,
   handle: (
     house: House,

@@ -1,5 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
+import type { Window } from '../drift/reference.ts'
 import type { Tensor } from '../graph/tensor.ts'
 
 /** Where the time of one request went, in milliseconds, and how many rows shared its batch. */
@@ -11,7 +12,7 @@ export interface Timings {
   batch: number
 }
 
-interface ChatMessage {
+export interface ChatMessage {
   role: string
   content: string
 }
@@ -42,7 +43,7 @@ export interface GenerationRequest {
 }
 
 /** A token that could have stood at a place: `bytes` are its UTF-8, which may end within a character. */
-interface TokenChance {
+export interface TokenChance {
   token: number
   text: string
   bytes: number[]
@@ -108,6 +109,7 @@ export type FromEngine =
   | { type: 'answers'; answers: EngineAnswer[] }
   | { type: 'events'; events: EngineEvent[] }
   | { type: 'stats'; id: number; stats: EngineStats }
+  | { type: 'window'; window: Window }
 
 /** Milliseconds of a clock that all processes of a machine share and that no one sets back. */
 export const monotonic = () => Number(process.hrtime.bigint()) / 1e6

@@ -1,4 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
+import type { Window } from '../drift/reference.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 import { imageClassificationRunner } from './runners/image-classification.ts'
 import { tensorRunner } from './runners/tensor.ts'
@@ -11,12 +12,16 @@ export interface Runner {
   run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
   /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
   generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
+  /** Gives memory back; a process of its own need not be told. */
+  close?(): Promise<void>
 }
 
 interface RunnerOptions {
   threads: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
+  /** Told of each full window of requests, where the version has a reference to compare it with. */
+  onWindow?: (window: Window) => void
 }
 
 /** Opens a bundle of one task; `read` gives its files. Throws MODEL_INVALID or BUNDLE_INVALID. */

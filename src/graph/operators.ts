@@ -601,6 +601,12 @@ export const operators: Record<string, ShapeRule> = {
     const statistics = { dtype, shape: shape?.map((dim, i) => (i < axis! ? dim : 1)) }
     return [{ dtype, shape }, statistics, statistics].slice(0, c.node.output.length)
   },
+  SimplifiedLayerNormalization: (c) => {
+    const { dtype, shape } = input(c, 0)
+    const axis = shape && axisOf(intOf(c.node, 'axis', -1), shape.length, c.where)
+    const inverse = { dtype, shape: shape?.map((dim, i) => (i < axis! ? dim : 1)) }
+    return [{ dtype, shape }, inverse].slice(0, c.node.output.length)
+  },
   BatchNormalization: (c) => {
     const [data, , , mean, variance] = c.inputs
     return [data, mean, variance].slice(0, c.node.output.length).map((t) => t && { dtype: t.dtype, shape: t.shape })

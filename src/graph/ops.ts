@@ -70,7 +70,6 @@ export const sqrt = unary('Sqrt')
 export const abs = unary('Abs')
 export const sign = unary('Sign')
 export const erf = unary('Erf')
-export const gelu = unary('Gelu')
 export const sin = unary('Sin')
 export const cos = unary('Cos')
 export const tanh = unary('Tanh')
@@ -133,6 +132,10 @@ export const gemm = (
     alpha: options.alpha === undefined ? undefined : { float: options.alpha },
     beta: options.beta === undefined ? undefined : { float: options.beta },
   })
+
+/** x·Φ(x) with the normal distribution's Φ, or its approximation by the hyperbolic tangent. */
+export const gelu = (x: Value, approximate: 'none' | 'tanh' = 'none') =>
+  apply('Gelu', [x], { approximate: approximate === 'none' ? undefined : approximate })
 
 export const softmax = (x: Value, axis = -1) => apply('Softmax', [x], { axis })
 export const logSoftmax = (x: Value, axis = -1) => apply('LogSoftmax', [x], { axis })
@@ -250,6 +253,16 @@ export const layerNormalization = (x: Value, scale: Value, bias?: Value, { epsil
     { axis: -1, epsilon: { float: epsilon } },
     statistics ? ['Y', 'Mean', 'InvStdDev'] : ['Y'],
   )[0]
+
+/**
+ * Division by the root of the mean square over the last axis, times `scale`: an operator that onnxruntime keeps in the
+ * domain ai.onnx though no opset has it, so for training graphs alone. Its second output is the inverse root.
+ */
+export const simplifiedLayerNormalization = (x: Value, scale: Value, epsilon: number) =>
+  graphFor([x]).node('SimplifiedLayerNormalization', [x, scale], { axis: -1, epsilon: { float: epsilon } }, [
+    'Y',
+    'InvStdDev',
+  ])[0]
 
 /** ONNX's fused recurrent operators: inputs x (time, batch, width), W, R, B, lengths → all states (time, directions, batch, hidden). */
 export const recurrent = (

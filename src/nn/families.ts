@@ -3,6 +3,7 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { bow } from './bow.ts'
+import { gpt, llama } from './decoders.ts'
 import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
 import { recurrentClassifier } from './recurrent.ts'
@@ -88,6 +89,8 @@ export const families = {
     defaults: { learningRate: 0.0005, warmup: 0.1 },
     build: transformer,
   },
+  gpt,
+  llama,
   resnet: {
     task: 'image-classification',
     description: 'residual network of convolutions: for images of any size',

@@ -1,5 +1,6 @@
 import type { Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
+import type { DecoderConfig } from './decoder.ts'
 
 /** What a classifier is built from; sizes in elements. */
 export interface ClassifierConfig {
@@ -32,6 +33,12 @@ export interface TextFamily extends Described {
   readonly build: Build
 }
 
+/** A decoder's sizes from its options, once the vocabulary is known; throws OPTION_INVALID when they do not fit together. */
+export interface DecoderFamily extends Described {
+  readonly task: 'text-generation'
+  readonly config: (options: Readonly<Record<string, unknown>>, vocabulary: number) => DecoderConfig
+}
+
 /** What an image classifier is built from. */
 interface ImageClassifierConfig {
   classes: number
@@ -47,4 +54,4 @@ export interface ImageFamily extends Described {
 }
 
 /** A family by what it learns. */
-export type Family = TextFamily | ImageFamily
+export type Family = TextFamily | ImageFamily | DecoderFamily

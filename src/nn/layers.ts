@@ -23,11 +23,21 @@ export function dense(network: Network, x: Value, outputs: number): Value {
 }
 
 /** Layer normalisation (Ba et al. 2016) over the last axis. */
-export function normalise(network: Network, x: Value): Value {
+export function normalise(network: Network, x: Value, epsilon = 1e-5): Value {
   const width = Number(x.shape.at(-1))
   const scale = network.parameter('scale', [width], { kind: 'ones' })
   const bias = network.parameter('bias', [width], { kind: 'zeros' })
-  return o.within(network.graph, () => o.layerNormalization(x, scale, bias, { statistics: network.training }))
+  return o.within(network.graph, () => o.layerNormalization(x, scale, bias, { epsilon, statistics: network.training }))
+}
+
+/** Division by the root of the mean square over the last axis (Zhang & Sennrich 2019). */
+export function rootMeanNormalise(network: Network, x: Value, epsilon: number): Value {
+  const scale = network.parameter('scale', [Number(x.shape.at(-1))], { kind: 'ones' })
+  return o.within(network.graph, () => {
+    if (network.training) return o.simplifiedLayerNormalization(x, scale, epsilon)
+    const square = o.reduceMean(o.mul(x, x), [-1], true)
+    return o.mul(o.div(x, o.sqrt(o.add(square, epsilon))), scale)
+  })
 }
 
 export type Pooling = 'last' | 'mean' | 'max'

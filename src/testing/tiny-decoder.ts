@@ -22,7 +22,7 @@ export function tinyContinuation(prompt: string, count: number): string {
  * A decoder over bytes whose every score depends on every token before it, through its cache and mask alone: what it
  * writes is wrong as soon as a row reads another's, or padding. `slow` makes each step take about that many products.
  */
-export function tinyDecoder({ context = 4096, slow = 0 } = {}) {
+export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '' } = {}) {
   const g = new GraphBuilder()
   const ids = g.input('input_ids', 'int64', ['batch', 'sequence'])
   const mask = g.input('attention_mask', 'int64', ['batch', 'total'])
@@ -53,7 +53,7 @@ export function tinyDecoder({ context = 4096, slow = 0 } = {}) {
     family: 'tiny',
     signature: signatureOf(model),
     labels: [],
-    pipeline: { context, end: [END], start: 32, never: [END] },
+    pipeline: { context, end: [END], start: 32, never: [END], ...(chatTemplate && { chatTemplate }) },
     parameters: 0,
     metrics: {},
     lineage: { code: 'test' },

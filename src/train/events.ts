@@ -17,7 +17,11 @@ export const RunSpec = Type.Object(
   {
     /** Name of the model that the result is registered under; made from the data set's name if absent. */
     name: Type.Optional(Type.String()),
+    /** What is learnt: `text-classification`, `text-generation`; that of the family if absent. */
+    task: Type.Optional(Type.String()),
     family: Type.Optional(Type.String()),
+    /** A model to go on from (name, name@version or name@alias), for tasks that can. */
+    from: Type.Optional(Type.String()),
     /** Id of an uploaded data set (`ds_…`), or `npm:<package>@<version>[#path]`. */
     dataset: Type.String(),
     validation: Type.Optional(Type.String()),
@@ -124,6 +128,8 @@ export type TrainEvent =
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
+  /** What the model writes so far, for tasks that write. */
+  | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   /** A pass of a refinement is done; `note` says in words what it did. */
   | { type: 'pass'; name: string; note: string }

@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import type { Metrics } from '../bundle/manifest.ts'
+import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import { holdsImages } from '../data/images/names.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
@@ -18,6 +18,8 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
+  /** The version that training goes on from. */
+  from?: { ref: string; manifest: Manifest; files: Record<string, string> }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
@@ -33,14 +35,24 @@ export const defaultFamily = (dataset: string, filename: string) =>
   holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
-  const name = spec.family ?? 'lstm'
+  const { task } = spec
+  if (task !== undefined && !Object.hasOwn(tasks, task))
+    throw fail('OPTION_INVALID', {
+      option: 'task',
+      reason: `expected one of ${Object.keys(tasks).join(', ')}, got "${task.slice(0, 80)}"`,
+    })
+  const first = Object.entries<Family>(families).find(([, family]) => family.task === task)?.[0]
+  const name = spec.family ?? first ?? 'lstm'
   if (!Object.hasOwn(families, name)) {
     throw fail('OPTION_INVALID', {
       option: 'family',
       reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
     })
   }
-  return { name, family: families[name as keyof typeof families] }
+  const family: Family = families[name as keyof typeof families]
+  if (task !== undefined && family.task !== task)
+    throw fail('OPTION_INVALID', { option: 'family', reason: `"${name}" is for ${family.task}` })
+  return { name, family }
 }
 
 /** All options of a family: those of the loop and of its task with the family's defaults, and its own. */

@@ -24,6 +24,8 @@ export interface Learner {
   evaluate(weights: Weights, part: Part): Promise<{ metrics: Metrics; rows: number }>
   /** The metric by which epochs are compared. */
   readonly chosenBy: { metric: string; better: 'higher' | 'lower' }
+  /** A piece of what the model makes of its weights, to be shown after each epoch. */
+  sample?(weights: Weights, epoch: number): Promise<string>
   /** What the bundle says of itself, beyond what the loop knows, and its files. */
   bundle(weights: Weights): Promise<{ manifest: LearnerManifest; files: Record<string, Uint8Array | string> }>
 }

@@ -50,6 +50,39 @@ export const textOptions = {
   },
 } as const satisfies Record<string, Option>
 
+/** Hyperparameters of preprocessing a corpus. */
+export const corpusOptions = {
+  tokenizer: {
+    type: 'string',
+    default: 'auto',
+    choices: ['auto', 'bpe', 'character'],
+    description:
+      'byte pairs or single characters; auto takes characters for Chinese and Japanese, byte pairs otherwise',
+  },
+  vocabulary: {
+    type: 'integer',
+    default: null,
+    minimum: 16,
+    maximum: 1_000_000,
+    description: 'most tokens known; chosen by the amount of text if not given',
+  },
+  context: {
+    type: 'integer',
+    default: null,
+    minimum: 8,
+    maximum: 131_072,
+    description: 'tokens of a text read at once; 128 if not given, when going on from a model at most its own',
+  },
+  prompt: { type: 'string', default: '', description: 'what the samples shown in training begin with' },
+  adapt: {
+    type: 'string',
+    default: 'all',
+    choices: ['all', 'lora'],
+    description: 'when going on from a model: train all weights, or low-rank additions that are merged at the end',
+  },
+  rank: { type: 'integer', default: 8, minimum: 1, maximum: 1024, description: 'rank of low-rank additions' },
+} as const satisfies Record<string, Option>
+
 /** Hyperparameters of preprocessing images. */
 export const imageOptions = {
   size: {

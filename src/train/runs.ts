@@ -35,7 +35,12 @@ interface Active {
 /** Work that runs can be of: the process that does it, and the job it is sent. */
 interface RunKind<Spec> {
   readonly worker: URL
-  job(base: RunJob, spec: Spec, source: (dataset: string, part: string) => Promise<DataSource>): Promise<RunJob>
+  job(
+    base: RunJob,
+    spec: Spec,
+    source: (dataset: string, part: string) => Promise<DataSource>,
+    version: (ref: string) => Promise<NonNullable<TrainJob['from']>>,
+  ): Promise<RunJob>
 }
 
 /** Refinement, which a room above this one does: `check` gives the name of the model it is of. */
@@ -45,9 +50,11 @@ export interface Refinement extends RunKind<RefineSpec> {
 
 const training: RunKind<RunSpec> = {
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
-  async job(base, spec, source) {
+  async job(base, spec, source, version) {
     const job: TrainJob = { ...base, spec, dataset: await source(spec.dataset, 'train') }
-    return spec.validation === undefined ? job : { ...job, validation: await source(spec.validation, 'validation') }
+    if (spec.validation !== undefined) job.validation = await source(spec.validation, 'validation')
+    if (spec.from !== undefined) job.from = await version(spec.from)
+    return job
   },
 }
 
@@ -102,9 +109,11 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const spec = { ...given, family: given.family ?? defaultFamily(given.dataset, names[0]) }
+    const family = given.family ?? (given.task === undefined ? defaultFamily(given.dataset, names[0]) : undefined)
+    const spec = { ...given, ...(family !== undefined && { family }) }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
+    if (spec.from !== undefined) await this.#registry.resolve(spec.from)
     assertRoom(this.#store.home)
     return this.#enqueue(checkName(spec.name ?? (modelNameFrom(names[0]) || 'model')), spec)
   }
@@ -169,6 +178,12 @@ export class Runs {
     } finally {
       listening.abort()
     }
+  }
+
+  /** What a run has told so far, all of it, with the time of each event. */
+  async history(run: string): Promise<(NumberedEvent & { at: string })[]> {
+    await this.get(run)
+    return (await this.#records.events(run, 0)) as (NumberedEvent & { at: string })[]
   }
 
   /** Ends a run for good. */
@@ -251,7 +266,8 @@ export class Runs {
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
     const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
-    const job = await kind.job({ run, folder }, spec as never, (dataset, part) => this.#source(dataset, folder, part))
+    const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
+    const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#version(ref))
     if (active.wanted !== 'done') return this.#end(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
@@ -321,6 +337,11 @@ export class Runs {
     await rm(path, { force: true })
     await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
     return { path, name }
+  }
+
+  async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
+    const version = await this.#registry.resolve(ref)
+    return { ref, manifest: version.manifest, files: await this.#registry.checkout(version) }
   }
 
   async #stop(wanted: 'cancelled' | 'interrupted') {

@@ -1,9 +1,11 @@
 import type { Task } from './learner.ts'
 import { imageClassification } from './tasks/image-classification.ts'
 import { textClassification } from './tasks/text-classification.ts'
+import { textGeneration } from './tasks/text-generation.ts'
 
 /** Tasks by the name that a bundle's manifest gives them. */
 export const tasks = {
   'text-classification': textClassification,
+  'text-generation': textGeneration,
   'image-classification': imageClassification,
 } as const satisfies Record<string, Task>

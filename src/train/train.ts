@@ -147,6 +147,7 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
       validation: metrics,
       best,
     }
+    if (learner.sample) yield { type: 'sample', epoch: epoch + 1, text: await learner.sample(weights, epoch) }
     if (epoch - progress.bestEpoch >= number('patience')) break
     const next = { ...progress, epoch: epoch + 1, batch: 0, lossSum: 0, lossSteps: 0, seconds: clock.seconds() }
     writeCheckpoint(checkpointPath, session.state(), next)

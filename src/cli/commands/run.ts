@@ -1,22 +1,33 @@
-import { readFile, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { Athanor } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { upload } from '../upload.ts'
+import { type WriteOptions, write } from './write.ts'
 
-/** Classifies texts given as arguments, or one a line on standard input; for a model of images, files. */
-export async function run({ client, out }: Context, model: string, texts: string[], { top }: { top?: string }) {
+/**
+ * Classifies texts given as arguments, or one a line on standard input; for a model of images, files. A model that writes
+ * goes on from each text.
+ */
+export async function run(context: Context, model: string, texts: string[], options: WriteOptions & { top?: string }) {
+  const { client, out } = context
+  const { top } = options
   const inputs = texts.length > 0 ? texts : await standardInput()
-  const files = inputs.length > 0 && (await takesImages(client, model, inputs))
+  const { task, pipeline } = (await client.models.show(model)).manifest
+  if (task === 'text-generation') {
+    const chat = pipeline?.chatTemplate !== undefined
+    return write(context, model, inputs.length > 0 ? inputs : [''], { ...options, chat })
+  }
+  const files = task === 'image-classification'
   if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
   const topK = top === undefined ? undefined : Number(top)
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
     throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })
-  const options = { ...(topK !== undefined && { topK }) }
+  const most = { ...(topK !== undefined && { topK }) }
   const outputs = files
-    ? await Promise.all(inputs.map((path) => classify(client, model, path, options)))
-    : await client.predictAll(model, inputs, options)
+    ? await Promise.all(inputs.map((path) => classify(client, model, path, most)))
+    : await client.predictAll(model, inputs, most)
   if (out.json) return out.document(outputs.map(([best, ...others]) => (topK === undefined ? best : [best, ...others])))
   const show = (ranked: { label: string; score: number }[]) =>
     ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
@@ -24,12 +35,6 @@ export async function run({ client, out }: Context, model: string, texts: string
     const line = show(ranked.slice(0, topK ?? 3))
     out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
   })
-}
-
-/** Whether the inputs are names of image files: the model takes images. Only asked where the first is a file. */
-async function takesImages(client: Athanor, model: string, [first]: readonly string[]): Promise<boolean> {
-  const found = await stat(first).catch(() => undefined)
-  return found?.isFile() === true && (await client.models.show(model)).manifest.task === 'image-classification'
 }
 
 async function classify(client: Athanor, model: string, path: string, options: { topK?: number }) {

