@@ -201,6 +201,7 @@ for (const format of formats) {
     for (let i = 0; i < Math.ceil(FUZZ / share); i++) {
       const name = names[next() % names.length]
       const source = sourceOf({ ...files, [name]: mutated(files[name], next) })
+      await new Promise((resolve) => setImmediate(resolve)) // lets what was found so far be told
       const began = performance.now()
       try {
         await format.read!(source)

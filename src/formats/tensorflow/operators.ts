@@ -7,7 +7,7 @@ import type { Attr, TfGraph } from './graphdef.ts'
 import { type CellKind, loopOver } from './recurrent.ts'
 
 /** A node that is written: its inputs in the TensorFlow graph, and what is known of them. */
-export interface Writing {
+interface Writing {
   readonly g: TfGraph
   readonly node: NodeProto
   /** Inputs by their TensorFlow names; '' where absent. */

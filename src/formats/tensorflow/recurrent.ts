@@ -129,7 +129,7 @@ export function loopOver(
 }
 
 /** One element of a vector, without its axis. */
-export const sliceAttrs = (type: 'int32' | 'int64' | 'float32', shrink = 0) =>
+const sliceAttrs = (type: 'int32' | 'int64' | 'float32', shrink = 0) =>
   ({
     T: { type },
     Index: { type: 'int32' },
