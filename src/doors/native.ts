@@ -1,4 +1,5 @@
 import type { Door } from './door.ts'
+import { formatRoutes } from './formats.ts'
 import { generateRoutes } from './generate.ts'
 import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
@@ -14,6 +15,7 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
     ...imageRoutes,

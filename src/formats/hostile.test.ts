@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { strToU8, zipSync } from 'fflate'
+import { AthanorError, type ErrorCode } from '../base/errors.ts'
+import { readModel, writeModel } from '../graph/codec.ts'
+import { TensorProto_DataLocation as Location, StringStringEntryProtoSchema } from '../graph/gen/onnx_pb.js'
+import { madeVariants } from '../testing/variants.ts'
+import { formats } from './formats.ts'
+import { importBundle } from './import.ts'
+import { writeHdf5 } from './keras/hdf5.ts'
+import { type Files, sourceOf } from './source.ts'
+
+const [made] = await madeVariants()
+const refused = async (files: Files, expected: ErrorCode, part: string, format?: string) => {
+  const read = async () => importBundle(sourceOf(files), format ? { format } : {})
+  await assert.rejects(read(), (error: unknown) => {
+    assert.ok(error instanceof AthanorError, String((error as Error)?.stack))
+    assert.equal(error.code, expected, error.message)
+    assert.ok(`${error.message} ${error.hint}`.includes(part), `${error.message} ${error.hint} does not say ${part}`)
+    return true
+  })
+}
+const json = (value: unknown) => strToU8(JSON.stringify(value))
+
+/** A model one of whose tensors is said to be elsewhere. */
+function external(entries: Record<string, string>, ...more: [string, string][]) {
+  const model = readModel(writeModel(made.model))
+  const tensor = model.graph!.initializer.find(({ name }) => name === 'embedding/weight')!
+  tensor.rawData = new Uint8Array()
+  tensor.dataLocation = Location.EXTERNAL
+  tensor.externalData = [...Object.entries(entries), ...more].map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key, value }),
+  )
+  return writeModel(model)
+}
+
+test('ONNX external data stays among the files given (CVE-2022-25882, -2024-27318, -2026-27489, GHSA-538c)', async () => {
+  const data = new Uint8Array(100)
+  const cases: [Record<string, string>, string, ...[string, string][]][] = [
+    [{ location: '../../etc/passwd' }, 'was not given'],
+    [{ location: 'a/../../etc/passwd' }, 'was not given'],
+    [{ location: '/etc/passwd' }, 'was not given'],
+    [{ location: 'w.data', offset: '-4' }, 'not a whole number'],
+    [{ location: 'w.data', length: '1152921504606846976' }, 'not a whole number'],
+    [{ location: 'w.data', offset: '96', length: '8' }, 'of a file of 100 bytes'],
+    [{ location: 'w.data', length: '4', __class__: 'x' }, 'unknown entry'],
+    [{ location: 'w.data' }, 'two entries', ['location', 'w.data']],
+    [{ location: 'w.data', length: '96' }, 'asks for'],
+  ]
+  for (const [entries, part, ...more] of cases)
+    await refused({ 'm.onnx': external(entries, ...more), 'w.data': data }, 'MODEL_INVALID', part)
+})
+
+test('file names lead nowhere (MLflow’s, tar’s and zip’s traversals)', async () => {
+  for (const name of ['../a', 'a/../../b', '/etc/passwd', 'a\\..\\b', 'C:/x', 'a//b', 'a\u0000b', '.', ''])
+    await refused({ [name]: new Uint8Array(4) }, 'FORMAT_INVALID', 'plain relative')
+  const archive = zipSync({ '../config.json': strToU8('{}'), 'model.weights.h5': strToU8('x') })
+  await refused({ 'm.keras': archive }, 'FORMAT_INVALID', 'plain relative')
+})
+
+test('Python pickles are refused by content, whatever their name (CVE-2025-32434 and its kin)', async () => {
+  const pickle = Uint8Array.of(0x80, 4, 0x95, 3, 0, 0, 0, 0, 0, 0, 0, 0x4e, 0x2e)
+  const torch = zipSync({ 'archive/data.pkl': pickle, 'archive/version': strToU8('3') })
+  for (const [name, bytes] of [
+    ['model.pt', torch],
+    ['model.keras', torch],
+    ['weights.h5', pickle],
+    ['model.onnx', Uint8Array.of(0x80, 2, 0x4e, 0x2e)],
+    ['model.bin', strToU8('cos\nsystem\n(S"id"\ntR.')],
+    ['a.npy', Uint8Array.of(0x93, ...strToU8(`NUMPY\u0001\u0000v\u0000{'descr': '|O', 'fortran_order': False}`))],
+  ] as const)
+    await refused({ [name]: bytes }, 'UNSUPPORTED', 'safetensors')
+})
+
+const layer = (className: string, config: object, more: object = {}) => ({ class_name: className, config, ...more })
+const dense = { name: 'd', units: 1, activation: 'linear' }
+const sequential = (...layers: object[]) => layer('Sequential', { name: 's', layers })
+const input = layer('InputLayer', { name: 'i', batch_input_shape: [null, 2] })
+const h5 = async (config: unknown) => ({
+  'm.h5': await writeHdf5({ attributes: { model_config: JSON.stringify(config), keras_version: '3.0.0' } }),
+})
+
+test('Keras code is never run: Lambda, custom objects and modules are refused by name (CVE-2024-3660, -2025-1550, -9905)', async () => {
+  const lambda = layer('Lambda', { name: 'evil', function: ['4wEAAAA=', null, null] })
+  await refused(await h5(sequential(input, lambda)), 'UNSUPPORTED', 'Lambda "evil"')
+  const archive = { 'config.json': json(sequential(input, lambda)), 'model.weights.h5': await writeHdf5({}) }
+  await refused({ 'm.keras': zipSync(archive) }, 'UNSUPPORTED', 'never run')
+  await refused(
+    await h5(sequential(input, layer('Dense', dense, { module: 'os', registered_name: 'x' }))),
+    'UNSUPPORTED',
+    'custom object Dense',
+  )
+  await refused(await h5(layer('function', {}, { module: 'builtins' })), 'UNSUPPORTED', 'custom object')
+  await refused(
+    await h5(sequential(input, layer('Dense', dense, { registered_name: 'my>Dense' }))),
+    'UNSUPPORTED',
+    'custom',
+  )
+  await refused(await h5(sequential(input, layer('constructor', { name: 'c' }))), 'UNSUPPORTED', 'constructor')
+  const activation = { ...dense, activation: layer('function', {}, { module: 'os' }) }
+  await refused(await h5(sequential(input, layer('Dense', activation))), 'FORMAT_INVALID', 'no weights')
+})
+
+test('documents and archives are bounded before they are read', async () => {
+  const deep = `${'['.repeat(200)}${']'.repeat(200)}`
+  await refused({ 'm.h5': await writeHdf5({ attributes: { model_config: deep } }) }, 'FORMAT_INVALID', 'nested deeper')
+  const bomb = zipSync({ 'config.json': new Uint8Array(64 << 20), 'model.weights.h5': strToU8('x') }, { level: 9 })
+  await refused({ 'm.keras': bomb }, 'FORMAT_INVALID', 'far more than its size')
+  await refused({ 'm.keras': bomb.subarray(0, bomb.length - 30) }, 'FORMAT_INVALID', 'zip archive')
+  const cycle = layer('Functional', {
+    name: 'f',
+    layers: [
+      input,
+      layer(
+        'Add',
+        { name: 'a' },
+        {
+          inbound_nodes: [
+            [
+              ['a', 0, 0],
+              ['i', 0, 0],
+            ],
+          ],
+        },
+      ),
+    ],
+    input_layers: [['i', 0, 0]],
+    output_layers: [['a', 0, 0]],
+  })
+  await refused(await h5(cycle), 'FORMAT_INVALID', 'feeds itself')
+  await refused(
+    await h5(
+      sequential(
+        layer('InputLayer', { name: 'i', batch_input_shape: [null, 2 ** 40, 2 ** 40] }),
+        layer('Flatten', { name: 'f' }),
+      ),
+    ),
+    'UNSUPPORTED',
+    '',
+  ).catch(() => undefined)
+})
+
+test('TensorFlow.js weights lie within their files', async () => {
+  const document = (weights: object[], paths = ['w.bin']) => ({
+    'model.json': json({
+      format: 'layers-model',
+      modelTopology: { model_config: sequential(input, layer('Dense', dense)) },
+      weightsManifest: [{ paths, weights }],
+    }),
+    'w.bin': new Uint8Array(8),
+  })
+  const weight = (shape: unknown[], more: object = {}) => ({ name: 'd/kernel', shape, dtype: 'float32', ...more })
+  await refused(document([weight([2 ** 31, 2 ** 31])]), 'MODEL_INVALID', 'claims the shape')
+  await refused(document([weight([-1])]), 'MODEL_INVALID', 'claims the shape')
+  await refused(document([weight([3])]), 'FORMAT_INVALID', 'beyond its file')
+  await refused(document([weight([1])]), 'FORMAT_INVALID', 'instead of 4')
+  await refused(document([weight([2], { dtype: 'string' })]), 'FORMAT_INVALID', 'the type string')
+  await refused(document([weight([2])], ['../w.bin']), 'FORMAT_INVALID', 'plain relative')
+  await refused(document([weight([2])], ['x.bin']), 'FORMAT_INVALID', 'was not given')
+})
+
+test('formats that are written but not read are named as such', async () => {
+  await refused({ 'saved_model.pb': new Uint8Array(9) }, 'UNSUPPORTED', 'SavedModel')
+  await refused({ 'model.json': json({ format: 'graph-model' }) }, 'UNSUPPORTED', 'TensorFlow.js graph')
+  await refused({ x: new Uint8Array(9) }, 'UNSUPPORTED', 'TensorFlow Lite', 'tflite')
+})
+
+/** Bytes changed, cut, repeated and overwritten with numbers that are large or negative. */
+function mutated(bytes: Uint8Array, next: () => number): Uint8Array {
+  const copy = new Uint8Array(bytes)
+  const times = 1 + (next() % 8)
+  for (let i = 0; i < times; i++) {
+    const at = next() % copy.length
+    const kind = next() % 5
+    if (kind === 0) copy[at] ^= 1 << (next() % 8)
+    else if (kind === 1) copy.fill(0xff, at, at + 1 + (next() % 8))
+    else if (kind === 2) copy.fill(0, at, at + 1 + (next() % 8))
+    else if (kind === 3) copy.copyWithin(at, next() % copy.length, next() % copy.length)
+    else return copy.subarray(0, at)
+  }
+  return copy
+}
+
+/** How many changed files are read; ATHANOR_FUZZ raises it. */
+const FUZZ = Number(process.env.ATHANOR_FUZZ ?? 400)
+
+for (const format of formats) {
+  if (!format.read || !format.write) continue
+  const share = formats.filter(({ read, write }) => read && write).length
+  test(`${format.name}: no changed file does more than be refused`, async () => {
+    let state = 88_172_645
+    const next = () => {
+      state ^= state << 13
+      state ^= state >>> 17
+      state ^= state << 5
+      return state >>> 0
+    }
+    const files = await format.write!(made, {})
+    const names = Object.keys(files)
+    for (let i = 0; i < Math.ceil(FUZZ / share); i++) {
+      const name = names[next() % names.length]
+      const source = sourceOf({ ...files, [name]: mutated(files[name], next) })
+      await new Promise((resolve) => setImmediate(resolve)) // lets what was found so far be told
+      const began = performance.now()
+      try {
+        await format.read!(source)
+      } catch (error) {
+        const known = error instanceof AthanorError && error.status < 500
+        assert.ok(
+          known || (error instanceof AthanorError && error.code === 'UNSUPPORTED'),
+          `round ${i}: ${(error as Error)?.stack}`,
+        )
+      }
+      if (process.env.ATHANOR_FUZZ) assert.ok(performance.now() - began < 2000, `round ${i} took too long`)
+    }
+  })
+}

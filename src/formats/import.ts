@@ -1,0 +1,101 @@
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+import { version as code } from '../base/version.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import { signatureOf } from '../graph/signature.ts'
+import { type Format, formats } from './formats.ts'
+import type { ImportOptions } from './options.ts'
+import { refusePickles } from './pickle.ts'
+import type { Files, Source } from './source.ts'
+import { servingTexts } from './text.ts'
+
+/** Tokens kept of a text by models that take any number. */
+const LENGTH = 512
+
+/** Reads a model of any known format into a bundle. Throws FORMAT_UNKNOWN, FORMAT_INVALID, MODEL_INVALID or UNSUPPORTED. */
+export async function importBundle(
+  source: Source,
+  options: ImportOptions,
+): Promise<{ manifest: Manifest; files: Files }> {
+  refusePickles(source)
+  const model = modelFiles(source)
+  const format = formatOf(model, options.format)
+  const read = await format.read!(model)
+  const pipeline =
+    options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
+  const graph = pipeline?.model ?? read.model
+  const manifest: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    task: pipeline ? 'text-classification' : 'tensor',
+    family: format.name,
+    signature: signatureOf(graph),
+    labels: pipeline?.labels ?? options.labels ?? [],
+    ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
+    parameters: countStored(graph),
+    metrics: {},
+    lineage: { code, options: { format: format.name } },
+    ...(options.description !== undefined && { description: options.description }),
+    createdAt: new Date().toISOString(),
+  }
+  const files: Files = { 'model.onnx': writeModel(graph) }
+  if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
+  return { manifest, files }
+}
+
+/** A source without what our exports put beside a model. */
+function modelFiles(source: Source): Source {
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'browser.js'])
+  const names = source.names.filter((name) => !beside.has(name))
+  return names.length > 0 ? { ...source, names } : source
+}
+
+/** The format of that name, or the one whose content it is. */
+function formatOf(source: Source, name: string | undefined): Format {
+  const readable = formats.filter(({ read }) => read)
+  const names = readable.map((format) => format.name)
+  const found = formats.find((format) => (name === undefined ? format.recognises?.(source) : format.name === name))
+  if (found?.read) return found
+  if (found) throw fail('UNSUPPORTED', { what: `reading ${found.title}`, instead: found.in })
+  if (name === undefined) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
+  throw fail(
+    'OPTION_INVALID',
+    { option: 'format', reason: `"${name.slice(0, 40)}" is none of ${names.join(', ')}` },
+    { suggestion: suggest(name, names) },
+  )
+}
+
+function textParts(read: ModelProto, masksPadding: boolean, options: ImportOptions) {
+  const { tokenizer = '', padding = 'pre', truncating = 'pre' } = options
+  const time = signatureOf(read).inputs[0]?.shape[1]
+  const fixed = typeof time === 'number' ? time : options.length
+  if (fixed === undefined && !masksPadding) {
+    throw fail('OPTION_INVALID', {
+      option: 'length',
+      reason:
+        'the model takes rows of any length and padding changes its answer: say how long the rows were in training',
+    })
+  }
+  if (typeof time === 'number' && options.length !== undefined && options.length !== time)
+    throw fail('OPTION_INVALID', { option: 'length', reason: `the model takes rows of ${time} ids` })
+  const { model, classes } = servingTexts(read, { length: fixed, padding })
+  const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
+  if (labels.length !== classes)
+    throw fail('OPTION_INVALID', { option: 'labels', reason: `the model has ${classes} classes, not ${labels.length}` })
+  const config: PipelineConfig = {
+    normalise: { unicode: 'none', lowercase: false },
+    tokenizer: 'keras',
+    vocabulary: 0,
+    minimumCount: 1,
+    maxLength: fixed ?? LENGTH,
+    truncate: truncating === 'pre' ? 'start' : 'end',
+  }
+  const { vocabularySize } = TextPipeline.load(config, tokenizer)
+  return { model, labels, config: { ...config, vocabulary: vocabularySize } }
+}
+
+const countStored = ({ graph }: ModelProto) =>
+  (graph?.initializer ?? []).reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * Number(b), 1), 0)
