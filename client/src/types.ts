@@ -142,7 +142,7 @@ export interface RunSpec {
   name?: string
   task?: string
   family?: string
-  /** A model to go on from, for tasks that can. */
+  /** A model to go on from: name@version, or the id of an uploaded ONNX file. */
   from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string

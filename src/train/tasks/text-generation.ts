@@ -26,6 +26,7 @@ import { lowRank, mergeLowRank } from '../../nn/lora.ts'
 import type { Weights } from '../checkpoint.ts'
 import { assembleTokens, type Stretches, stretchesOf } from '../corpus.ts'
 import type { TrainEvent } from '../events.ts'
+import type { TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { corpusOptions } from '../options.ts'
 
@@ -86,9 +87,9 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
 }
 
 /** Sizes, weights and tokenizer of a decoder that we trained or imported; throws UNSUPPORTED for other models. */
-async function openBase({ manifest, files }: { manifest: Manifest; files: Record<string, string> }) {
-  const decoder = manifest.pipeline?.decoder as DecoderConfig | undefined
-  if (manifest.task !== 'text-generation' || !decoder)
+async function openBase({ manifest, files }: NonNullable<TrainJob['from']>) {
+  const decoder = manifest?.pipeline?.decoder as DecoderConfig | undefined
+  if (manifest?.task !== 'text-generation' || !decoder)
     throw fail('UNSUPPORTED', {
       what: 'going on from a model that is not a GPT-2 or Llama decoder',
       instead: 'Train from scratch, or import the model from a Hugging Face folder.',
