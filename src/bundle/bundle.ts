@@ -18,12 +18,14 @@ export const requiredFiles = {
 } as const satisfies Record<Manifest['task'], readonly string[]>
 
 /**
- * Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line; what other libraries want
- * beside a tokenizer; weights that are kept for training.
+ * Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card; what
+ * other libraries want beside a tokenizer; weights that are kept for training.
  */
 const optionalFiles = [
   'heldout.jsonl',
   'heldin.jsonl',
+  'data-card.md',
+  'data-card.json',
   'tokenizer_config.json',
   'special_tokens_map.json',
   'rest.safetensors',

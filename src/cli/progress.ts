@@ -1,19 +1,9 @@
 import asciichart from 'asciichart'
-import type { TrainEvent } from '../../client/src/index.ts'
+import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
+import { figures, score } from './figures.ts'
 import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
-
-/** The metric that is shown of each task, the most telling first, and the others told at the end. */
-export const scores = [
-  ['f1', 'entity F1'],
-  ['accuracy', 'accuracy'],
-  ['macroF1', 'macro-F1'],
-  ['retrievalAccuracy', 'retrieval accuracy'],
-  ['spearman', 'Spearman'],
-  ['perplexity', 'perplexity'],
-  ['bitsPerCharacter', 'bits a character'],
-] as const
 
 const number = (value: number) => value.toPrecision(3)
 
@@ -23,6 +13,8 @@ export class TrainProgress {
   readonly losses: number[] = []
   readonly accuracies: number[] = []
   samplesPerSecond: number[] = []
+  /** The trials among which a model was chosen. */
+  trials: readonly TrialReport[] = []
   #best = 0
   #metric = 'accuracy'
   #tenth = 0
@@ -54,10 +46,20 @@ export class TrainProgress {
       case 'epoch':
         this.#score(event.validation)
         if (!out.live || event.validation.accuracy === undefined) {
-          const { epoch, epochs, loss } = event
-          const score = `validation ${this.#metric} ${this.accuracies.at(-1)!.toFixed(4)}`
-          out.say(`epoch ${epoch}/${epochs}  loss ${number(loss)}  ${score}${event.best ? '  best' : ''}`)
+          const { epoch, epochs, loss, validation } = event
+          out.say(
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${figures(validation)}${event.best ? '  best' : ''}`,
+          )
         }
+        break
+      case 'advice':
+        for (const note of event.advice.notes) out.say(out.style('dim', `  ! ${note}`))
+        break
+      case 'trial':
+        this.#trial(event.trial)
+        break
+      case 'selection':
+        this.trials = event.trials
         break
       case 'state':
         if (event.state === 'evaluating') out.redraw(['evaluating on the held-out split …'])
@@ -77,12 +79,20 @@ export class TrainProgress {
   }
 
   #score(validation: Record<string, number>) {
-    const [name, title] = scores.find(([name]) => validation[name] !== undefined) ?? ['loss', 'loss']
-    const value = validation[name] ?? Number.NaN
+    const { title, value, better } = score(validation)
     this.#metric = title
-    this.#best = this.accuracies.length > 0 ? Math.max(this.#best, value) : value
+    this.#best = this.accuracies.length > 0 ? Math[better](this.#best, value) : value
     this.accuracies.push(value)
   }
+  #trial({ trial, family, state, epochs, metrics, reason }: TrialReport) {
+    if (state === 'running' && epochs > 0 && this.#told === trial) return
+    this.#told = trial
+    const so = metrics ? `  ${figures(metrics)} after ${epochs} epochs` : ''
+    const why = state === 'dropped' || (state === 'running' && epochs === 0) ? `  ${reason ?? ''}` : ''
+    this.#out.say(`trial ${trial}  ${family.padEnd(11)} ${state.padEnd(8)}${so}${why}`)
+    this.#tenth = 0
+  }
+  #told = 0
 
   #step({ step, steps, epoch, epochs, loss, samplesPerSecond, eta }: Extract<TrainEvent, { type: 'step' }>) {
     this.losses.push(loss)

@@ -1,13 +1,17 @@
 import { Type } from 'typebox'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Version } from '../registry/registry.ts'
+import { rank } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
+import { counted } from './counted.ts'
+import { imageFromText } from './data.ts'
 import type { Door } from './door.ts'
 import { nested, tensorFrom } from './nested.ts'
 import { chatRoutes } from './openai/chat.ts'
 import { completionRoutes } from './openai/completions.ts'
 import { type Route, route } from './route.ts'
 import { openEvents } from './sse.ts'
+import { askTexts, embed, likeness } from './vectors.ts'
 import { runView, viewOf } from './views.ts'
 
 const tag = 'hugging face'
@@ -129,6 +133,50 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
   return undefined
 }
 
+/** Labels of an image in base64 or as a data URL. */
+async function imagesClassified(
+  { house, door, requestId, signal }: Caller,
+  ref: string,
+  { inputs, parameters }: Given,
+) {
+  const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000) ?? 5
+  const images = textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
+  const call = () => house.deployments.classifyImages(ref, images, { signal })
+  const { manifest, output } = await counted(house, door, ref, requestId, call)
+  const { probabilities } = output as Extract<typeof output, { kind: 'texts' | 'images' }>
+  const lists = images.map((_, row) => rank(manifest, probabilities, row, topK))
+  return typeof inputs === 'string' ? lists[0] : lists
+}
+
+/** Vectors of texts, or, of a source sentence and others, how like they are. */
+async function embedded(caller: Caller, ref: string, { inputs }: Given) {
+  const { source_sentence: source, sentences } = (inputs ?? {}) as Record<string, unknown>
+  if (typeof source === 'string') return (await likeness(caller, ref, source, textsOf(sentences))).scores
+  const { vectors } = await embed(caller, ref, textsOf(inputs))
+  const lists = vectors.map((vector) => Array.from(vector))
+  return typeof inputs === 'string' ? lists[0] : lists
+}
+
+interface Said {
+  fills?: { token: string; score: number }[][][]
+  entities?: { label: string; score: number; start: number; end: number; text: string }[][]
+}
+
+/** Words for masks, or labelled stretches. */
+async function answered(caller: Caller, ref: string, { inputs }: Given) {
+  const { output } = await askTexts(caller, ref, textsOf(inputs), ['fill-mask', 'token-classification'])
+  const { fills, entities } = output as unknown as Said
+  const lists = fills
+    ? fills.map((masks) => {
+        const each = masks.map((words) => words.map(({ token, score }) => ({ score, token_str: token })))
+        return each.length === 1 ? each[0] : each
+      })
+    : (entities ?? []).map((list) =>
+        list.map(({ label, text, ...rest }) => ({ entity_group: label, word: text, ...rest })),
+      )
+  return typeof inputs === 'string' ? lists[0] : lists
+}
+
 async function tensors(caller: Caller, version: Version, { inputs }: Given) {
   const slots = viewOf(version).inputs(version.manifest)
   const named =
@@ -159,7 +207,15 @@ const routes = ['/hf/models/:model', '/hf/models/:model/pipeline/:task'].map((pa
       const version = await findModel(house, call.params.model)
       const caller = callerOf('hf', house, call)
       const ref = `${version.name}@${version.version}`
-      switch (version.manifest.task) {
+      const task: string = version.manifest.task
+      switch (task) {
+        case 'image-classification':
+          return imagesClassified(caller, ref, call.body)
+        case 'feature-extraction':
+          return embedded(caller, ref, call.body)
+        case 'fill-mask':
+        case 'token-classification':
+          return answered(caller, ref, call.body)
         case 'text-classification':
           return classified(caller, ref, call.body)
         case 'text-generation':

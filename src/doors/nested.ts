@@ -24,17 +24,19 @@ function shapeOf(value: unknown, where: string, model: string): number[] {
   return shape
 }
 
-/** Strings may come as `{"b64": …}`, which is bytes. */
-function unwrapped(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(unwrapped)
+/** Strings may come as `{"b64": …}`, which is bytes; those of images stay as they are. */
+function unwrapped(value: unknown, image: boolean): unknown {
+  if (Array.isArray(value)) return value.map((one) => unwrapped(one, image))
   if (typeof value === 'object' && value !== null && typeof (value as { b64?: unknown }).b64 === 'string')
-    return Buffer.from((value as { b64: string }).b64, 'base64').toString('utf8')
+    return image
+      ? (value as { b64: string }).b64
+      : Buffer.from((value as { b64: string }).b64, 'base64').toString('utf8')
   return value
 }
 
 /** Nested lists as a tensor of a slot's type; its shape is that of the lists. Throws TENSOR_INVALID. */
-export function tensorFrom(value: unknown, { dtype }: Slot, where: string, model: string): Tensor {
-  const plain = dtype === 'string' ? unwrapped(value) : value
+export function tensorFrom(value: unknown, { dtype, image }: Slot, where: string, model: string): Tensor {
+  const plain = dtype === 'string' ? unwrapped(value, image ?? false) : value
   const shape = shapeOf(plain, where, model)
   return flattenNumbers(shape.length === 0 ? [plain] : plain, shape, dtype, where, model)
 }

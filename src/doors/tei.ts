@@ -1,11 +1,57 @@
 import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
-import { callerOf, classify, findModel } from './ask.ts'
+import { type Caller, callerOf, classify, findModel } from './ask.ts'
 import type { Door } from './door.ts'
 import { route } from './route.ts'
+import { embed, likeness, ranking, unit } from './vectors.ts'
 
 const tag = 'text embeddings inference'
 const ByModel = Type.Object({ model: Type.String() })
+
+type Body = Record<string, unknown>
+
+/** A list of texts in a body's field; one text counts as a list where `single` says so. Throws BAD_REQUEST. */
+function textsOf(value: unknown, field: string, single = false): string[] {
+  const list = single && typeof value === 'string' ? [value] : value
+  if (!Array.isArray(list) || list.length === 0 || list.some((text) => typeof text !== 'string'))
+    throw fail('BAD_REQUEST', { message: `${field}: expected ${single ? 'a text or ' : ''}a list of texts` })
+  return list as string[]
+}
+
+function textOf(value: unknown, field: string): string {
+  if (typeof value === 'string') return value
+  throw fail('BAD_REQUEST', { message: `${field}: expected a text` })
+}
+
+const summaries = {
+  embed: 'Vectors of texts',
+  similarity: 'How like sentences are to one',
+  rerank: 'Rank texts by their likeness to a query',
+}
+
+const actions = {
+  async embed(caller: Caller, model: string, { inputs, normalize, dimensions }: Body) {
+    if (
+      dimensions !== undefined &&
+      dimensions !== null &&
+      !(Number.isInteger(dimensions) && (dimensions as number) > 0)
+    )
+      throw fail('BAD_REQUEST', { message: 'dimensions: expected a whole number from 1' })
+    const { vectors } = await embed(caller, model, textsOf(inputs, 'inputs', true), dimensions as number | undefined)
+    return vectors.map((vector) => Array.from(normalize === false ? vector : unit(vector.slice())))
+  },
+  async similarity(caller: Caller, model: string, { inputs }: Body) {
+    const { source_sentence: source, sentences } = (inputs ?? {}) as Body
+    const given = textsOf(sentences, 'inputs.sentences')
+    return (await likeness(caller, model, textOf(source, 'inputs.source_sentence'), given)).scores
+  },
+  async rerank(caller: Caller, model: string, { query, texts, return_text: shown }: Body) {
+    const given = textsOf(texts, 'texts')
+    const { scores } = await likeness(caller, model, textOf(query, 'query'), given)
+    return ranking(scores).map(({ index, score }) => ({ index, score, ...(shown === true && { text: given[index] }) }))
+  },
+}
 
 const routes = [
   route(
@@ -30,6 +76,14 @@ const routes = [
       const scores = ranked.map((list) => list.map(({ label, score }) => ({ score, label })))
       return typeof inputs === 'string' ? scores[0] : scores
     },
+  ),
+  ...(['embed', 'similarity', 'rerank'] as const).map((action) =>
+    route(
+      `POST /tei/:model/${action}`,
+      { summary: summaries[action], permission: 'use', tag },
+      { params: ByModel, body: Type.Record(Type.String(), Type.Unknown()) },
+      async (house, call) => actions[action](callerOf('tei', house, call), call.params.model, call.body),
+    ),
   ),
   route(
     'GET /tei/:model/info',

@@ -2,17 +2,19 @@ import { fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Version } from '../registry/registry.ts'
-import type { Prediction } from '../serve/deployments.ts'
+import { type Prediction, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
-import { tensorOutputs } from './answers.ts'
 import { beginGeneration, type Caller } from './ask.ts'
 import { counted } from './counted.ts'
+import { imageFromText } from './data.ts'
 
 /** A named input or output as protocols of tensors show it; -1 is any size. */
 export interface Slot {
   name: string
   dtype: DataType
   shape: number[]
+  /** Its texts are images in base64 (or as data URLs); where a protocol carries bytes, the image file itself. */
+  image?: boolean
 }
 
 export interface Answer {
@@ -61,19 +63,81 @@ const answerOf = ({ model, version, manifest }: Prediction, tensors: Record<stri
   tensors,
 })
 
-/** The view of an encoder: texts in, one tensor out, which the caller's protocol shows as it shows others. */
-const encoder = (output: (manifest: Manifest) => Slot): View => ({
+/** The view of a task whose models answer texts; `tensor` makes the one output of their answer. */
+const ofTexts = (
+  output: (manifest: Manifest) => Slot,
+  tensor: (output: Record<string, unknown>, count: number) => Tensor,
+): View => ({
   inputs: () => [text],
   outputs: (manifest) => [output(manifest)],
-  async run({ house, door, requestId, signal }, ref, { name }, inputs) {
+  async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
     const texts = textsOf(inputs, name)
     const call = () => house.deployments.predict(ref, texts, { signal })
     const prediction = await counted(house, door, ref, requestId, call)
-    return answerOf(prediction, tensorOutputs(prediction))
+    const said = prediction.output as unknown as Record<string, unknown>
+    return answerOf(prediction, { [output(manifest).name]: tensor(said, texts.length) })
   },
 })
 
+/** Structured answers as JSON, one for each text. */
+const jsonTexts = (values: unknown): Tensor => {
+  const data = (values as unknown[]).map((value) => JSON.stringify(value))
+  return { dtype: 'string', dims: [data.length], data }
+}
+
+const image: Slot = { name: 'image', dtype: 'string', shape: [-1], image: true }
+
+const classOutputs = ({ labels }: Manifest): Slot[] => [
+  { name: 'label', dtype: 'string', shape: [-1] },
+  { name: 'score', dtype: 'float32', shape: [-1] },
+  { name: 'probabilities', dtype: 'float32', shape: [-1, labels.length] },
+]
+
+/** Label, score and probabilities of each row, as tensors. */
+function classTensors(manifest: Manifest, probabilities: Float32Array): Record<string, Tensor> {
+  const { labels } = manifest
+  const rows = probabilities.length / labels.length
+  const best = Array.from({ length: rows }, (_, row) => rank(manifest, probabilities, row, 1)[0])
+  return {
+    label: { dtype: 'string', dims: [rows], data: best.map(({ label }) => label) },
+    score: { dtype: 'float32', dims: [rows], data: Float32Array.from(best, ({ score }) => score) },
+    probabilities: { dtype: 'float32', dims: [rows, labels.length], data: probabilities },
+  }
+}
+
 const views: Partial<Record<Manifest['task'], View>> = {
+  'image-classification': {
+    inputs: () => [image],
+    outputs: classOutputs,
+    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+      if (inputs.image.dtype !== 'string')
+        throw fail('TENSOR_INVALID', { message: 'inputs.image: expected images as BYTES', model: name })
+      const images = (inputs.image.data as string[]).map((text, i) => imageFromText(text, `inputs.image[${i}]`))
+      const call = () => house.deployments.classifyImages(ref, images, { signal })
+      const prediction = await counted(house, door, ref, requestId, call)
+      const { probabilities } = prediction.output as Extract<typeof prediction.output, { kind: 'images' | 'texts' }>
+      return answerOf(prediction, classTensors(manifest, probabilities))
+    },
+  },
+  'feature-extraction': ofTexts(
+    ({ signature }) => {
+      const width = Number(signature.outputs[0]?.shape.at(-1)) || -1
+      return { name: 'embeddings', dtype: 'float32', shape: [-1, width] }
+    },
+    ({ vectors, width }, count) => ({
+      dtype: 'float32',
+      dims: [count, width as number],
+      data: vectors as Float32Array,
+    }),
+  ),
+  'fill-mask': ofTexts(
+    () => ({ name: 'fills', dtype: 'string', shape: [-1] }),
+    ({ fills }) => jsonTexts(fills),
+  ),
+  'token-classification': ofTexts(
+    () => ({ name: 'entities', dtype: 'string', shape: [-1] }),
+    ({ entities }) => jsonTexts(entities),
+  ),
   tensor: {
     inputs: ({ signature }) => slots(signature.inputs),
     outputs: ({ signature }) => slots(signature.outputs),
@@ -86,26 +150,17 @@ const views: Partial<Record<Manifest['task'], View>> = {
   },
   'text-classification': {
     inputs: () => [text],
-    outputs: ({ labels }) => [
-      { name: 'label', dtype: 'string', shape: [-1] },
-      { name: 'score', dtype: 'float32', shape: [-1] },
-      { name: 'probabilities', dtype: 'float32', shape: [-1, labels.length] },
-    ],
-    async run({ house, door, requestId, signal }, ref, { name }, inputs) {
+    outputs: classOutputs,
+    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
       const texts = textsOf(inputs, name)
       const prediction = await counted(house, door, ref, requestId, () =>
         house.deployments.predict(ref, texts, { signal }),
       )
-      return answerOf(prediction, tensorOutputs(prediction))
+      const { output } = prediction
+      if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
+      return answerOf(prediction, classTensors(manifest, output.probabilities))
     },
   },
-  'feature-extraction': encoder(({ signature }) => ({
-    name: 'embeddings',
-    dtype: 'float32',
-    shape: [-1, Number(signature.outputs[0]?.shape.at(-1)) || -1],
-  })),
-  'fill-mask': encoder(() => ({ name: 'fills', dtype: 'string', shape: [-1] })),
-  'token-classification': encoder(() => ({ name: 'entities', dtype: 'string', shape: [-1] })),
   'text-generation': {
     inputs: () => [text],
     outputs: () => [{ name: 'text', dtype: 'string', shape: [-1] }],
@@ -126,6 +181,10 @@ const views: Partial<Record<Manifest['task'], View>> = {
     },
   },
 }
+
+/** Bytes of an input as the text that a tensor holds: images in base64. */
+export const bytesAsText = (slot: Slot | undefined) =>
+  slot?.image ? (bytes: Uint8Array) => Buffer.from(bytes).toString('base64') : undefined
 
 /** The view of a model's task; throws UNSUPPORTED. */
 export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): View {

@@ -4,6 +4,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import { readModel } from '../graph/codec.ts'
 import { formats, type WriteOptions } from './formats.ts'
 import type { Files } from './source.ts'
+import { usageFiles } from './usage.ts'
 
 /**
  * Writes a version in a format: its files, and for text models the pipeline as data beside them. Throws OPTION_INVALID
@@ -35,5 +36,6 @@ export async function exportBundle(
   const decoder = new TextDecoder()
   const tokenizer = files['tokenizer.json'] && decoder.decode(files['tokenizer.json'])
   const model = readModel(files['model.onnx'])
-  return format.write({ model, manifest, ...(tokenizer && { tokenizer }) }, options)
+  const written = { model, manifest, ...(tokenizer && { tokenizer }) }
+  return { ...(await format.write(written, options)), ...usageFiles(written, format.name) }
 }

@@ -171,6 +171,19 @@ const huggingface: Format = {
 const bytesOf = (files: Iterable<readonly [string, Uint8Array | string]>): Files =>
   Object.fromEntries([...files].map(([name, content]) => [name, Buffer.from(content)]))
 
+const savedModel: Format = {
+  name: 'savedmodel',
+  title: 'TensorFlow SavedModel',
+  files: 'saved_model.pb',
+  recognises: (source) => source.names.some((name) => /(^|\/)saved_model\.pb$/.test(name)),
+  async write(model) {
+    const { writeSavedModel } = await import('./tensorflow/write.ts')
+    return writeSavedModel(model)
+  },
+  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
+  in: 'Not supported yet: load it in Keras or convert it with tf2onnx, and import .keras or ONNX.',
+}
+
 const pickle: Format = {
   name: 'pytorch',
   title: 'PyTorch pickle',
@@ -187,5 +200,28 @@ const tflite: Format = {
   in: 'Not supported: its operators are quantized in ways that ONNX does not say exactly.',
 }
 
+const tfjsGraph: Format = {
+  name: 'tfjs-graph',
+  title: 'TensorFlow.js graph',
+  files: 'model.json and group1-shard*.bin',
+  recognises: (source) => isTfjs(source, 'graph-model'),
+  async write(model) {
+    const { writeTfjsGraph } = await import('./tfjs/graph.ts')
+    return writeTfjsGraph(model)
+  },
+  out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
+  in: 'Not supported yet: import the model that it was converted from.',
+}
+
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [huggingface, onnx, keras, kerasH5, tfjsLayers, tflite, pickle]
+export const formats: readonly Format[] = [
+  huggingface,
+  onnx,
+  keras,
+  kerasH5,
+  savedModel,
+  tfjsLayers,
+  tfjsGraph,
+  tflite,
+  pickle,
+]

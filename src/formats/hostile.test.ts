@@ -160,6 +160,12 @@ test('TensorFlow.js weights lie within their files', async () => {
   await refused(document([weight([2])], ['x.bin']), 'FORMAT_INVALID', 'was not given')
 })
 
+test('formats that are written but not read are named as such', async () => {
+  await refused({ 'saved_model.pb': new Uint8Array(9) }, 'UNSUPPORTED', 'SavedModel')
+  await refused({ 'model.json': json({ format: 'graph-model' }) }, 'UNSUPPORTED', 'TensorFlow.js graph')
+  await refused({ x: new Uint8Array(9) }, 'UNSUPPORTED', 'TensorFlow Lite', 'tflite')
+})
+
 /** Bytes changed, cut, repeated and overwritten with numbers that are large or negative. */
 function mutated(bytes: Uint8Array, next: () => number): Uint8Array {
   const copy = new Uint8Array(bytes)
@@ -195,6 +201,7 @@ for (const format of formats) {
     for (let i = 0; i < Math.ceil(FUZZ / share); i++) {
       const name = names[next() % names.length]
       const source = sourceOf({ ...files, [name]: mutated(files[name], next) })
+      await new Promise((resolve) => setImmediate(resolve)) // lets what was found so far be told
       const began = performance.now()
       try {
         await format.read!(source)

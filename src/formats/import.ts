@@ -23,53 +23,53 @@ export async function importBundle(
   // a published folder may have pickles beside what is read; it refuses them where there is nothing else
   const whole = formats.some(({ readBundle, recognises }) => readBundle && recognises?.(source))
   if (!whole) refusePickles(source)
-  const format = formatOf(source, options.format)
-  const lineage = { code, options: { format: format.name } }
-  const description = options.description !== undefined && { description: options.description }
-  const createdAt = new Date().toISOString()
+  const model = modelFiles(source)
+  const format = formatOf(whole ? source : model, options.format)
   const common = {
     format: 'athanor-bundle',
     formatVersion: 1,
     metrics: {},
-    lineage,
-    ...description,
-    createdAt,
+    lineage: { code, options: { format: format.name } },
+    ...(options.description !== undefined && { description: options.description }),
+    createdAt: new Date().toISOString(),
   } as const
   if (format.readBundle) {
     const { manifest, files } = await format.readBundle(source)
     return { manifest: { ...common, ...manifest }, files }
   }
-  const read = await format.read!(source)
+  const read = await format.read!(model)
   const pipeline =
     options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
-  const model = pipeline?.model ?? read.model
+  const graph = pipeline?.model ?? read.model
   const manifest: Manifest = {
     ...common,
     task: pipeline ? 'text-classification' : 'tensor',
     family: format.name,
-    signature: signatureOf(model),
+    signature: signatureOf(graph),
     labels: pipeline?.labels ?? options.labels ?? [],
     ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
-    parameters: countStored(model),
+    parameters: countStored(graph),
   }
-  const files: Files = { 'model.onnx': writeModel(model) }
+  const files: Files = { 'model.onnx': writeModel(graph) }
   if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
   return { manifest, files }
+}
+
+/** A source without what our exports put beside a model. */
+function modelFiles(source: Source): Source {
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'browser.js'])
+  const names = source.names.filter((name) => !beside.has(name))
+  return names.length > 0 ? { ...source, names } : source
 }
 
 /** The format of that name, or the one whose content it is. */
 function formatOf(source: Source, name: string | undefined): Format {
   const readable = formats.filter(({ read, readBundle }) => read || readBundle)
   const names = readable.map((format) => format.name)
-  if (name === undefined) {
-    const found = readable.find((format) => format.recognises?.(source))
-    if (!found) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
-    return found
-  }
-  const found = readable.find((format) => format.name === name)
-  if (found) return found
-  const known = formats.find((format) => format.name === name)
-  if (known) throw fail('UNSUPPORTED', { what: `reading ${known.title}`, instead: known.in })
+  const found = formats.find((format) => (name === undefined ? format.recognises?.(source) : format.name === name))
+  if (found?.read || found?.readBundle) return found
+  if (found) throw fail('UNSUPPORTED', { what: `reading ${found.title}`, instead: found.in })
+  if (name === undefined) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
   throw fail(
     'OPTION_INVALID',
     { option: 'format', reason: `"${name.slice(0, 40)}" is none of ${names.join(', ')}` },

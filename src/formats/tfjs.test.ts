@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import '@tensorflow/tfjs-backend-cpu'
+import { loadGraphModel } from '@tensorflow/tfjs-converter'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadLayersModel } from '@tensorflow/tfjs-layers'
 import ort from 'onnxruntime-node'
@@ -39,6 +40,23 @@ for (const one of made.filter(({ name }) => !/^(transformer|gru|bow-ngrams)/.tes
     const files = await formats.find(({ name }) => name === 'tfjs-layers')!.write!(one, {})
     const model = await loadLayersModel(handler(files))
     const answer = (model.predict(tf.tensor2d(ids, [ids.length, ids[0].length], 'int32')) as tf.Tensor).dataSync()
+    const wanted = await expected(writeModel(one.model))
+    wanted.forEach((value, i) => {
+      assert.ok(Math.abs(value - answer[i]) <= 1e-5, `${answer[i]}, expected ${value}`)
+    })
+  })
+}
+
+for (const one of made) {
+  test(`${one.name}: TensorFlow.js loads the graph and computes the same`, async () => {
+    const write = formats.find(({ name }) => name === 'tfjs-graph')!.write!(one, {})
+    if (one.name === 'bow-ngrams') return assert.rejects(write, { code: 'UNSUPPORTED', message: /Mod/ })
+    const model = await loadGraphModel(handler(await write))
+    const feeds = {
+      ids: tf.tensor2d(ids, [ids.length, ids[0].length], 'int32'),
+      lengths: tf.tensor1d(lengths, 'int32'),
+    }
+    const answer = ((await model.executeAsync(feeds, 'probabilities_out')) as tf.Tensor).dataSync()
     const wanted = await expected(writeModel(one.model))
     wanted.forEach((value, i) => {
       assert.ok(Math.abs(value - answer[i]) <= 1e-5, `${answer[i]}, expected ${value}`)

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { Athanor, type RefineSpec, type TrainEvent } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
 import { GraphBuilder } from '../graph/builder.ts'
@@ -95,6 +97,38 @@ test('worse than the tolerance: refused with the table, nothing registered; forc
   assert.equal(done?.model, 'half')
   const { manifest } = await client.models.show('half')
   assert.match(manifest.lineage.forced!.join(), /not small enough/)
+})
+
+test('athanor refine: a refused version ends with exit code 3 and the table; show tells where one came from', async () => {
+  const cli = (...args: string[]) =>
+    new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
+      const child = spawn(
+        process.execPath,
+        [fileURLToPath(new URL('../../bin/athanor.js', import.meta.url)), ...args],
+        {
+          env: { ...process.env, ATHANOR_URL: app.url, NO_COLOR: '1' },
+        },
+      )
+      let [out, err] = ['', '']
+      child.stdout.on('data', (piece) => {
+        out += piece
+      })
+      child.stderr.on('data', (piece) => {
+        err += piece
+      })
+      child.once('close', (code) => resolve({ code, out, err }))
+    })
+  const refused = await cli('refine', 'made@1', '--quantize', 'float16', '--tolerance', `size<=0.01,${anySpeed}`)
+  assert.equal(refused.code, 3)
+  assert.match(refused.out, /^MEASURE +SOURCE +REFINED +CHANGE\naccuracy /)
+  assert.match(refused.err, /refused: float16 is not small enough/)
+  const json = await cli('refine', 'made@1', '--quantize', 'float16', '--tolerance', `size<=0.01,${anySpeed}`, '--json')
+  assert.equal(json.code, 3)
+  const { error, gate } = JSON.parse(json.out) as { error: { code: string }; gate: { accepted: boolean } }
+  assert.deepEqual([error.code, gate.accepted], ['GATE_REFUSED', false])
+  const shown = await cli('show', 'made@2')
+  assert.match(shown.out, /refined +from made@1/)
+  assert.match(shown.out, /quantize: int8/)
 })
 
 test('a plain graph is measured on drawn inputs', async () => {

@@ -20,6 +20,12 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
+  /** A folder with rows that are cleaned already, which several trainings share. */
+  cleaned?: string
+  /** Which of several folds is held out. */
+  fold?: { of: number; held: number }
+  /** Only look at the data. */
+  advise?: boolean
   /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
   from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
@@ -40,11 +46,17 @@ const everyFamily: Readonly<Record<string, AnyFamily>> = { ...families, encoder:
 
 const tasksOf = (family: AnyFamily): readonly TaskName[] => ('tasks' in family ? [...family.tasks] : [family.task])
 
-/** The family for data of this kind, where none was asked for. */
-export function defaultFamily(dataset: string, filename: string, from?: string): string {
+/** Whether a model is to be chosen: asked for, or nothing was said that belongs to one family or another task. */
+export const isAuto = ({ model, task = TEXTS, family, from, options, search, folds }: RunSpec): boolean =>
+  model === 'auto' ||
+  (task === TEXTS && [family, from, search, folds].every((one) => one === undefined) && !Object.keys(options ?? {})[0])
+const TEXTS = 'text-classification'
+
+/** The family for data of this kind, where none was asked for; undefined for texts, for which there are several. */
+export function defaultFamily(dataset: string, filename: string, from?: string): string | undefined {
   const images = holdsImages(dataset) || holdsImages(filename)
   if (from !== undefined) return images ? 'onnx-images' : 'onnx'
-  return images ? 'resnet' : 'lstm'
+  return images ? 'resnet' : undefined
 }
 
 /** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
@@ -59,7 +71,7 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
   const able = Object.entries(everyFamily).filter(([, one]) => tasksOf(one).includes(asked as TaskName))
   const starts = (one: AnyFamily) => 'tasks' in one || 'imported' in one
   const first = (able.find(([, one]) => starts(one) === (from !== undefined)) ?? able[0])?.[0]
-  const name = spec.family ?? first ?? defaultFamily(spec.dataset, '', from)
+  const name = spec.family ?? first ?? defaultFamily(spec.dataset, '', from) ?? 'lstm'
   if (!Object.hasOwn(everyFamily, name)) {
     const known = Object.keys(everyFamily)
     throw refuse('family', `expected one of ${known.join(', ')}, got "${name.slice(0, 80)}"`, suggest(name, known))
@@ -73,6 +85,8 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
     throw refuse('from', `the family ${name} trains a model given as "from"`)
   if (!starts(family) && task !== 'text-generation' && from !== undefined)
     throw refuse('from', `not for the family ${name}`)
+  if (task !== TEXTS && (spec.folds !== undefined || spec.search))
+    throw refuse(spec.search ? 'search' : 'folds', `only for ${TEXTS}, not for ${task}`)
   return { name, family, task }
 }
 

@@ -5,6 +5,7 @@ import type { GenerationInput } from '../../serve/generation.ts'
 import { beginGeneration, type Caller, classify, findModel } from '../ask.ts'
 import { nested, tensorFrom } from '../nested.ts'
 import type { House } from '../route.ts'
+import { embed } from '../vectors.ts'
 import { runView, type Slot, viewOf } from '../views.ts'
 
 type Schema = Record<string, unknown>
@@ -60,8 +61,17 @@ const tensorTool: Tool = {
   },
 }
 
-const tools: Partial<Record<Manifest['task'], Tool>> = {
+const tools: Partial<Record<string, Tool>> = {
   tensor: tensorTool,
+  'feature-extraction': {
+    what: 'Turns a text into a vector; texts of like meaning have like vectors.',
+    input: () => object({ text: { type: 'string' } }, ['text']),
+    output: () => object({ embedding: { type: 'array', items: { type: 'number' } } }, ['embedding']),
+    async run(caller, { name, version }, given) {
+      const { vectors } = await embed(caller, `${name}@${version}`, [text(given.text, 'text')])
+      return { embedding: Array.from(vectors[0]) }
+    },
+  },
   'text-classification': {
     what: 'Classifies a text.',
     input: ({ labels }) =>

@@ -50,17 +50,19 @@ export function splitBinary({ body }: Pick<FastifyRequest, 'body'>, request: Inf
   return parts
 }
 
-/** A tensor from its bytes; `refuse` makes the error. */
+/** A tensor from its bytes; `refuse` makes the error, `textOf` the texts where they are not UTF-8. */
 export function tensorFromBinary(
   bytes: Uint8Array,
   dtype: DataType,
   dims: readonly number[],
   count: number,
   refuse: (message: string) => AthanorError,
+  textOf?: (bytes: Uint8Array) => string,
 ): Tensor {
   if (dtype === 'string') {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const decoder = new TextDecoder()
+    const decode = textOf ?? ((part: Uint8Array) => decoder.decode(part))
     const texts: string[] = []
     let at = 0
     while (at < bytes.byteLength) {
@@ -70,7 +72,7 @@ export function tensorFromBinary(
       if (length > bytes.byteLength - at)
         throw refuse(`a string of ${length} bytes where ${bytes.byteLength - at} are left`)
       if (texts.length === count) throw refuse(`more than the ${count} strings that the shape asks for`)
-      texts.push(decoder.decode(bytes.subarray(at, at + length)))
+      texts.push(decode(bytes.subarray(at, at + length)))
       at += length
     }
     if (texts.length !== count) throw refuse(`${texts.length} strings, but the shape asks for ${count}`)

@@ -25,7 +25,7 @@ const findFor = ({ house }: Caller, { modelName, modelVersion }: ModelInferReque
 export async function infer(caller: Caller, request: ModelInferRequest): Promise<Response> {
   const version = await findFor(caller, request)
   const settings = settingsFrom(parametersOf(request.parameters))
-  const answer = await runView(caller, version, readInputs(request, version.name), settings)
+  const answer = await runView(caller, version, readInputs(request, version), settings)
   const wanted = request.outputs.map(({ name, parameters }) => ({ name, parameters: parametersOf(parameters) }))
   return responseOf(request, version, wantedOutputs(answer, wanted))
 }
@@ -72,7 +72,7 @@ export async function* inferStream(
 
 async function* written(caller: Caller, request: ModelInferRequest): AsyncGenerator<StreamResponse> {
   const version = await findFor(caller, request)
-  const { text } = readInputs(request, version.name)
+  const { text } = readInputs(request, version)
   if (text?.dtype !== 'string' || text.data.length !== 1)
     throw invalid('inputs: expected one, "text", of type BYTES and shape [1]', version.name)
   const parameters = parametersOf(request.parameters)

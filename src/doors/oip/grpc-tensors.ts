@@ -1,7 +1,9 @@
 import { create } from '@bufbuild/protobuf'
 import { fail } from '../../base/errors.ts'
 import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/dtype.ts'
+import type { Version } from '../../registry/registry.ts'
 import { countOf } from '../data.ts'
+import { bytesAsText, viewOf } from '../views.ts'
 import { tensorFromBinary } from './binary.ts'
 import {
   type InferParameter,
@@ -35,32 +37,40 @@ const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { mes
 /** A request's inputs by name; throws TENSOR_INVALID naming the place. */
 export function readInputs(
   { inputs, rawInputContents: raw }: ModelInferRequest,
-  model: string,
+  version: Version,
 ): Record<string, Tensor> {
+  const model = version.name
+  const slots = viewOf(version).inputs(version.manifest)
   if (raw.length > 0 && raw.length !== inputs.length)
     throw invalid(`raw_input_contents: expected one for each of the ${inputs.length} inputs, got ${raw.length}`, model)
   const tensors: Record<string, Tensor> = Object.create(null)
   inputs.forEach((input, i) => {
     if (input.name in tensors) throw invalid('inputs: two of one name', model)
-    tensors[input.name] = readInput(input, raw[i], model)
+    const slot = slots.find(({ name }) => name === input.name)
+    tensors[input.name] = readInput(input, raw[i], model, bytesAsText(slot))
   })
   return tensors
 }
 
-function readInput(input: ModelInferRequest_InferInputTensor, raw: Uint8Array | undefined, model: string): Tensor {
+function readInput(
+  input: ModelInferRequest_InferInputTensor,
+  raw: Uint8Array | undefined,
+  model: string,
+  textOf?: (bytes: Uint8Array) => string,
+): Tensor {
   const where = `inputs.${input.name.slice(0, 80)}`
   const refuse = (message: string) => invalid(`${where}: ${message}`, model)
   const dtype = dtypeOf(input.datatype, where, model)
   const dims = input.shape.map(Number)
   const count = countOf(dims, where, model)
-  if (raw) return tensorFromBinary(raw, dtype, dims, count, refuse)
+  if (raw) return tensorFromBinary(raw, dtype, dims, count, refuse, textOf)
   const field = fields[dtype]
   if (!field) throw refuse(`${input.datatype} must be sent in raw_input_contents`)
   const values = (input.contents?.[field] ?? []) as readonly (number | bigint | boolean | Uint8Array)[]
   if (values.length !== count) throw refuse(`expected ${count} elements in its contents, got ${values.length}`)
   if (dtype === 'string') {
     const decoder = new TextDecoder()
-    return { dtype, dims, data: (values as readonly Uint8Array[]).map((bytes) => decoder.decode(bytes)) }
+    return { dtype, dims, data: (values as readonly Uint8Array[]).map(textOf ?? ((bytes) => decoder.decode(bytes))) }
   }
   const data = new dataTypes[dtype].array!(count) as TypedArray
   values.forEach((value, at) => {

@@ -6,7 +6,7 @@ import type { Version } from '../../registry/registry.ts'
 import { type Caller, callerOf } from '../ask.ts'
 import { countOf, flattenNumbers, toValues } from '../data.ts'
 import { route } from '../route.ts'
-import { type Answer, runView } from '../views.ts'
+import { type Answer, bytesAsText, runView, viewOf } from '../views.ts'
 import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
 import { repositoryIndex } from './repository.ts'
 import { settingsFrom } from './settings.ts'
@@ -48,12 +48,18 @@ const InferBody = Type.Object({
 })
 
 /** A request's input as a tensor, from JSON or from the binary part. */
-function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: string): Tensor {
+function readTensor(input: InferTensor, binary: Uint8Array | undefined, version: Version): Tensor {
+  const model = version.name
   const where = `inputs.${input.name.slice(0, 80)}`
   const dtype = dtypeOf(input.datatype, where, model)
   const count = countOf(input.shape, where, model)
-  if (binary)
-    return tensorFromBinary(binary, dtype, input.shape, count, (message) => invalid(`${where}: ${message}`, model))
+  if (binary) {
+    const slot = viewOf(version)
+      .inputs(version.manifest)
+      .find(({ name }) => name === input.name)
+    const refuse = (message: string) => invalid(`${where}: ${message}`, model)
+    return tensorFromBinary(binary, dtype, input.shape, count, refuse, bytesAsText(slot))
+  }
   if (!Array.isArray(input.data))
     throw invalid(`${where}.data: expected a list, or binary_data_size and binary data`, model)
   return flattenNumbers(input.data, input.shape, dtype, where, model)
@@ -92,7 +98,7 @@ async function infer(caller: Caller, version: Version, request: InferRequest, bi
   const names = request.inputs.map((input) => input.name)
   if (new Set(names).size !== names.length) throw invalid('inputs: two of one name', version.name)
   const tensors = Object.fromEntries(
-    request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version.name)]),
+    request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version)]),
   )
   return runView(caller, version, tensors, settingsFrom(request.parameters))
 }

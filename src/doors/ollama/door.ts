@@ -1,4 +1,5 @@
 import type { Door } from '../door.ts'
+import { embedRoutes } from './embed.ts'
 import { generateRoutes } from './generate.ts'
 import { modelRoutes } from './models.ts'
 
@@ -9,7 +10,7 @@ import { modelRoutes } from './models.ts'
 export const ollama: Door = {
   name: 'ollama',
   prefixes: ['/ollama'],
-  routes: [...modelRoutes, ...generateRoutes],
+  routes: [...modelRoutes, ...generateRoutes, ...embedRoutes],
   failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
   looseJson: true,
   ownPort: { mount: '/ollama', owns: /^\/(api\/.*)?$/ },

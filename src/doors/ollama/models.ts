@@ -9,7 +9,10 @@ import { findNamed, tagged } from './names.ts'
 
 const tag = 'ollama'
 
-const capabilities: Partial<Record<Manifest['task'], string>> = { 'text-generation': 'completion' }
+const capabilities: Partial<Record<string, string>> = {
+  'text-generation': 'completion',
+  'feature-extraction': 'embedding',
+}
 
 /** 1234567 → `1.2M`, as Ollama writes sizes of models. */
 function parameterSize(count: number): string {

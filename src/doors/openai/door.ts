@@ -2,6 +2,7 @@ import type { Door } from '../door.ts'
 import { chatRoutes } from './chat.ts'
 import { classifyRoutes } from './classify.ts'
 import { completionRoutes } from './completions.ts'
+import { embeddingRoutes } from './embeddings.ts'
 import { openaiFailure } from './failure.ts'
 import { fileRoutes } from './files.ts'
 import { jobRoutes } from './jobs.ts'
@@ -15,6 +16,7 @@ export const openai: Door = {
   routes: [
     ...modelRoutes,
     ...classifyRoutes,
+    ...embeddingRoutes,
     ...fileRoutes,
     ...jobRoutes,
     ...chatRoutes,

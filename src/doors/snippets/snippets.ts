@@ -114,6 +114,12 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
       `import OpenAI from 'openai'\n\nconst openai = new OpenAI({ baseURL: '${url}/v1', apiKey: 'none' })\nconst { choices } = await openai.chat.completions.create({ model: '${model}', messages: ${JSON.stringify(messages(text))}, max_tokens: 32 })\nconsole.log(choices[0].message.content)`,
   ],
   [
+    'openai',
+    ['feature-extraction'],
+    'curl',
+    ({ url, model }, { text }) => curl(`${url}/v1/embeddings`, { model, input: text }),
+  ],
+  [
     'oip',
     ['any'],
     'curl',

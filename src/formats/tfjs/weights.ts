@@ -83,7 +83,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 export function writeWeights(weights: readonly { name: string; tensor: Tensor }[]) {
   const bytes = joined(
     weights.map(({ tensor: { data } }) => {
-      const { buffer, byteOffset, byteLength } = data as Float32Array
+      const { buffer, byteOffset, byteLength } = data as Float32Array<ArrayBuffer>
       return new Uint8Array(buffer, byteOffset, byteLength)
     }),
   )

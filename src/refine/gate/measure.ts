@@ -26,8 +26,8 @@ export interface Measurement {
 const [AT_ONCE, BATCH] = [256, 64]
 /** Requests of a round, one at a time, that latency is the median of, and how many an engine answers before the other's turn. */
 const [SINGLES, TURN] = [24, 4]
-/** Rounds go on, up to a limit, while the middle half of their ratios spans more than this. */
-const [STEADY, MOST_ROUNDS] = [0.1, 21]
+/** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
+const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
 const DEADLINE = 300_000
 
 /**
@@ -52,7 +52,9 @@ export async function measure(
     const quality = await subject.quality(engines)
     const [singles, batches] = [[], []] as number[][][]
     const unsteady = () => [singles, batches].some((all) => spread(all.map(([a, b]) => b / a)) > STEADY)
-    for (let round = 0; round < rounds || (round < MOST_ROUNDS && unsteady()); round++) {
+    const began = performance.now()
+    const more = (round: number) => round < MOST_ROUNDS && performance.now() - began < LONGEST && unsteady()
+    for (let round = 0; round < rounds || more(round); round++) {
       if (stop?.aborted) break
       const order = round % 2 === 0 ? [0, 1] : [1, 0]
       const times: number[][] = [[], []]

@@ -1,0 +1,67 @@
+import { fail } from '../base/errors.ts'
+import type { Prediction } from '../serve/deployments.ts'
+import { type Caller, findModel } from './ask.ts'
+import { counted } from './counted.ts'
+
+/** The model's own answer to texts, whatever its task; throws what `findModel` and `Deployments.predict` throw. */
+export async function askTexts(
+  { house, door, requestId, signal }: Caller,
+  ref: string,
+  texts: readonly string[],
+  tasks: readonly string[],
+): Promise<Prediction> {
+  const { name, version, manifest } = await findModel(house, ref)
+  if (!tasks.includes(manifest.task))
+    throw fail('BAD_REQUEST', {
+      message: `model "${name}" is for ${manifest.task}; this needs one for ${tasks.join(' or ')}`,
+      param: 'model',
+    })
+  const exact = `${name}@${version}`
+  return counted(house, door, exact, requestId, () => house.deployments.predict(exact, texts, { signal }))
+}
+
+/** A vector for each text; with `dimensions` its first numbers, again of length one. Throws BAD_REQUEST for more than there are. */
+export async function embed(
+  caller: Caller,
+  ref: string,
+  texts: readonly string[],
+  dimensions?: number | null,
+): Promise<{ prediction: Prediction; vectors: Float32Array[] }> {
+  const prediction = await askTexts(caller, ref, texts, ['feature-extraction'])
+  const { vectors, width } = prediction.output as unknown as { vectors: Float32Array; width: number }
+  if (typeof dimensions === 'number' && dimensions > width) {
+    const message = `dimensions: the model has ${width}, got ${dimensions}`
+    throw fail('BAD_REQUEST', { message, param: 'dimensions' })
+  }
+  const whole = texts.map((_, row) => vectors.subarray(row * width, (row + 1) * width))
+  if (typeof dimensions !== 'number' || dimensions === width) return { prediction, vectors: whole }
+  return { prediction, vectors: whole.map((vector) => unit(vector.slice(0, dimensions))) }
+}
+
+/** Divides a vector, in place, by its length. */
+export function unit(vector: Float32Array): Float32Array {
+  const length = Math.hypot(...vector)
+  if (length > 0) for (let i = 0; i < vector.length; i++) vector[i] /= length
+  return vector
+}
+
+/** Cosine of the angle between two vectors; 0 where one is nothing. */
+export function cosine(a: Float32Array, b: Float32Array): number {
+  let [dot, aa, bb] = [0, 0, 0]
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i] * b[i]
+    aa += a[i] * a[i]
+    bb += b[i] * b[i]
+  }
+  return aa === 0 || bb === 0 ? 0 : dot / Math.sqrt(aa * bb)
+}
+
+/** How like each document is to a query, by their vectors, in the order given. */
+export async function likeness(caller: Caller, ref: string, query: string, documents: readonly string[]) {
+  const { prediction, vectors } = await embed(caller, ref, [query, ...documents])
+  return { prediction, scores: vectors.slice(1).map((vector) => cosine(vectors[0], vector)) }
+}
+
+/** Places of scores, the best first. */
+export const ranking = (scores: readonly number[]) =>
+  scores.map((score, index) => ({ index, score })).sort((a, b) => b.score - a.score || a.index - b.index)
