@@ -164,7 +164,7 @@ const huggingface: Format = {
     ])
     return bytesOf(writeFolder(encoderFrom(manifest, (file) => files[file], manifest.family)))
   },
-  out: 'Encoders: transformers and sentence-transformers load the safetensors, transformers.js the ONNX graph.',
+  out: 'Encoders: transformers and sentence-transformers load the safetensors; the ONNX graph lies where transformers.js looks for it.',
   in: 'BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT (MiniLM and sentence-transformers of these): embeddings, masked words, classes of texts or words. From model.safetensors, else from onnx/model.onnx if its products are neither fused nor quantized.',
 }
 
