@@ -14,15 +14,16 @@ const house: Record<string, readonly string[]> = {
   autograd: ['graph'],
   bundle: ['graph', 'data', 'store'],
   nn: ['graph', 'autograd'],
+  formats: ['graph', 'data', 'bundle', 'nn'],
   engine: ['graph', 'data', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
-  train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine'],
+  train: ['data', 'graph', 'autograd', 'nn', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'engine'],
   doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'autograd', 'nn', 'bundle'],
+  testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'formats'],
   cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

@@ -24,6 +24,7 @@ export const errors = {
   ],
   BLOB_CORRUPT: [500, 'a stored file no longer has its checksum; it was set aside', 'Register the version again.'],
   MODEL_INVALID: [422, 'not a usable ONNX model: {reason}', 'Check the file with: athanor show --graph FILE'],
+  FORMAT_INVALID: [422, 'not a usable {format} model: {reason}', 'Save it again from the program that made it.'],
   BUNDLE_INVALID: [422, 'not a usable bundle: {reason}', 'Export or train it again.'],
 
   // data
