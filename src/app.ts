@@ -5,11 +5,18 @@ import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
+import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
+import { Predictions } from './store/predictions.ts'
 import { openStore } from './store/store.ts'
+import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
+import { Alerts, checkWebhook } from './watch/alerts.ts'
+import { Drift } from './watch/drift.ts'
+import { watchErrors } from './watch/error-rate.ts'
+import { Feedback } from './watch/feedback.ts'
 import { Log } from './watch/log.ts'
 import { Metrics } from './watch/metrics.ts'
 
@@ -33,6 +40,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       reason: `"${config.host}" is not a loopback address, and this version has no keys to protect it`,
     })
   }
+  const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
   const store = await openStore(config.home)
   try {
     const registry = new Registry(store)
@@ -41,7 +49,14 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const metrics = new Metrics()
     const entries = new LogEntries(store)
     const log = new Log(entries, config.logLevel)
+    const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
+    const drift = new Drift(new Windows(store), alerts, metrics)
+    const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+    const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
+    deployments.onWindow = (version, window) => {
+      drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
+    }
     deployments.onCrash = ({ name, version }, reason) => {
       metrics.crashed(name, version)
       log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
@@ -57,6 +72,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       deployments,
       entries,
       metrics,
+      drift,
+      alerts,
+      feedback,
       log,
       startedAt: performance.now(),
       url: () => url,
@@ -80,6 +98,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await server.close()
       clearTimeout(cut)
       await deployments.close()
+      clearInterval(errorRate)
+      await feedback.close()
+      await alerts.close()
       await log.close()
       metrics.close()
       await store.close()

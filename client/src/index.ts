@@ -1,8 +1,10 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import type {
+  Alert,
   ChatMessage,
   Dataset,
+  DriftReport,
   EngineInfo,
   ErrorBody,
   Evaluation,
@@ -243,6 +245,36 @@ export class Athanor {
     filter: { level?: string; model?: string; code?: string; request?: string; since?: string; limit?: number } = {},
   ): Promise<LogEntry[]> {
     return (await this.#json<{ entries: LogEntry[] }>('/api/logs', { query: filter })).entries
+  }
+
+  /** How the requests of a version compare with its held-out rows. */
+  drift(model: string, options: { limit?: number } = {}): Promise<DriftReport> {
+    return this.#json(`/api/models/${encodeURIComponent(model)}/drift`, { query: options })
+  }
+
+  /** Alerts, newest first. */
+  async alerts({ open, limit }: { open?: boolean; limit?: number } = {}): Promise<Alert[]> {
+    const query = { ...(open && { open: 'true' }), limit }
+    return (await this.#json<{ alerts: Alert[] }>('/api/alerts', { query })).alerts
+  }
+
+  /** Keeps an alert from being told of again. */
+  silence(alert: number): Promise<void> {
+    return this.#json(`/api/alerts/${alert}/silence`, { method: 'POST' })
+  }
+
+  /** Tells the right label of a row of an answered request. */
+  feedback(
+    requestId: string,
+    label: string,
+    row = 0,
+  ): Promise<{ model: string; version: number; predicted: string; right: boolean }> {
+    return this.#json('/api/feedback', { method: 'POST', json: { requestId, row, label } })
+  }
+
+  /** Makes a data set of the labelled texts of a model; its id can be trained on. */
+  feedbackDataset(model: string): Promise<{ id: string; filename: string; rows: number }> {
+    return this.#json(`/api/models/${encodeURIComponent(model)}/feedback/dataset`, { method: 'POST' })
   }
 
   async engines(): Promise<EngineInfo[]> {

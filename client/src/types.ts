@@ -273,6 +273,45 @@ export interface EngineInfo {
   batches?: number
 }
 
+/** How far a feature of requests is from the held-out rows, and the level from which on that is not normal. */
+export interface Distance {
+  distance: number
+  level: number
+  stability: number
+  largest?: number
+}
+
+export interface DriftReport {
+  model: string
+  version: number
+  /** False where a version has nothing to compare with. */
+  watched: boolean
+  reference?: { rows: number; accuracy: number }
+  drifted: { feature: string; meaning: string }[]
+  estimatedAccuracy?: number
+  labelled: { rows: number; accuracy?: number }
+  windows: {
+    at: string
+    rows: number
+    distances: Record<string, Distance>
+    drifted: string[]
+    estimatedAccuracy: number
+  }[]
+}
+
+export interface Alert {
+  id: number
+  rule: string
+  model: string
+  version: number
+  message: string
+  value: number
+  level: number
+  since: string
+  until?: string
+  silenced: boolean
+}
+
 export interface Status {
   version: string
   url: string

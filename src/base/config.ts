@@ -20,6 +20,13 @@ export interface Config {
   queueLimit: number
   /** Default time a request may take, in milliseconds. */
   deadline: number
+  /** Whether texts of requests are kept, so that corrections can become training data. `ATHANOR_KEEP_TEXTS=1`. */
+  keepTexts: boolean
+  /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
+  predictionsKept: number
+  /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
+  alertWebhook: string
+  allowedHosts: readonly string[]
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
 }
@@ -37,6 +44,10 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     batchLimit: 1_024,
     queueLimit: 1_024,
     deadline: 30_000,
+    keepTexts: env.ATHANOR_KEEP_TEXTS === '1',
+    predictionsKept: 100_000,
+    alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
+    allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     generationDeadline: 300_000,
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }

@@ -117,6 +117,19 @@ export const errors = {
   OVERLOADED: [429, 'model "{name}" has {queued} requests waiting, its limit', 'Try again later.'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
 
+  // watching
+  REQUEST_NOT_FOUND: [
+    404,
+    'no kept answer of request "{request}", row {row}',
+    'Send the requestId of an answer, and row from 0; the newest answers are kept.',
+  ],
+  ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
+  FEEDBACK_MISSING: [
+    404,
+    'no labelled texts of "{name}" were kept',
+    'Start the server with ATHANOR_KEEP_TEXTS=1 and send labels to /api/feedback.',
+  ],
+
   // the machine
   PORT_BUSY: [409, 'port {port} is in use', 'Choose another: athanor serve --port {other}'],
   HOME_BUSY: [

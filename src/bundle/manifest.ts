@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { Reference } from '../drift/reference.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
 export const TensorSpec = Type.Object({
@@ -70,6 +71,8 @@ export const Manifest = Type.Object({
   profile: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   /** Report of reading, cleaning and splitting the training data. */
   data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** What held-out rows look like to the version: the measure of what is normal (src/drift). */
+  reference: Type.Optional(Reference),
   lineage: Lineage,
   description: Type.Optional(Type.String()),
   createdAt: Type.String({ format: 'date-time' }),

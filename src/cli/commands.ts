@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { alerts, drift, feedback } from './commands/drift.ts'
 import { alias, importModel, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
@@ -62,6 +63,7 @@ export const commands: readonly CommandEntry[] = [
       option('--group <column>', 'rows of one group are never split apart'),
       option('--drop-unlabelled', 'leave out rows without a label'),
       repeated('--set <name=value>', 'a hyperparameter, e.g. epochs=3; may be repeated'),
+      option('--from-feedback <model>', 'train on the labelled requests of a model'),
       option('--resume <run>', 'go on with an interrupted run'),
     ],
     needs: 'server',
@@ -193,6 +195,32 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'drift <model>',
+    group: WATCH,
+    summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+    example: 'athanor drift sentiment@champion',
+    needs: 'server',
+    act: ({ context, args }) => drift(context, args[0]),
+  },
+  {
+    name: 'feedback <request> <label>',
+    group: WATCH,
+    summary: 'Tell the right label of an answered request',
+    example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+    options: [option('--row <number>', 'which text of the request, from 0')],
+    needs: 'server',
+    act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+  },
+  {
+    name: 'alerts',
+    group: WATCH,
+    summary: 'Show open alerts',
+    example: 'athanor alerts --all',
+    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    needs: 'server',
+    act: ({ context, options }) => alerts(context, options),
   },
   {
     name: 'logs',

@@ -41,12 +41,12 @@ const scripts = [
 ] as const
 const patterns = scripts.map((script) => [script, new RegExp(`\\p{Script=${script}}`, 'u')] as const)
 
-/** The script most of a text is written in, judged by up to 64 of its letters; `Other` when it is none of the common ones. */
-export function mainScript(text: string): string {
+/** The script most of a text is written in, judged by its first letters; `Other` when it is none of the common ones. */
+export function mainScript(text: string, letters = 64): string {
   const counts = new Map<string, number>()
   let seen = 0
   for (const character of text) {
-    if (seen >= 64) break
+    if (seen >= letters) break
     if (!/\p{L}/u.test(character)) continue
     seen++
     const script = patterns.find(([, pattern]) => pattern.test(character))?.[0] ?? 'Other'
@@ -54,3 +54,7 @@ export function mainScript(text: string): string {
   }
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'None'
 }
+
+/** A script's place among the common ones; 0 for none and `Other`'s after them. */
+export const scriptNumber = (script: string) =>
+  script === 'None' ? 0 : scripts.indexOf(script as (typeof scripts)[number]) + 1 || scripts.length + 1

@@ -55,7 +55,10 @@ export async function counted(
   try {
     const prediction = await call()
     const total = performance.now() - started
-    house.metrics.answered({ model: prediction.model, version: prediction.version, door }, prediction.timings, total)
+    const { model, version, manifest, output, timings, texts } = prediction
+    house.metrics.answered({ model, version, door }, timings, total)
+    if (texts && output.kind === 'texts')
+      house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
     return { ...prediction, total }
   } catch (thrown) {
     const error = asAthanorError(thrown)

@@ -7,6 +7,9 @@ import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
 import type { Store } from '../store/store.ts'
 import type { Runs } from '../train/runs.ts'
+import type { Alerts } from '../watch/alerts.ts'
+import type { Drift } from '../watch/drift.ts'
+import type { Feedback } from '../watch/feedback.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics } from '../watch/metrics.ts'
 
@@ -20,6 +23,9 @@ export interface House {
   readonly deployments: Deployments
   readonly entries: LogEntries
   readonly metrics: Metrics
+  readonly drift: Drift
+  readonly alerts: Alerts
+  readonly feedback: Feedback
   readonly log: Log
   readonly startedAt: number
   readonly url: () => string

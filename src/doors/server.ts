@@ -15,6 +15,7 @@ import { parseBinaryBody } from './oip-binary.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import type { House, Route } from './route.ts'
+import { watchRoutes } from './watching.ts'
 
 /** All routes of the server. */
 export const routes: readonly Route[] = [
@@ -25,6 +26,7 @@ export const routes: readonly Route[] = [
   ...generateRoutes,
   ...datasetRoutes,
   ...runRoutes,
+  ...watchRoutes,
   ...oipRoutes,
 ]
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
+import type { Window } from '../drift/reference.ts'
 import { Channel } from './channel.ts'
 import {
   type EngineAnswer,
@@ -98,6 +99,8 @@ export class Engine {
   readonly #watchdog: NodeJS.Timeout
   /** Told of each death of the process. */
   onCrash: (reason: string) => void = () => {}
+  /** Told of each full window of requests. */
+  onWindow: (window: Window) => void = () => {}
 
   constructor(spec: EngineSpec, options: Partial<EngineOptions> = {}) {
     this.spec = spec
@@ -279,6 +282,7 @@ export class Engine {
       if (message.type === 'answers') for (const answer of message.answers) this.#settle(answer)
       else if (message.type === 'events') for (const event of message.events) this.#tell(event)
       else if (message.type === 'stats') this.#statsWaiting.get(message.id)?.(message.stats)
+      else if (message.type === 'window') this.onWindow(message.window)
       else if (message.type === 'ready') {
         clearTimeout(timer)
         this.state = 'ready'

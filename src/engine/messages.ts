@@ -1,5 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
+import type { Window } from '../drift/reference.ts'
 import type { Tensor } from '../graph/tensor.ts'
 
 /** Where the time of one request went, in milliseconds, and how many rows shared its batch. */
@@ -108,6 +109,7 @@ export type FromEngine =
   | { type: 'answers'; answers: EngineAnswer[] }
   | { type: 'events'; events: EngineEvent[] }
   | { type: 'stats'; id: number; stats: EngineStats }
+  | { type: 'window'; window: Window }
 
 /** Milliseconds of a clock that all processes of a machine share and that no one sets back. */
 export const monotonic = () => Number(process.hrtime.bigint()) / 1e6

@@ -1,4 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
+import type { Window } from '../drift/reference.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 import { imageClassificationRunner } from './runners/image-classification.ts'
 import { tensorRunner } from './runners/tensor.ts'
@@ -19,6 +20,8 @@ interface RunnerOptions {
   threads: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
+  /** Told of each full window of requests, where the version has a reference to compare it with. */
+  onWindow?: (window: Window) => void
 }
 
 /** Opens a bundle of one task; `read` gives its files. Throws MODEL_INVALID or BUNDLE_INVALID. */

@@ -1,6 +1,7 @@
 // The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
 import { readFileSync } from 'node:fs'
 import { asAthanorError, fail } from '../base/errors.ts'
+import type { Window } from '../drift/reference.ts'
 import type { EngineAnswer, EngineEvent, EngineRequest, FromEngine, ToEngine } from './messages.ts'
 import { createRunner, type Runner } from './runner.ts'
 
@@ -40,7 +41,8 @@ process.on('disconnect', () => process.exit(0)) // an engine does not outlive it
 async function load({ manifest, files, threads, tokenBudget }: Extract<ToEngine, { type: 'load' }>) {
   try {
     const read = (name: string) => readFileSync(files[name])
-    runner = await createRunner(manifest, read, { threads, tokenBudget })
+    const onWindow = (window: Window) => send({ type: 'window', window })
+    runner = await createRunner(manifest, read, { threads, tokenBudget, onWindow })
     send({ type: 'ready' })
   } catch (error) {
     send({ type: 'failed', error: describe(error) })

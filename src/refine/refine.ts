@@ -3,9 +3,12 @@ import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
 import { openDataset } from '../data/dataset.ts'
+import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import type { Sample } from '../data/samples.ts'
+import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
+import { classifierReference } from '../train/reference.ts'
 import { type Goal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
@@ -67,11 +70,23 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     ...(!event.accepted && { forced: event.reasons }),
   }
   const metrics = { ...(measurement.rows > 0 ? { ...measurement.metrics, rows: measurement.rows } : manifest.metrics) }
+  const { reference: _source, ...described } = manifest
+  const reference = await referenceOf(result.subject, heldOut, context.threads)
+  const createdAt = new Date().toISOString()
   await writeSubject(bundle, {
     ...result.subject,
-    manifest: { ...manifest, metrics, lineage, createdAt: new Date().toISOString() },
+    manifest: { ...described, metrics, ...(reference && { reference }), lineage, createdAt },
   })
   return { bundle, metrics, seconds: (performance.now() - started) / 1000 }
+}
+
+/** What the held-out rows look like to a refined classifier: it is not certain of the same texts as its source. */
+async function referenceOf({ manifest, model, files }: Subject, heldOut: readonly Sample[], threads: number) {
+  const tokenizer = files['tokenizer.json']
+  if (manifest.task !== 'text-classification' || !tokenizer) return undefined
+  const config = manifest.pipeline as unknown as PipelineConfig
+  const pipeline = TextPipeline.load(config, Buffer.from(tokenizer).toString('utf8'))
+  return classifierReference(writeModel(model), pipeline, manifest.labels, heldOut, threads)
 }
 
 /** Carries passes out one after another, telling of each. */

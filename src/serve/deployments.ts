@@ -2,6 +2,7 @@ import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
+import type { Window } from '../drift/reference.ts'
 import { Engine, type EngineOptions, threadsFor } from '../engine/engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
@@ -20,6 +21,8 @@ export interface Prediction {
   manifest: Manifest
   output: EngineOutput
   timings: Timings
+  /** The texts that were asked about, of a text model. */
+  texts?: readonly string[]
 }
 
 export interface CallOptions {
@@ -50,6 +53,7 @@ export class Deployments {
   readonly #resolved = new Map<string, Promise<Version>>()
   #closed = false
   onCrash: (version: Version, reason: string) => void = () => {}
+  onWindow: (version: Version, window: Window) => void = () => {}
 
   constructor({
     registry,
@@ -70,7 +74,8 @@ export class Deployments {
       throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
     for (const text of texts)
       if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
-    return this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    const prediction = await this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    return { ...prediction, texts }
   }
 
   /** Class probabilities of images, as files or raw pixels; throws IMAGE_INVALID and IMAGE_TOO_LARGE besides what `predict` throws. */
@@ -225,6 +230,7 @@ export class Deployments {
     const options = { threads: threadsFor(manifest), ...this.#engineOptions }
     const engine = new Engine({ name, version: number, manifest, files }, options)
     engine.onCrash = (reason) => this.onCrash(version, reason)
+    engine.onWindow = (window) => this.onWindow(version, window)
     await engine.ready
     this.#loaded.set(keyOf(version), engine)
     return engine

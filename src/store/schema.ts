@@ -34,6 +34,30 @@ export interface Schema {
     ms: number | null
     detail: string | null
   }
+  drift_windows: { id: Generated<number>; model: string; version: number; at: string; judgement: string }
+  alerts: {
+    id: Generated<number>
+    rule: string
+    model: string
+    version: number
+    message: string
+    value: number
+    level: number
+    since: string
+    until: string | null
+    silenced: number
+  }
+  predictions: {
+    request_id: string
+    row: number
+    model: string
+    version: number
+    label: string
+    score: number
+    text: string | null
+    at: string
+  }
+  feedback: { request_id: string; row: number; label: string; at: string }
 }
 
 const first: Migration = {
@@ -122,5 +146,61 @@ const first: Migration = {
   },
 }
 
+const watch: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('drift_windows')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('judgement', 'text', (c) => c.notNull())
+      .execute()
+    await schema.createIndex('drift_windows_version').on('drift_windows').columns(['model', 'version', 'id']).execute()
+    await schema
+      .createTable('alerts')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('rule', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('message', 'text', (c) => c.notNull())
+      .addColumn('value', 'real', (c) => c.notNull())
+      .addColumn('level', 'real', (c) => c.notNull())
+      .addColumn('since', 'text', (c) => c.notNull())
+      .addColumn('until', 'text')
+      .addColumn('silenced', 'integer', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('predictions')
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .addColumn('row', 'integer', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('label', 'text', (c) => c.notNull())
+      .addColumn('score', 'real', (c) => c.notNull())
+      .addColumn('text', 'text')
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('predictions_key', ['request_id', 'row'])
+      .execute()
+    await schema.createIndex('predictions_at').on('predictions').column('at').execute()
+    await schema
+      .createTable('feedback')
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .addColumn('row', 'integer', (c) => c.notNull())
+      .addColumn('label', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('feedback_key', ['request_id', 'row'])
+      .addForeignKeyConstraint(
+        'feedback_prediction',
+        ['request_id', 'row'],
+        'predictions',
+        ['request_id', 'row'],
+        (c) => c.onDelete('cascade'),
+      )
+      .execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
-export const migrations: Record<string, Migration> = { '0001_first': first }
+export const migrations: Record<string, Migration> = { '0001_first': first, '0002_watch': watch }

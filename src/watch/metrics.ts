@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { type ErrorCode, errors } from '../base/errors.ts'
 import type { Timings } from '../engine/messages.ts'
 
 const seconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -45,6 +46,19 @@ const table = {
     'Tokens of prompts read and of texts written',
     ['model', 'version', 'kind'],
   ],
+  drift: [
+    Gauge,
+    'athanor_drift_distance',
+    'Jensen-Shannon divergence of the last window of requests from the held-out rows',
+    [...model, 'feature'],
+  ],
+  driftLevel: [Gauge, 'athanor_drift_level', 'The divergence from which on it is not normal', [...model, 'feature']],
+  estimated: [
+    Gauge,
+    'athanor_estimated_accuracy',
+    'Share of recent answers that are right, estimated without labels',
+    model,
+  ],
   waiting: [Gauge, 'athanor_engine_waiting', 'Requests waiting for or in an engine', model],
   engineMemory: [Gauge, 'athanor_engine_resident_memory_bytes', 'Resident memory of an engine', model],
   engineCpu: [Gauge, 'athanor_engine_cpu_seconds', 'Processor time an engine has used since its start', model],
@@ -81,6 +95,7 @@ export interface EngineSample {
 export class Metrics {
   readonly #registry = new Registry()
   readonly #metrics: Kinds
+  readonly #totals = new Map<string, { answered: number; failed: number }>()
   readonly #delay = monitorEventLoopDelay({ resolution: 10 })
 
   constructor() {
@@ -107,6 +122,7 @@ export class Metrics {
     m.duration.observe({ ...labels, door }, total / 1000)
     for (const stage of ['queue', 'pre', 'run', 'post'] as const) m[stage].observe(labels, timings[stage] / 1000)
     m.batch.observe(labels, timings.batch)
+    this.#total(model).answered++
   }
 
   /** Counts a finished generation; times in milliseconds from when the door received it. */
@@ -127,8 +143,24 @@ export class Metrics {
   }
 
   /** Counts a failed request; an unknown model is counted under no name, so that callers cannot make up labels. */
-  failed(which: { model?: string; door: string }, code: string) {
+  failed(which: { model?: string; door: string }, code: ErrorCode) {
     this.#metrics.errors.inc({ model: which.model ?? '', door: which.door, code })
+    if (which.model !== undefined && errors[code][0] >= 500) this.#total(which.model).failed++
+  }
+
+  /** Sets what the newest window of requests says. */
+  drifted(
+    model: string,
+    version: number,
+    distances: Readonly<Record<string, { distance: number; level: number }>>,
+    estimatedAccuracy: number,
+  ) {
+    const labels = { model, version: String(version) }
+    for (const [feature, { distance, level }] of Object.entries(distances)) {
+      this.#metrics.drift.set({ ...labels, feature }, distance)
+      this.#metrics.driftLevel.set({ ...labels, feature }, level)
+    }
+    this.#metrics.estimated.set(labels, estimatedAccuracy)
   }
 
   crashed(model: string, version: number) {
@@ -189,6 +221,19 @@ export class Metrics {
         compute_output: post,
       },
     }
+  }
+
+  /** Requests answered, and failed by the server's own fault, of each model since the start. */
+  get totals(): ReadonlyMap<string, Readonly<{ answered: number; failed: number }>> {
+    return this.#totals
+  }
+
+  #total(model: string) {
+    const known = this.#totals.get(model)
+    if (known) return known
+    const fresh = { answered: 0, failed: 0 }
+    this.#totals.set(model, fresh)
+    return fresh
   }
 
   get contentType(): string {

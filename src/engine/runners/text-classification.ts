@@ -1,22 +1,32 @@
 import ort from 'onnxruntime-node'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
+import { scriptOf } from '../../drift/features.ts'
+import { Sketch } from '../../drift/reference.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities`. */
-export const textClassificationRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+export const textClassificationRunner: OpenRunner = async (manifest, read, options) => {
+  const { threads, tokenBudget, onWindow } = options
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length
-  return textRunner<{ ids: Int32Array }, Float32Array>(
+  const sketch = onWindow && manifest.reference && new Sketch(manifest.reference)
+  return textRunner<{ ids: Int32Array; script: number }, Float32Array>(
     {
-      encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
+      encode: async (texts) =>
+        (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
       async infer(batch) {
         const { probabilities } = await session.run(feeds(batch), ['probabilities'])
         const values = probabilities.data as Float32Array
-        return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
+        return batch.map(({ ids, script }, row) => {
+          const scores = values.subarray(row * classes, (row + 1) * classes)
+          const window = sketch?.add({ ids, script, probabilities: scores })
+          if (window) onWindow?.(window)
+          return scores
+        })
       },
       answer(results) {
         const probabilities = new Float32Array(results.length * classes)

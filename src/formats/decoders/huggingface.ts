@@ -80,10 +80,6 @@ function publishedConfig(config: DecoderConfig) {
 /** Files of a folder by name; undefined for those that are not there. */
 export type ReadFolderFile = (name: string) => Uint8Array | undefined
 
-/** Whether a folder's config.json is of a decoder that is read here. */
-export const isDecoderConfig = (config: unknown) =>
-  ['gpt2', 'llama'].includes(String((config as { model_type?: unknown } | null)?.model_type))
-
 /**
  * Reads the folder of a published GPT-2 or Llama decoder: config.json, tokenizer.json and model.safetensors, whole or in
  * shards. Throws FORMAT_INVALID for what is missing or does not fit, UNSUPPORTED for what our layouts do not express.

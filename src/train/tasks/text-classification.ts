@@ -8,7 +8,7 @@ import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
 import type { PipelineConfig } from '../../data/pipeline.ts'
 import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
-import { sampleFiles } from '../../data/samples.ts'
+import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
@@ -21,6 +21,7 @@ import type { DataSource, TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { Confusion } from '../metrics.ts'
 import { type Options, textOptions } from '../options.ts'
+import { classifierReference } from '../reference.ts'
 
 /** Milliseconds between events that tell how far preparing is. */
 const REPORT_EVERY = 250
@@ -35,13 +36,13 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
-  const graph = trainingGraph((network) => {
+  const trained = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const target = network.graph.input('labels', 'int64', ['batch'])
     return classifierLoss(family.build(network, ids, lengths, config), target)
   })
   return {
-    graph,
+    graph: trained,
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
     assemble: (rows, epoch) => assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined),
@@ -51,23 +52,29 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     },
     chosenBy: { metric: 'accuracy', better: 'higher' },
     async bundle(weights) {
-      const model = inferenceGraph(family, config, weights)
+      const graph = inferenceGraph(family, config, weights)
+      const model = writeModel(graph)
+      const samples = samplesIn(join(job.folder, 'data'))
+      const held = samples[sampleFiles.heldOut]
+      const rows = held ? readSamples(Buffer.from(held).toString('utf8')) : []
+      const reference = await classifierReference(model, pipeline, labels, rows, threads)
       return {
         manifest: {
           task: 'text-classification',
           family: name,
-          signature: signatureOf(model),
+          signature: signatureOf(graph),
           labels,
           pipeline: pipeline.config as unknown as Record<string, unknown>,
-          parameters: countParameters(graph.parameters),
+          parameters: countParameters(trained.parameters),
           profile: prepared.profile as unknown as Record<string, unknown>,
           data: prepared.report as unknown as Record<string, unknown>,
+          ...(reference && { reference }),
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
         files: {
-          'model.onnx': writeModel(model),
+          'model.onnx': model,
           'tokenizer.json': pipeline.tokenizerJson,
-          ...samplesIn(join(job.folder, 'data')),
+          ...samples,
         },
       }
     },

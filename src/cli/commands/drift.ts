@@ -1,0 +1,72 @@
+import { fail } from '../../base/errors.ts'
+import type { Context } from '../context.ts'
+import { ago, sparkline } from '../terminal.ts'
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+
+/** How the requests of a version compare with its held-out rows. */
+export async function drift({ client, out }: Context, model: string) {
+  const report = await client.drift(model)
+  if (out.json) return out.document(report)
+  const { reference, drifted, estimatedAccuracy, labelled, windows } = report
+  const name = `${report.model}@${report.version}`
+  if (!reference) return out.say(`${name} has nothing to compare with: fewer than 200 held-out rows, or imported`)
+  const state =
+    windows.length === 0
+      ? 'no window of 250 requests is full yet'
+      : drifted.length > 0
+        ? out.style('red', `drifted: ${drifted.map(({ meaning }) => meaning).join('; ')}`)
+        : out.style('green', 'as the held-out rows')
+  out.data(`${out.style('bold', name)}  ${state}`)
+  const estimated = estimatedAccuracy === undefined ? '' : `, of recent requests about ${percent(estimatedAccuracy)}`
+  out.data(`  accuracy     ${percent(reference.accuracy)} on ${reference.rows} held-out rows${estimated}`)
+  if (labelled.accuracy !== undefined)
+    out.data(`  labelled     ${percent(labelled.accuracy)} of ${labelled.rows} answers were right`)
+  const last = windows.at(-1)
+  if (!last) return
+  out.data('')
+  out.table(
+    ['FEATURE', 'DISTANCE', 'LEVEL', 'PSI', `LAST ${windows.length} WINDOWS`],
+    Object.entries(last.distances).map(([feature, { distance, level, stability }]) => [
+      feature,
+      distance > level ? out.style('red', distance.toFixed(4)) : distance.toFixed(4),
+      level.toFixed(4),
+      stability.toFixed(3),
+      sparkline(
+        windows.map((window) => window.distances[feature].distance),
+        32,
+      ),
+    ]),
+  )
+}
+
+/** Attaches the right label to an answered request. */
+export async function feedback({ client, out }: Context, request: string, label: string, { row }: { row?: string }) {
+  const told = await client.feedback(request, label, row === undefined ? 0 : Number(row))
+  if (out.json) return out.document(told)
+  out.data(`${told.model}@${told.version} said ${told.predicted}: ${told.right ? 'right' : 'wrong'}`)
+  out.say(`  Next:  athanor drift ${told.model}   ·   athanor train --from-feedback ${told.model}`)
+}
+
+/** Open alerts, or all. */
+export async function alerts({ client, out }: Context, { all, silence }: { all?: boolean; silence?: string }) {
+  if (silence !== undefined) {
+    const id = Number(silence)
+    if (!Number.isSafeInteger(id)) throw fail('ALERT_NOT_FOUND', { id: silence.slice(0, 20) })
+    await client.silence(id)
+    return out.say(`alert ${id} is silenced`)
+  }
+  const list = await client.alerts({ open: !all })
+  if (out.json) return out.document(list)
+  if (list.length === 0) return out.say('no alert is open. Past ones:  athanor alerts --all')
+  out.table(
+    ['ID', 'RULE', 'SINCE', 'ENDED', 'WHAT'],
+    list.map(({ id, rule, since, until, message, silenced }) => [
+      String(id),
+      rule,
+      ago(since),
+      until ? ago(until) : silenced ? 'silenced' : '',
+      message,
+    ]),
+  )
+}

@@ -1,0 +1,108 @@
+import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
+import { alertRules } from '../watch/alerts.ts'
+import { route } from './route.ts'
+
+const tag = 'watch'
+const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
+const Alert = Type.Object({
+  id: Type.Integer(),
+  rule: Type.String(),
+  model: Type.String(),
+  version: Type.Integer(),
+  message: Type.String(),
+  value: Type.Number(),
+  level: Type.Number(),
+  since: Type.String(),
+  until: Type.Optional(Type.String()),
+  silenced: Type.Boolean(),
+})
+
+export const watchRoutes = [
+  route(
+    'GET /api/models/:model/drift',
+    {
+      summary: 'How the requests of a version compare with its held-out rows, window by window',
+      permission: 'read',
+      tag,
+    },
+    {
+      params: Ref,
+      querystring: Type.Object(
+        { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })) },
+        { additionalProperties: false },
+      ),
+    },
+    async ({ deployments, drift, feedback }, { params, query }) => {
+      const version = await deployments.resolve(params.model)
+      const [report, labelled] = await Promise.all([
+        drift.report(version, query.limit),
+        feedback.accuracy(version.name, version.version),
+      ])
+      return { ...report, labelled }
+    },
+  ),
+  route(
+    'GET /api/alerts',
+    { summary: 'Alerts, newest first', permission: 'read', tag },
+    {
+      querystring: Type.Object(
+        {
+          open: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({ alerts: Type.Array(Alert), rules: Type.Record(Type.String(), Type.String()) }),
+    },
+    async ({ alerts }, { query }) => ({
+      alerts: await alerts.list({ open: query.open === 'true', ...(query.limit && { limit: query.limit }) }),
+      rules: alertRules,
+    }),
+  ),
+  route(
+    'POST /api/alerts/:id/silence',
+    { summary: 'Keep an alert from being told of again', permission: 'write', tag, status: 204 },
+    { params: Type.Object({ id: Type.String({ pattern: '^\\d{1,15}$' }) }) },
+    async ({ alerts }, { params }) => alerts.silence(Number(params.id)),
+  ),
+  route(
+    'POST /api/feedback',
+    { summary: 'Tell the right label of an answered row', permission: 'use', tag },
+    {
+      body: Type.Object(
+        {
+          requestId: Type.String({ maxLength: 100 }),
+          row: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+          label: Type.String({ maxLength: 1000 }),
+        },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({
+        model: Type.String(),
+        version: Type.Integer(),
+        predicted: Type.String(),
+        right: Type.Boolean(),
+      }),
+    },
+    async ({ feedback, deployments }, { body: { requestId, row = 0, label } }) =>
+      feedback.label(requestId, row, label, async (ref) => (await deployments.resolve(ref)).manifest),
+  ),
+  route(
+    'POST /api/models/:model/feedback/dataset',
+    { summary: 'Make a data set of the labelled texts of a model', permission: 'write', tag, status: 201 },
+    { params: Ref, response: Type.Object({ id: Type.String(), filename: Type.String(), rows: Type.Integer() }) },
+    async ({ feedback, deployments, datasets, config }, { params }) => {
+      const { name } = await deployments.resolve(params.model)
+      const texts = await feedback.texts(name)
+      if (texts.length === 0) throw fail('FEEDBACK_MISSING', { name })
+      const lines = texts.map((row) => Buffer.from(`${JSON.stringify(row)}\n`))
+      const { id, filename } = await datasets.add(`${name}-feedback.jsonl`, asyncOf(lines), config.uploadLimit)
+      return { id, filename, rows: texts.length }
+    },
+  ),
+]
+
+async function* asyncOf<T>(items: Iterable<T>): AsyncGenerator<T> {
+  yield* items
+}

@@ -1,0 +1,57 @@
+import type { Store } from './store.ts'
+
+/** An alert: what rule found it, about which version, and while it lasted. */
+export interface Alert {
+  id: number
+  rule: string
+  model: string
+  version: number
+  message: string
+  value: number
+  level: number
+  since: string
+  until?: string
+  silenced: boolean
+}
+
+export type AlertKey = Pick<Alert, 'rule' | 'model' | 'version'>
+
+/** Alerts, open and past. */
+export class AlertRecords {
+  readonly #db: Store['db']
+
+  constructor({ db }: Pick<Store, 'db'>) {
+    this.#db = db
+  }
+
+  async open(alert: AlertKey & Pick<Alert, 'message' | 'value' | 'level'>): Promise<Alert> {
+    const row = { ...alert, since: new Date().toISOString(), until: null, silenced: 0 }
+    const { insertId } = await this.#db.insertInto('alerts').values(row).executeTakeFirstOrThrow()
+    return { ...alert, id: Number(insertId), since: row.since, silenced: false }
+  }
+
+  async close(id: number): Promise<void> {
+    await this.#db.updateTable('alerts').set({ until: new Date().toISOString() }).where('id', '=', id).execute()
+  }
+
+  /** True if there is such an alert. */
+  async silence(id: number): Promise<boolean> {
+    const { numUpdatedRows } = await this.#db
+      .updateTable('alerts')
+      .set({ silenced: 1 })
+      .where('id', '=', id)
+      .executeTakeFirst()
+    return numUpdatedRows > 0n
+  }
+
+  /** Newest first. */
+  async list({ open = false, limit = 100 }: { open?: boolean; limit?: number } = {}): Promise<Alert[]> {
+    let query = this.#db.selectFrom('alerts').selectAll().orderBy('id', 'desc').limit(limit)
+    if (open) query = query.where('until', 'is', null)
+    return (await query.execute()).map(({ until, silenced, ...row }) => ({
+      ...row,
+      silenced: silenced === 1,
+      ...(until !== null && { until }),
+    }))
+  }
+}
