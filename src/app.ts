@@ -11,6 +11,7 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { openStore } from './store/store.ts'
+import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
@@ -68,6 +69,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       store,
       registry,
       datasets,
+      transfers: new Transfers(store.home),
       runs,
       deployments,
       entries,

@@ -15,17 +15,17 @@ const house: Record<string, readonly string[]> = {
   drift: ['data'],
   bundle: ['graph', 'data', 'store', 'drift'],
   nn: ['graph', 'autograd'],
-  formats: ['graph', 'data', 'bundle', 'nn'],
+  formats: ['graph', 'data', 'bundle', 'autograd', 'nn'],
   engine: ['graph', 'data', 'drift', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'drift', 'bundle', 'engine'],
-  doors: ['graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
+  doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
   testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'formats'],
-  cli: ['client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

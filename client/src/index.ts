@@ -8,9 +8,13 @@ import type {
   EngineInfo,
   ErrorBody,
   Evaluation,
+  Exported,
+  ExportOptions,
+  FormatInfo,
   GenerateOptions,
   Generation,
   GenerationEvent,
+  ImportOptions,
   JsonTensor,
   LogEntry,
   ModelDetail,
@@ -22,6 +26,7 @@ import type {
   RunSpec,
   Status,
   TrainEvent,
+  Transfer,
 } from './types.ts'
 
 export { AthanorError } from './error.ts'
@@ -189,6 +194,39 @@ export class Athanor {
         headers: { 'content-type': 'application/octet-stream' },
         timeout: 0,
       }),
+    /**
+     * Registers a model of another format from its files. `tokenizer` is the JSON of a Keras Tokenizer, with which the
+     * model takes texts.
+     */
+    importFiles: async (
+      name: string,
+      files: Readonly<Record<string, Uint8Array<ArrayBuffer>>>,
+      { tokenizer, ...options }: ImportOptions = {},
+    ): Promise<ModelDetail> => {
+      const sent: { name: string; digest: string }[] = []
+      for (const [file, content] of Object.entries(files))
+        sent.push({ name: file, digest: await this.files.upload(content) })
+      const json = tokenizer === undefined ? undefined : await this.files.upload(new TextEncoder().encode(tokenizer))
+      return this.models.importSent(name, sent, { ...options, ...(json && { tokenizer: json }) })
+    },
+    /** As `importFiles`, for files that were sent before; `tokenizer` is the sha256 of one of them. */
+    importSent: (
+      name: string,
+      files: readonly { name: string; digest: string }[],
+      options: ImportOptions = {},
+    ): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/import`, {
+        method: 'POST',
+        json: { files, ...options },
+        timeout: 0,
+      }),
+    /** Writes a version in another format; `files.download` brings each of its files. */
+    export: (model: string, format: string, options: ExportOptions = {}): Promise<Exported> =>
+      this.#json(`/api/models/${encodeURIComponent(model)}/export`, {
+        method: 'POST',
+        json: { format, ...options },
+        timeout: 0,
+      }),
     /** Bytes of a version's file, e.g. `model.onnx`. */
     file: async (model: string, file: string): Promise<Uint8Array> => {
       const response = await this.#send(`/api/models/${encodeURIComponent(model)}/files/${encodeURIComponent(file)}`, {
@@ -196,6 +234,43 @@ export class Athanor {
       })
       return new Uint8Array(await response.arrayBuffer())
     },
+  }
+
+  /** Files on their way to an import, or from an export; an upload or download that broke off goes on where it stopped. */
+  readonly files = {
+    begin: (digest: string, bytes: number): Promise<Transfer> =>
+      this.#json('/api/files', { method: 'POST', json: { digest, bytes } }),
+    /** Sends the bytes of a file from `offset` on. */
+    send: (
+      { digest, bytes, offset }: Transfer,
+      content: ReadableStream<Uint8Array> | Uint8Array | Blob,
+    ): Promise<Transfer> =>
+      this.#json(`/api/files/${digest}`, {
+        method: 'PUT',
+        query: { offset, bytes },
+        body: content as BodyInit,
+        headers: { 'content-type': 'application/octet-stream' },
+        timeout: 0,
+      }),
+    /** Sends what the server lacks of a file and returns its sha256. */
+    upload: async (content: Uint8Array<ArrayBuffer>): Promise<string> => {
+      const digest = hex(await crypto.subtle.digest('SHA-256', content))
+      const { offset } = await this.files.begin(digest, content.byteLength)
+      if (offset < content.byteLength || content.byteLength === 0) {
+        await this.files.send({ digest, bytes: content.byteLength, offset }, content.subarray(offset))
+      }
+      return digest
+    },
+    /** The bytes of a file of an export from `offset` on, as a stream. */
+    download: async (digest: string, offset = 0): Promise<ReadableStream<Uint8Array>> => {
+      const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {}
+      return (await this.#send(`/api/files/${digest}`, { timeout: 0, headers })).body!
+    },
+  }
+
+  /** Formats that models are read from and written to. */
+  async formats(): Promise<FormatInfo[]> {
+    return (await this.#json<{ formats: FormatInfo[] }>('/api/formats')).formats
   }
 
   readonly datasets = {
@@ -373,6 +448,9 @@ export class Athanor {
 }
 
 const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string' ? { prompt } : { messages: prompt })
+
+const hex = (bytes: ArrayBuffer) =>
+  Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
 
 async function errorFrom(response: Response): Promise<AthanorError> {
   const text = await response.text()

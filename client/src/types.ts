@@ -320,3 +320,46 @@ export interface Status {
   models: { registered: number; loaded: number }
   runs: { active: number }
 }
+
+/** A format that models are read from or written to. */
+export interface FormatInfo {
+  name: string
+  title: string
+  files: string
+  reads: boolean
+  writes: boolean
+  out: string
+  in: string
+}
+
+/** A file on its way: how much of it the server has. */
+export interface Transfer {
+  digest: string
+  bytes: number
+  offset: number
+}
+
+export interface ImportOptions {
+  format?: string
+  /** The JSON of a Keras Tokenizer: the model then takes texts. */
+  tokenizer?: string
+  labels?: string[]
+  /** Ids in a row, where the model itself does not say. */
+  length?: number
+  padding?: 'pre' | 'post'
+  truncating?: 'pre' | 'post'
+  description?: string
+}
+
+export interface ExportOptions {
+  opset?: number
+  externalData?: boolean
+  keepOperators?: boolean
+}
+
+export interface Exported {
+  model: string
+  version: number
+  format: string
+  files: { name: string; digest: string; bytes: number }[]
+}

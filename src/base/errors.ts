@@ -25,6 +25,17 @@ export const errors = {
   BLOB_CORRUPT: [500, 'a stored file no longer has its checksum; it was set aside', 'Register the version again.'],
   MODEL_INVALID: [422, 'not a usable ONNX model: {reason}', 'Check the file with: athanor show --graph FILE'],
   FORMAT_INVALID: [422, 'not a usable {format} model: {reason}', 'Save it again from the program that made it.'],
+  FORMAT_UNKNOWN: [
+    400,
+    'cannot tell what kind of model {what} is',
+    'Name it with --format; what is read and written: athanor formats',
+  ],
+  FILE_NOT_FOUND: [404, 'no file of the sha256 {digest} is here', 'Send it first; files are kept for a day.'],
+  FILE_DIFFERS: [
+    422,
+    'what was sent has not the sha256 {digest} it was announced with',
+    'Send the file again from its beginning.',
+  ],
   BUNDLE_INVALID: [422, 'not a usable bundle: {reason}', 'Export or train it again.'],
 
   // data

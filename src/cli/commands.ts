@@ -1,6 +1,7 @@
 import { Option } from 'commander'
 import { alerts, drift, feedback } from './commands/drift.ts'
-import { alias, importModel, models, remove, show } from './commands/models.ts'
+import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
+import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
@@ -102,13 +103,47 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, args, options }) => evaluate(context, args[0], args[1], options),
   },
   {
-    name: 'import <file>',
+    name: 'import <path>',
     group: MODELS,
-    summary: 'Register an ONNX file as a model that takes tensors',
-    example: 'athanor import resnet.onnx --name resnet',
-    options: [option('--name <name>', 'the model to register'), option('--description <text>', 'what it is for')],
+    summary: 'Register a model of another format: a file, or a folder with all of its files',
+    example: 'athanor import model.h5 --name reviews --tokenizer tokenizer.json --labels bad,good',
+    options: [
+      option('--name <name>', 'the model to register'),
+      option('--format <format>', 'what it is (found out if not given); see athanor formats'),
+      option('--tokenizer <file>', 'the JSON of a Keras Tokenizer: the model then takes texts'),
+      option('--labels <list>', 'labels of its outputs in order, separated by commas'),
+      option('--length <number>', 'ids in a row, where the model does not say'),
+      () => new Option('--padding <side>', 'where rows were padded (pre)').choices(['pre', 'post']),
+      () => new Option('--truncating <side>', 'which end of long rows was cut off (pre)').choices(['pre', 'post']),
+      option('--description <text>', 'what it is for'),
+    ],
     needs: 'server',
-    act: ({ context, args, options }) => importModel(context, args[0], options),
+    act: ({ context, args, options }: Call<ImportFlags> & { context: Context }) =>
+      importModel(context, args[0], options),
+  },
+  {
+    name: 'export <model>',
+    group: MODELS,
+    summary: 'Write a version in another format, with its pipeline and examples of use',
+    example: 'athanor export sentiment@champion --format keras-h5 --out sentiment',
+    options: [
+      option('--format <format>', 'what to write (onnx); see athanor formats'),
+      option('--out <folder>', 'where to (a folder named after model, version and format)'),
+      option('--opset <number>', 'ONNX: convert down to this operator set'),
+      option('--external-data', 'ONNX: keep tensors in a second file'),
+      option('--keep-operators', 'ONNX: keep operators that only onnxruntime knows'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<ExportFlags> & { context: Context }) =>
+      exportModel(context, args[0], options),
+  },
+  {
+    name: 'formats',
+    group: MODELS,
+    summary: 'List the formats that models are read from and written to',
+    example: 'athanor formats',
+    needs: 'server',
+    act: ({ context }) => listFormats(context),
   },
   {
     name: 'models',

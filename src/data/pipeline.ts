@@ -1,18 +1,23 @@
 import { fail } from '../base/errors.ts'
+import { kerasTokenizer } from './keras-tokenizer.ts'
 import { type Normalisation, normalise } from './text.ts'
 import { bpe, characters, type Tokenizer, words } from './tokenizers.ts'
 
 export interface PipelineConfig {
   normalise: Normalisation
-  tokenizer: 'character' | 'word' | 'bpe'
+  /** `keras` is a tokenizer that came with an imported model; it is not trained here. */
+  tokenizer: 'character' | 'word' | 'bpe' | 'keras'
   /** Most tokens known, the two special ones (0 padding, 1 unknown) included. */
   vocabulary: number
   minimumCount: number
   /** Tokens kept of a text. */
   maxLength: number
+  /** Which end of a longer text is cut off: the end, unless it says otherwise. */
+  truncate?: 'start' | 'end'
 }
 
 const kinds = { character: characters, word: words, bpe } as const
+const load = { ...kinds, keras: { load: kerasTokenizer } } as const
 
 /**
  * The preprocessing that travels with a model: normalisation and tokenizer, as data (`config` in the manifest,
@@ -32,13 +37,16 @@ export class TextPipeline {
     async function* normalised() {
       for await (const text of texts) yield normalise(text, config.normalise)
     }
-    return new TextPipeline(config, await kinds[config.tokenizer].train(normalised(), config))
+    if (config.tokenizer === 'keras')
+      throw fail('UNSUPPORTED', { what: 'training a Keras tokenizer', instead: 'Choose character, word or bpe.' })
+    const kind = kinds[config.tokenizer]
+    return new TextPipeline(config, await kind.train(normalised(), config))
   }
 
   /** Restores a pipeline from a bundle; throws BUNDLE_INVALID when the parts do not fit. */
   static load(config: PipelineConfig, tokenizerJson: string): TextPipeline {
     try {
-      return new TextPipeline(config, kinds[config.tokenizer].load(tokenizerJson, config))
+      return new TextPipeline(config, load[config.tokenizer].load(tokenizerJson, config))
     } catch (error) {
       throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json cannot be read' }, { cause: error })
     }
@@ -50,14 +58,22 @@ export class TextPipeline {
 
   /** Token ids of each text, at least one and at most `maxLength`. */
   async encode(texts: readonly string[]): Promise<Int32Array[]> {
-    const { maxLength, normalise: how } = this.config
+    const { maxLength, normalise: how, truncate } = this.config
+    const { raw } = this.#tokenizer
     // four UTF-16 units a token is plenty for characters and words; a huge text is not normalised whole
-    const limit = maxLength * (this.config.tokenizer === 'character' ? 4 : 32)
-    const ids = await this.#tokenizer.encode(texts.map((text) => normalise(text.slice(0, limit), how)))
-    return ids.map((list) => (list.length === 0 ? Int32Array.of(1) : list.subarray(0, maxLength)))
+    const limit =
+      truncate === 'start' || raw
+        ? Number.POSITIVE_INFINITY
+        : maxLength * (this.config.tokenizer === 'character' ? 4 : 32)
+    const cut = (text: string) => normalise(text.slice(0, limit), how)
+    const ids = await this.#tokenizer.encode(raw ? texts : texts.map(cut))
+    return ids.map((list) => {
+      if (list.length === 0) return Int32Array.of(raw ? 0 : 1)
+      return truncate === 'start' ? list.subarray(-maxLength) : list.subarray(0, maxLength)
+    })
   }
 
-  /** `tokenizer.json` in Hugging Face's format. */
+  /** `tokenizer.json`: in Hugging Face's format, or Keras' own for `keras`. */
   get tokenizerJson(): string {
     return this.#tokenizer.json
   }

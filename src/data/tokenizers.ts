@@ -9,6 +9,8 @@ import { pipeline } from 'node:stream/promises'
 export interface Tokenizer {
   readonly size: number
   readonly json: string
+  /** Whether texts are cut as they came, not normalised; a text without tokens is then padding alone. */
+  readonly raw?: boolean
   encode(texts: readonly string[]): Promise<Int32Array[]>
 }
 interface Kind {

@@ -7,8 +7,8 @@ import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Version } from '../registry/registry.ts'
 import { type House, route } from './route.ts'
 
-const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
-const Named = Type.Object({ name: Type.String() })
+export const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
+export const Named = Type.Object({ name: Type.String() })
 const Aliased = Type.Object({ name: Type.String(), alias: Type.String() })
 
 const ModelSummary = Type.Object({
@@ -23,7 +23,7 @@ const ModelSummary = Type.Object({
   updatedAt: Type.String(),
   loaded: Type.Boolean(),
 })
-const ModelDetail = Type.Object({
+export const ModelDetail = Type.Object({
   name: Type.String(),
   version: Type.Integer(),
   aliases: Type.Record(Type.String(), Type.Integer()),
@@ -37,7 +37,7 @@ const Loaded = Type.Object({ model: Type.String(), version: Type.Integer(), load
 
 const tag = 'models'
 
-async function detail({ registry }: House, { name, version, manifest, files }: Version) {
+export async function detail({ registry }: House, { name, version, manifest, files }: Version) {
   const [aliases, versions] = await Promise.all([registry.aliases(name), registry.versions(name)])
   return {
     name,

@@ -6,6 +6,7 @@ import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
 import type { Store } from '../store/store.ts'
+import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
 import type { Drift } from '../watch/drift.ts'
@@ -19,6 +20,7 @@ export interface House {
   readonly store: Store
   readonly registry: Registry
   readonly datasets: Datasets
+  readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
   readonly entries: LogEntries

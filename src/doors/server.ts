@@ -7,6 +7,7 @@ import { suggest } from '../base/suggest.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { lazyCompilers } from './compilers.ts'
+import { formatRoutes } from './formats.ts'
 import { generateRoutes } from './generate.ts'
 import { imageRoutes } from './images.ts'
 import { collect, modelRoutes } from './models.ts'
@@ -21,6 +22,7 @@ import { watchRoutes } from './watching.ts'
 export const routes: readonly Route[] = [
   ...platformRoutes,
   ...modelRoutes,
+  ...formatRoutes,
   ...predictRoutes,
   ...imageRoutes,
   ...generateRoutes,

@@ -12,9 +12,9 @@ const SIZE_LIMIT = 2 ** 31 - 1
 
 /**
  * Reads an ONNX file and checks it, so that no native code sees one that lies about itself. Throws MODEL_INVALID with
- * the reason in words.
+ * the reason in words. `inline` may bring tensors kept in other files into the model before it is checked.
  */
-export function readModel(bytes: Uint8Array): ModelProto {
+export function readModel(bytes: Uint8Array, inline?: (model: ModelProto) => void): ModelProto {
   if (bytes.byteLength === 0) throw fail('MODEL_INVALID', { reason: 'the file is empty' })
   if (bytes.byteLength > SIZE_LIMIT) throw fail('MODEL_INVALID', { reason: 'the file is over 2 GiB' })
   scan(bytes)
@@ -25,6 +25,7 @@ export function readModel(bytes: Uint8Array): ModelProto {
     if (error instanceof AthanorError) throw error
     throw fail('MODEL_INVALID', { reason: 'the bytes are not an ONNX model' }, { cause: error })
   }
+  inline?.(model)
   checkModel(model)
   return model
 }

@@ -1,8 +1,5 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
-import { fail } from '../../base/errors.ts'
-import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
 import { ago, bytes, compact } from '../terminal.ts'
 
@@ -117,23 +114,6 @@ export async function show({ client, out }: Context, target: string, { graph }: 
       ago(one.createdAt),
     ]),
   )
-}
-
-/** Registers an ONNX file as a model that takes tensors. */
-export async function importModel(
-  { client, out }: Context,
-  file: string,
-  { name, description }: { name?: string; description?: string },
-) {
-  const onnx = await readFile(file).catch(() => {
-    throw fail('DATA_NOT_FOUND', { source: file })
-  })
-  const detail = await client.models.import(name ?? modelNameFrom(basename(file)), onnx, {
-    ...(description !== undefined && { description }),
-  })
-  if (out.json) return out.document(detail)
-  out.data(`${detail.name}@${detail.version}`)
-  out.say(`  Next:  athanor show ${detail.name}`)
 }
 
 /** Points an alias to a version, or removes it. */

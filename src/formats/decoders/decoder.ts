@@ -2,7 +2,8 @@ import { fail } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { type GenerationConfig, generationConfig } from '../../data/generation.ts'
-import { readModel, writeModel } from '../../graph/codec.ts'
+import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
 import { fromProto } from '../../graph/tensor.ts'
 import { type DecoderConfig, decoderGraph } from '../../nn/decoder.ts'
@@ -19,16 +20,14 @@ export interface StoredDecoder {
 }
 
 /** The decoder of a bundle; throws UNSUPPORTED for other models. */
-export function decoderFrom(manifest: Manifest, read: (file: string) => Uint8Array): StoredDecoder {
+export function decoderFrom(manifest: Manifest, model: ModelProto, tokenizerJson: string): StoredDecoder {
   const config = manifest.pipeline?.decoder as DecoderConfig | undefined
   if (manifest.task !== 'text-generation' || !config)
     throw fail('UNSUPPORTED', {
       what: `"${manifest.family}" as a GPT-2 or Llama decoder`,
       instead: 'Train one, or import one from a Hugging Face folder.',
     })
-  const stored = new Map(
-    (readModel(read('model.onnx')).graph?.initializer ?? []).map((proto) => [proto.name, proto] as const),
-  )
+  const stored = new Map((model.graph?.initializer ?? []).map((proto) => [proto.name, proto] as const))
   const weights: DecoderWeights = {}
   for (const [path, dims] of Object.entries(decoderShapes(config))) {
     const proto = stored.get(path)
@@ -37,7 +36,6 @@ export function decoderFrom(manifest: Manifest, read: (file: string) => Uint8Arr
       throw fail('BUNDLE_INVALID', { reason: `the weight "${path}" is missing or not as its sizes say` })
     weights[path] = { dims, data: tensor.data as Float32Array }
   }
-  const tokenizerJson = Buffer.from(read('tokenizer.json')).toString('utf8')
   return { config, weights, tokenizerJson, generation: generationConfig(manifest.pipeline) }
 }
 

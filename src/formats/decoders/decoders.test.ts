@@ -4,12 +4,16 @@ import { trainingGraph } from '../../autograd/training.ts'
 import { random } from '../../base/random.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { TextCodec } from '../../data/codec.ts'
+import { readModel } from '../../graph/codec.ts'
 import { decoderLoss } from '../../nn/decoder.ts'
 import { smallDecoder } from '../../testing/decoders.ts'
+import { exportBundle } from '../export.ts'
 import { blockTypes } from '../gguf/blocks.ts'
 import { readGguf } from '../gguf/file.ts'
 import { readLlamaGguf, writeLlamaGguf } from '../gguf/llama.ts'
+import { importBundle } from '../import.ts'
 import { writeSafetensors } from '../safetensors.ts'
+import { sourceOf } from '../source.ts'
 import { bundleDecoder, decoderFrom, decoderShapes, type StoredDecoder } from './decoder.ts'
 import { readDecoderFolder, writeDecoderFolder } from './huggingface.ts'
 
@@ -46,10 +50,7 @@ for (const [layout, options] of layouts) {
     )
     same(readDecoderFolder(folderOf(writeDecoderFolder(decoder))), decoder)
     const { manifest, files } = bundleDecoder(decoder)
-    same(
-      decoderFrom(manifest as unknown as Manifest, (name) => bytesOf(files[name as keyof typeof files])),
-      decoder,
-    )
+    same(decoderFrom(manifest as unknown as Manifest, readModel(files['model.onnx']), files['tokenizer.json']), decoder)
   })
 }
 
@@ -71,6 +72,19 @@ test('llama: GGUF gives back what was written, within what each type keeps', asy
         await TextCodec.load(decoder.tokenizerJson).encode(text),
       )
     }
+  }
+})
+
+test('the table of formats: a decoder goes out and comes in, told apart by its content', async () => {
+  const decoder = await smallDecoder('llama')
+  const { manifest, files } = bundleDecoder(decoder)
+  const whole = { ...manifest, labels: [] } as unknown as Manifest
+  const stored = { 'model.onnx': files['model.onnx'], 'tokenizer.json': Buffer.from(files['tokenizer.json']) }
+  for (const format of ['huggingface', 'gguf', 'gguf-q8_0']) {
+    const back = await importBundle(sourceOf(await exportBundle(whole, stored, format, {})), {})
+    assert.deepEqual([back.manifest.task, back.manifest.family], ['text-generation', 'llama'])
+    const { config } = decoderFrom(back.manifest, readModel(back.files['model.onnx']), 'x')
+    assert.equal(config.width, decoder.config.width)
   }
 })
 

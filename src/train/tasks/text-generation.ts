@@ -16,7 +16,7 @@ import {
 import { mainScript } from '../../data/text.ts'
 import { textGenerationRunner } from '../../engine/runners/text-generation.ts'
 import { bundleDecoder, decoderFrom } from '../../formats/decoders/decoder.ts'
-import { writeModel } from '../../graph/codec.ts'
+import { readModel, writeModel } from '../../graph/codec.ts'
 import { type DecoderConfig, decoderLoss, decoderLossGraph } from '../../nn/decoder.ts'
 import type { DecoderFamily } from '../../nn/family.ts'
 import { lowRank, mergeLowRank } from '../../nn/lora.ts'
@@ -36,7 +36,7 @@ const REPORT_EVERY = 250
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
-  const base = job.from && decoderFrom(job.from.manifest, (file) => readFileSync(job.from!.files[file]))
+  const base = job.from && openBase(job.from)
   const asked = options.context === null ? undefined : Number(options.context)
   const window = base ? Math.min(asked ?? CONTEXT, base.config.context) : (asked ?? CONTEXT)
   const family = context.family as DecoderFamily
@@ -80,6 +80,12 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     sample: (weights, epoch) => sample(bundle(weights), String(options.prompt), window, seed + epoch, threads),
     bundle: async (weights) => bundle(weights),
   }
+}
+
+/** The decoder to go on from; throws UNSUPPORTED for other models. */
+function openBase({ manifest, files }: NonNullable<TaskContext['job']['from']>) {
+  const read = (file: string) => (files[file] === undefined ? Buffer.alloc(0) : readFileSync(files[file]))
+  return decoderFrom(manifest, readModel(read('model.onnx')), read('tokenizer.json').toString('utf8'))
 }
 
 /** Prepares the corpus, or opens what an interrupted run prepared; progress goes out as events. */

@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve, sep } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { ReadableStream as WebStream } from 'node:stream/web'
+import type { ExportOptions, ImportOptions } from '../../../client/src/index.ts'
+import { fail } from '../../base/errors.ts'
+import { modelNameFrom } from '../../base/ids.ts'
+import type { Context } from '../context.ts'
+import { bar, bytes } from '../terminal.ts'
+
+/** Lists the formats that models are read from and written to. */
+export async function listFormats({ client, out }: Context) {
+  const list = await client.formats()
+  if (out.json) return out.document(list)
+  out.table(
+    ['NAME', 'FORMAT', 'OUT', 'IN', 'FILES'],
+    list.map(({ name, title, files, reads, writes }) => [
+      name,
+      title,
+      writes ? 'yes' : '-',
+      reads ? 'yes' : '-',
+      files,
+    ]),
+  )
+}
+
+export interface ImportFlags {
+  name?: string
+  description?: string
+  format?: string
+  tokenizer?: string
+  labels?: string
+  length?: string
+  padding?: 'pre' | 'post'
+  truncating?: 'pre' | 'post'
+}
+
+/** Registers a model of any known format: one file, or a folder with all of its files. */
+export async function importModel(context: Context, path: string, flags: ImportFlags) {
+  const { client, out } = context
+  const { name, tokenizer, labels, length, ...rest } = flags
+  const files = await filesOf(path)
+  const target = name ?? modelNameFrom(basename(resolve(path)))
+  const sent: { name: string; digest: string }[] = []
+  for (const [file, at] of files) sent.push({ name: file, digest: await send(at, context) })
+  const { format, description, padding, truncating } = rest
+  const options: ImportOptions = {
+    ...(format !== undefined && { format }),
+    ...(description !== undefined && { description }),
+    ...(padding !== undefined && { padding }),
+    ...(truncating !== undefined && { truncating }),
+    ...(tokenizer !== undefined && { tokenizer: await send(tokenizer, context) }),
+    ...(labels !== undefined && { labels: labels.split(',').map((label) => label.trim()) }),
+    ...(length !== undefined && { length: wholeNumber('length', length) }),
+  }
+  const detail = await client.models.importSent(target, sent, options)
+  if (out.json) return out.document(detail)
+  out.data(`${detail.name}@${detail.version}`)
+  out.say(`  Next:  athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+}
+
+/** The path itself, or the files of a folder by their names below it; links are refused. */
+async function filesOf(path: string): Promise<[name: string, path: string][]> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found) throw fail('DATA_NOT_FOUND', { source: path })
+  if (!found.isDirectory()) return withExternalData(path)
+  const files: [string, string][] = []
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    const at = join(entry.parentPath, entry.name)
+    if (entry.isDirectory()) continue
+    if (!entry.isFile())
+      throw fail('FORMAT_INVALID', { format: 'files', reason: `"${entry.name}" is a link or no plain file` })
+    files.push([at.slice(join(path, sep).length).split(sep).join('/'), at])
+  }
+  if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
+  return files.sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+/** An ONNX file with the files beside it that exporters keep its tensors in. */
+async function withExternalData(path: string): Promise<[name: string, path: string][]> {
+  const name = basename(path)
+  const files: [string, string][] = [[name, path]]
+  if (!name.endsWith('.onnx')) return files
+  for (const other of [`${name}.data`, `${name}_data`]) {
+    const at = join(dirname(path), other)
+    const found = await lstat(at).catch(() => undefined)
+    if (found?.isFile()) files.push([other, at])
+  }
+  return files
+}
+
+/** Sends what the server lacks of a file; returns its sha256. */
+async function send(path: string, { client, out }: Context): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found?.isFile()) throw fail('DATA_NOT_FOUND', { source: path })
+  const hash = createHash('sha256')
+  for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
+  const digest = hash.digest('hex')
+  const { offset } = await client.files.begin(digest, found.size)
+  if (offset < found.size || found.size === 0) {
+    let at = offset
+    let drawn = 0
+    const content = createReadStream(path, { start: offset }).on('data', (piece) => {
+      at += piece.length
+      if (found.size < 32 << 20 || Date.now() - drawn < 200) return
+      drawn = Date.now()
+      out.redraw([`uploading ${basename(path)} ${bar(at / found.size, 24)} ${bytes(at)} of ${bytes(found.size)}`])
+    })
+    await client.files.send(
+      { digest, bytes: found.size, offset },
+      Readable.toWeb(content) as ReadableStream<Uint8Array>,
+    )
+    out.clear()
+  }
+  return digest
+}
+
+export interface ExportFlags {
+  format?: string
+  out?: string
+  opset?: string
+  externalData?: boolean
+  keepOperators?: boolean
+}
+
+/** Writes a version in another format into a folder; a file that is there already in part is gone on with. */
+export async function exportModel({ client, out }: Context, model: string, flags: ExportFlags) {
+  const options: ExportOptions = {
+    ...(flags.opset !== undefined && { opset: wholeNumber('opset', flags.opset) }),
+    ...(flags.externalData && { externalData: true }),
+    ...(flags.keepOperators && { keepOperators: true }),
+  }
+  const exported = await client.models.export(model, flags.format ?? 'onnx', options)
+  const folder = flags.out ?? `${exported.model}-${exported.version}-${exported.format}`
+  for (const { name, digest, bytes: size } of exported.files) {
+    const path = join(folder, ...name.split('/'))
+    await mkdir(dirname(path), { recursive: true })
+    await download(client.files.download, digest, size, path)
+  }
+  if (out.json) return out.document({ ...exported, folder })
+  for (const { name, bytes: size } of exported.files) out.data(`${join(folder, name)}  ${bytes(size)}`)
+}
+
+/** Fetches a file, twice more from where it broke off; what arrived must have the digest. */
+async function download(
+  from: (digest: string, offset: number) => Promise<ReadableStream<Uint8Array>>,
+  digest: string,
+  size: number,
+  path: string,
+) {
+  let at = 0
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const content = Readable.fromWeb((await from(digest, at)) as WebStream<Uint8Array>)
+      await pipeline(content, createWriteStream(path, at > 0 ? { flags: 'a' } : {}))
+    } catch (error) {
+      if (attempt >= 2) throw error
+    }
+    at = (await stat(path).catch(() => undefined))?.size ?? 0
+    if (at >= size) break
+    if (attempt >= 2) throw fail('FILE_DIFFERS', { digest })
+  }
+  const hash = createHash('sha256').update(await readFile(path))
+  if (hash.digest('hex') !== digest) throw fail('FILE_DIFFERS', { digest })
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1)
+    throw fail('OPTION_INVALID', { option, reason: `expected a whole number, got "${text}"` })
+  return value
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { Athanor, AthanorError } from '../../client/src/index.ts'
+import { type App, startApp } from '../app.ts'
+import { writeModel } from '../graph/codec.ts'
+import { madeVariants } from '../testing/variants.ts'
+
+const home = mkdtempSync(join(tmpdir(), 'athanor-formats-'))
+let app: App
+let client: Athanor
+before(async () => {
+  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  client = new Athanor({ url: app.url, retries: 0 })
+  for (const { name, manifest, model, tokenizer } of (await madeVariants()).slice(0, 1)) {
+    const files = { 'model.onnx': writeModel(model), 'tokenizer.json': Buffer.from(tokenizer) }
+    await app.house.registry.register(name, manifest, files)
+  }
+})
+after(async () => {
+  await app.close()
+  rmSync(home, { recursive: true, force: true })
+})
+
+const code =
+  (expected: string, part = '') =>
+  (error: unknown) =>
+    error instanceof AthanorError && error.code === expected && `${error.message} ${error.hint}`.includes(part)
+const example = (name: string) => new Uint8Array(readFileSync(new URL(`../../examples/keras/${name}`, import.meta.url)))
+const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  return new Uint8Array(await new Response(stream as BodyInit).arrayBuffer())
+}
+
+test('a model.h5 with its tokenizer is sent, served and answers as Keras did', async () => {
+  const tokenizer = new TextDecoder().decode(example('tokenizer.json'))
+  const detail = await client.models.importFiles(
+    'reviews',
+    { 'model.h5': example('model.h5') },
+    { tokenizer, labels: ['bad', 'good'], description: 'two sentences' },
+  )
+  assert.deepEqual([detail.manifest.task, detail.manifest.family], ['text-classification', 'keras-h5'])
+  const { texts, probabilities } = JSON.parse(new TextDecoder().decode(example('expected.json')))
+  const answers = await client.predictAll('reviews', texts)
+  answers.forEach((ranked, i) => {
+    const good = ranked.find(({ label }) => label === 'good')!.score
+    assert.ok(Math.abs(good - probabilities[i]) <= 1e-5, `${texts[i]}: ${good}, Keras ${probabilities[i]}`)
+  })
+})
+
+test('a version is written in every format that can say it, and read again', async () => {
+  const texts = ['w1 w2 sun', '今天 rain w7', 'x']
+  const expected = await client.predictAll('lstm', texts)
+  for (const { name, writes, reads } of await client.formats()) {
+    if (!writes || !reads) continue
+    const { files } = await client.models.export('lstm@1', name)
+    const content: Record<string, Uint8Array<ArrayBuffer>> = {}
+    for (const { name: file, digest, bytes } of files) {
+      const whole = await bytesOf(await client.files.download(digest))
+      assert.deepEqual([whole.byteLength, sha(whole)], [bytes, digest])
+      content[file] = new Uint8Array(whole)
+    }
+    const { manifest } = await client.models.importFiles(`again-${name}`, content)
+    assert.equal(manifest.task, 'tensor', name)
+  }
+  assert.equal(expected.length, 3)
+  await assert.rejects(client.models.export('lstm', 'kreas'), code('OPTION_INVALID', 'keras'))
+  await assert.rejects(client.models.export('none', 'keras'), code('MODEL_NOT_FOUND'))
+})
+
+test('files go on from where they broke off, and are what their digest says', async () => {
+  const content = new Uint8Array(100_000).map((_, i) => i % 251)
+  const digest = sha(content)
+  const state = await client.files.begin(digest, content.length)
+  assert.equal(state.offset, 0)
+  const half = await client.files.send(state, content.subarray(0, 40_000))
+  assert.equal(half.offset, 40_000)
+  await assert.rejects(client.files.send(state, content), code('BAD_REQUEST', '40000'))
+  await assert.rejects(client.files.download(digest), code('FILE_NOT_FOUND'))
+  assert.equal(await client.files.upload(content), digest)
+  assert.equal((await client.files.begin(digest, content.length)).offset, content.length)
+  assert.equal(sha(await bytesOf(await client.files.download(digest, 99_000))), sha(content.subarray(99_000)))
+  const wrong = sha(new Uint8Array(3))
+  await assert.rejects(
+    client.files.send({ digest: wrong, bytes: 4, offset: 0 }, content.subarray(0, 4)),
+    code('FILE_DIFFERS'),
+  )
+  await assert.rejects(client.files.send({ digest: wrong, bytes: 4, offset: 0 }, content), code('BODY_TOO_LARGE'))
+  await assert.rejects(client.files.begin('zz', 4), code('BAD_REQUEST'))
+  await assert.rejects(client.models.importSent('x', [{ name: 'a', digest: wrong }]), code('FILE_NOT_FOUND'))
+  await assert.rejects(
+    client.models.importSent('x', [{ name: '../a', digest }]),
+    code('FORMAT_INVALID', 'plain relative'),
+  )
+  await assert.rejects(client.models.importFiles('x', { 'a.onnx': content }), code('MODEL_INVALID'))
+})

@@ -1,0 +1,38 @@
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { readModel } from '../graph/codec.ts'
+import { formats, type WriteOptions } from './formats.ts'
+import type { Files } from './source.ts'
+
+/**
+ * Writes a version in a format: its files, and for text models the pipeline as data beside them. Throws OPTION_INVALID
+ * for an unknown format, UNSUPPORTED naming what the format cannot express.
+ */
+export async function exportBundle(
+  manifest: Manifest,
+  files: Readonly<Record<string, Uint8Array>>,
+  formatName: string,
+  options: WriteOptions,
+): Promise<Files> {
+  const format = formats.find(({ name }) => name === formatName)
+  if (!format) {
+    const names = formats.filter(({ write }) => write).map(({ name }) => name)
+    throw fail(
+      'OPTION_INVALID',
+      { option: 'format', reason: `"${formatName.slice(0, 40)}" is none of ${names.join(', ')}` },
+      { suggestion: suggest(formatName, names) },
+    )
+  }
+  if (!format.write) throw fail('UNSUPPORTED', { what: `writing ${format.title}`, instead: format.out })
+  if (!files['model.onnx']) {
+    throw fail('UNSUPPORTED', {
+      what: `writing ${format.title} from a model of the task ${manifest.task}`,
+      instead: 'Download its files as they are.',
+    })
+  }
+  const decoder = new TextDecoder()
+  const tokenizer = files['tokenizer.json'] && decoder.decode(files['tokenizer.json'])
+  const model = readModel(files['model.onnx'])
+  return format.write({ model, manifest, ...(tokenizer && { tokenizer }) }, options)
+}

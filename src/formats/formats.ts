@@ -1,0 +1,192 @@
+import type { Manifest } from '../bundle/manifest.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import type { StoredDecoder } from './decoders/decoder.ts'
+import type { BlockName } from './gguf/blocks.ts'
+import type { Files, Source } from './source.ts'
+import { isTfjs } from './tfjs/document.ts'
+
+/** What reading a model gives: its graph, and whether it leaves padding (id 0) out of account by itself. */
+export interface ReadModel {
+  model: ModelProto
+  masksPadding?: boolean
+  /** What is more than a graph: a decoder comes with its tokenizer and knows its task. */
+  decoder?: StoredDecoder
+}
+
+/** What a format is written from: a version's graph and what the manifest says of it. */
+export interface WrittenModel {
+  model: ModelProto
+  manifest: Manifest
+  tokenizer?: string
+}
+
+export interface WriteOptions {
+  /** ONNX: the operator set to convert down to. */
+  opset?: number
+  /** ONNX: keep tensors in a second file. */
+  externalData?: boolean
+  /** ONNX: keep operators that only onnxruntime knows. */
+  keepOperators?: boolean
+}
+
+/** One row of the table: what a format is, how it is told apart, how it is read and written. */
+export interface Format {
+  /** The name to give to --format. */
+  readonly name: string
+  readonly title: string
+  /** How its files look. */
+  readonly files: string
+  /** Whether a source is of this format, by its content. */
+  recognises?(source: Source): boolean
+  read?(source: Source): Promise<ReadModel>
+  write?(model: WrittenModel, options: WriteOptions): Promise<Files>
+  /** What comes out and what goes in, with its limits; for documentation and `athanor formats`. */
+  readonly out: string
+  readonly in: string
+}
+
+const one = (source: Source, test: (bytes: Uint8Array) => boolean) =>
+  source.names.length === 1 && test(source.read(source.names[0]))
+
+/** The main file of an ONNX model among its external data. */
+const onnxFile = (source: Source) => source.names.find((name) => name.endsWith('.onnx')) ?? source.names[0]
+
+const onnx: Format = {
+  name: 'onnx',
+  title: 'ONNX',
+  files: 'model.onnx, with external data beside it where asked for',
+  // field 1 (the format's version) as a varint comes first in every known writer's files
+  recognises: (source) =>
+    onnxFile(source).endsWith('.onnx') || one(source, (bytes) => bytes[0] === 8 && bytes[1] >= 3 && bytes[1] <= 13),
+  async read(source) {
+    const [{ readModel }, { inlineExternalData }] = await Promise.all([
+      import('../graph/codec.ts'),
+      import('./onnx/external.ts'),
+    ])
+    return { model: readModel(source.read(onnxFile(source)), (model) => inlineExternalData(model, source)) }
+  },
+  async write({ model }, options) {
+    const { writeOnnx } = await import('./onnx/write.ts')
+    return writeOnnx(model, options)
+  },
+  out: 'Standard operators only: onnxruntime’s own are written out. `--opset` converts down to 13, `--external-data` keeps tensors in a second file.',
+  in: 'Up to 2 GiB. External data must come with the model; it is checked and joined into one file.',
+}
+
+const keras: Format = {
+  name: 'keras',
+  title: 'Keras 3',
+  files: 'model.keras',
+  recognises: (source) => source.names.length === 1 && source.names[0].endsWith('.keras'),
+  async read(source) {
+    const { readKerasArchive } = await import('./keras/files.ts')
+    return readKerasArchive(source.read(source.names[0]))
+  },
+  async write(model) {
+    const { writeKerasArchive } = await import('./keras/write.ts')
+    return writeKerasArchive(model)
+  },
+  out: 'Text classifiers of our families, as Keras’ own layers that can be trained on: ids (0 for padding at the end) to probabilities. Not bow with n-grams of two and more tokens, not quantized versions.',
+  in: 'Sequential and functional models of the layers below. Lambda and custom objects are refused by name; nothing is run.',
+}
+
+const kerasH5: Format = {
+  name: 'keras-h5',
+  title: 'Keras HDF5',
+  files: 'model.h5',
+  recognises: (source) => one(source, (bytes) => bytes[0] === 0x89 && bytes[1] === 0x48 && bytes[2] === 0x44),
+  async read(source) {
+    const { readKerasH5 } = await import('./keras/files.ts')
+    return readKerasH5(source.read(source.names[0]))
+  },
+  async write(model) {
+    const { writeKerasH5 } = await import('./keras/write.ts')
+    return writeKerasH5(model)
+  },
+  out: 'As Keras 3, in the form that Keras 2 reads too.',
+  in: 'As Keras 3. Files of Keras 2 too.',
+}
+
+const tfjsLayers: Format = {
+  name: 'tfjs-layers',
+  title: 'TensorFlow.js layers',
+  files: 'model.json and group1-shard*.bin',
+  recognises: (source) => isTfjs(source, 'layers-model'),
+  async read(source) {
+    const { readTfjsLayers } = await import('./tfjs/layers.ts')
+    return readTfjsLayers(source)
+  },
+  async write(model) {
+    const { writeTfjsLayers } = await import('./tfjs/layers.ts')
+    return writeTfjsLayers(model)
+  },
+  out: 'As Keras 3, but not transformer and gru: TensorFlow.js has neither attention nor a GRU that resets after its product.',
+  in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
+}
+
+const huggingface: Format = {
+  name: 'huggingface',
+  title: 'Hugging Face folder',
+  files: 'config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json',
+  recognises: (source) =>
+    source.names.includes('config.json') && /"model_type"\s*:\s*"(gpt2|llama)"/.test(textOf(source, 'config.json')),
+  async read(source) {
+    const { readDecoderFolder } = await import('./decoders/huggingface.ts')
+    return readDecoder(readDecoderFolder((name) => (source.names.includes(name) ? source.read(name) : undefined)))
+  },
+  async write(model) {
+    const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
+    const files = Object.entries(writeDecoderFolder(await decoderOf(model)))
+    return Object.fromEntries(files.map(([name, content]) => [name, Buffer.from(content)]))
+  },
+  out: 'Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
+  in: 'GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. They can be trained on.',
+}
+
+const gguf = (type: BlockName, name: string): Format => ({
+  name,
+  title: `GGUF, ${type}`,
+  files: 'model.gguf',
+  ...(name === 'gguf' && {
+    recognises: (source: Source) =>
+      one(source, (bytes) => Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'GGUF'),
+    async read(source: Source) {
+      const { readLlamaGguf } = await import('./gguf/llama.ts')
+      return readDecoder(readLlamaGguf(source.read(source.names[0])))
+    },
+  }),
+  async write(model) {
+    const { writeLlamaGguf } = await import('./gguf/llama.ts')
+    return { 'model.gguf': writeLlamaGguf(await decoderOf(model), model.manifest.family, type) }
+  },
+  out: 'Models that write, of the Llama layout, for llama.cpp. Matrices whose rows are no multiple of 32 stay f16.',
+  in:
+    name === 'gguf'
+      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs. They can be trained on.'
+      : 'As gguf.',
+})
+
+const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
+
+async function decoderOf({ manifest, model, tokenizer }: WrittenModel): Promise<StoredDecoder> {
+  const { decoderFrom } = await import('./decoders/decoder.ts')
+  return decoderFrom(manifest, model, tokenizer ?? '')
+}
+
+async function readDecoder(decoder: StoredDecoder): Promise<ReadModel> {
+  const { decoderGraph } = await import('../nn/decoder.ts')
+  return { model: decoderGraph(decoder.config, decoder.weights), decoder }
+}
+
+/** Every format, in the order in which a source is tried. */
+export const formats: readonly Format[] = [
+  huggingface,
+  gguf('f16', 'gguf'),
+  gguf('f32', 'gguf-f32'),
+  gguf('q8_0', 'gguf-q8_0'),
+  gguf('q4_0', 'gguf-q4_0'),
+  onnx,
+  keras,
+  kerasH5,
+  tfjsLayers,
+]

@@ -1,0 +1,116 @@
+import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+import { version as code } from '../base/version.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import { signatureOf } from '../graph/signature.ts'
+import type { StoredDecoder } from './decoders/decoder.ts'
+import { type Format, formats } from './formats.ts'
+import type { ImportOptions } from './options.ts'
+import { refusePickles } from './pickle.ts'
+import type { Files, Source } from './source.ts'
+import { servingTexts } from './text.ts'
+
+/** Tokens kept of a text by models that take any number. */
+const LENGTH = 512
+
+/** Reads a model of any known format into a bundle. Throws FORMAT_UNKNOWN, FORMAT_INVALID, MODEL_INVALID or UNSUPPORTED. */
+export async function importBundle(
+  source: Source,
+  options: ImportOptions,
+): Promise<{ manifest: Manifest; files: Files }> {
+  refusePickles(source)
+  const format = formatOf(source, options.format)
+  const read = await format.read!(source)
+  if (read.decoder) return importDecoder(read.decoder, format.name, options)
+  const pipeline =
+    options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
+  const model = pipeline?.model ?? read.model
+  const manifest: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    task: pipeline ? 'text-classification' : 'tensor',
+    family: format.name,
+    signature: signatureOf(model),
+    labels: pipeline?.labels ?? options.labels ?? [],
+    ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
+    parameters: countStored(model),
+    metrics: {},
+    lineage: { code, options: { format: format.name } },
+    ...(options.description !== undefined && { description: options.description }),
+    createdAt: new Date().toISOString(),
+  }
+  const files: Files = { 'model.onnx': writeModel(model) }
+  if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
+  return { manifest, files }
+}
+
+/** A decoder brings its tokenizer and knows its task. */
+async function importDecoder(decoder: StoredDecoder, format: string, { description }: ImportOptions) {
+  const { bundleDecoder } = await import('./decoders/decoder.ts')
+  const { manifest, files } = bundleDecoder(decoder)
+  const whole: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    ...manifest,
+    metrics: {},
+    lineage: { code, options: { format } },
+    ...(description !== undefined && { description }),
+    createdAt: new Date().toISOString(),
+  }
+  return { manifest: whole, files: { ...files, 'tokenizer.json': new TextEncoder().encode(files['tokenizer.json']) } }
+}
+
+/** The format of that name, or the one whose content it is. */
+function formatOf(source: Source, name: string | undefined): Format {
+  const readable = formats.filter(({ read }) => read)
+  const names = readable.map((format) => format.name)
+  if (name === undefined) {
+    const found = readable.find((format) => format.recognises?.(source))
+    if (!found) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
+    return found
+  }
+  const found = readable.find((format) => format.name === name)
+  if (found) return found
+  const known = formats.find((format) => format.name === name)
+  if (known) throw fail('UNSUPPORTED', { what: `reading ${known.title}`, instead: known.in })
+  throw fail(
+    'OPTION_INVALID',
+    { option: 'format', reason: `"${name.slice(0, 40)}" is none of ${names.join(', ')}` },
+    { suggestion: suggest(name, names) },
+  )
+}
+
+function textParts(read: ModelProto, masksPadding: boolean, options: ImportOptions) {
+  const { tokenizer = '', padding = 'pre', truncating = 'pre' } = options
+  const time = signatureOf(read).inputs[0]?.shape[1]
+  const fixed = typeof time === 'number' ? time : options.length
+  if (fixed === undefined && !masksPadding) {
+    throw fail('OPTION_INVALID', {
+      option: 'length',
+      reason:
+        'the model takes rows of any length and padding changes its answer: say how long the rows were in training',
+    })
+  }
+  if (typeof time === 'number' && options.length !== undefined && options.length !== time)
+    throw fail('OPTION_INVALID', { option: 'length', reason: `the model takes rows of ${time} ids` })
+  const { model, classes } = servingTexts(read, { length: fixed, padding })
+  const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
+  if (labels.length !== classes)
+    throw fail('OPTION_INVALID', { option: 'labels', reason: `the model has ${classes} classes, not ${labels.length}` })
+  const config: PipelineConfig = {
+    normalise: { unicode: 'none', lowercase: false },
+    tokenizer: 'keras',
+    vocabulary: 0,
+    minimumCount: 1,
+    maxLength: fixed ?? LENGTH,
+    truncate: truncating === 'pre' ? 'start' : 'end',
+  }
+  const { vocabularySize } = TextPipeline.load(config, tokenizer)
+  return { model, labels, config: { ...config, vocabulary: vocabularySize } }
+}
+
+const countStored = ({ graph }: ModelProto) =>
+  (graph?.initializer ?? []).reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * Number(b), 1), 0)

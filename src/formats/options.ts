@@ -1,0 +1,22 @@
+import { type Static, Type } from 'typebox'
+
+/** What a model's files cannot say: its task, its labels, how texts become ids. */
+export const ImportOptions = Type.Object(
+  {
+    format: Type.Optional(Type.String({ maxLength: 40 })),
+    /** The JSON of a Keras Tokenizer: the model then takes texts. */
+    tokenizer: Type.Optional(Type.String()),
+    /** In the order of the model's outputs; 0, 1, … if not given. */
+    labels: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 200 }), { minItems: 2, maxItems: 100_000 }),
+    ),
+    /** Ids in a row, where the model itself does not say. */
+    length: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_536 })),
+    /** Where Keras' pad_sequences put zeros, and which end it cut: both `pre` unless told otherwise, as there. */
+    padding: Type.Optional(Type.Union([Type.Literal('pre'), Type.Literal('post')])),
+    truncating: Type.Optional(Type.Union([Type.Literal('pre'), Type.Literal('post')])),
+    description: Type.Optional(Type.String({ maxLength: 2000 })),
+  },
+  { additionalProperties: false },
+)
+export type ImportOptions = Static<typeof ImportOptions>
