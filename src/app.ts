@@ -1,5 +1,6 @@
-import { type Config, configure } from './base/config.ts'
+import { type Config, configure, type DoorPort } from './base/config.ts'
 import { fail } from './base/errors.ts'
+import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
@@ -24,6 +25,8 @@ import { Metrics } from './watch/metrics.ts'
 export interface App {
   readonly url: string
   readonly config: Config
+  /** Ports of protocols that have one of their own. */
+  readonly doorPorts: readonly DoorPort[]
   readonly house: House
   /** Refuses new requests, lets what is in flight end, interrupts training resumably and gives the data folder back. */
   close(): Promise<void>
@@ -90,6 +93,10 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
         throw fail('PORT_BUSY', { port: config.port, other: config.port + 1 }, { cause: error })
       throw error
     }
+    const doorPorts = await openPorts(server, house).catch(async (error: unknown) => {
+      await server.close()
+      throw error
+    })
     writeServerInfo(config.home, { url, pid: process.pid })
     log.info('server.started', { message: url })
     let closing: Promise<void> | undefined
@@ -97,7 +104,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       removeServerInfo(config.home)
       await runs.close()
       const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
-      await server.close()
+      await Promise.all([server.close(), doorPorts.close()])
       clearTimeout(cut)
       await deployments.close()
       clearInterval(errorRate)
@@ -110,6 +117,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     return {
       url,
       config,
+      doorPorts: doorPorts.ports,
       house,
       close() {
         closing ??= close()

@@ -24,6 +24,7 @@ import type {
   RefineSpec,
   Run,
   RunSpec,
+  Snippet,
   Status,
   TrainEvent,
   Transfer,
@@ -172,6 +173,12 @@ export class Athanor {
     list: async (filter: { search?: string; task?: string } = {}): Promise<ModelSummary[]> =>
       (await this.#json<{ models: ModelSummary[] }>('/api/models', { query: filter })).models,
     show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
+    /** Calls to copy: curl, TypeScript and Python for each protocol. */
+    snippets: async (model: string): Promise<Snippet[]> =>
+      (await this.#json<{ snippets: Snippet[] }>(`/api/models/${encodeURIComponent(model)}/snippets`)).snippets,
+    /** A module of TypeScript that calls a version with the types of its signature. */
+    typedClient: async (model: string): Promise<string> =>
+      (await this.#send(`/api/models/${encodeURIComponent(model)}/client`, {})).text(),
     delete: (model: string): Promise<void> =>
       this.#json(`/api/models/${encodeURIComponent(model)}`, { method: 'DELETE' }),
     load: (model: string): Promise<{ model: string; version: number; loaded: boolean }> =>

@@ -124,6 +124,12 @@ export interface ModelDetail {
   files: { name: string; digest: string; bytes: number }[]
 }
 
+export interface Snippet {
+  door: string
+  language: string
+  code: string
+}
+
 export interface Dataset {
   id: string
   filename: string

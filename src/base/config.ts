@@ -1,12 +1,21 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
+/** A protocol at a port of its own; `model` for those that serve one model. */
+export interface DoorPort {
+  name: string
+  model?: string
+  port: number
+}
+
 /** Limits and defaults of a server; each can be set in code, the first ones by environment or flags. */
 export interface Config {
   /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
   home: string
   host: string
   port: number
+  /** Protocols that have a port of their own beside the main one. */
+  doorPorts: readonly DoorPort[]
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
   /** Largest request body in bytes, for everything but dataset and model uploads. */
   bodyLimit: number
@@ -37,6 +46,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
     host: '127.0.0.1',
     port: 7700,
+    doorPorts: [],
     logLevel: 'info',
     bodyLimit: 16 << 20,
     uploadLimit: 4 * 2 ** 30,

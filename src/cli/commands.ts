@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, models, remove, show } from './commands/models.ts'
@@ -162,9 +163,13 @@ export const commands: readonly CommandEntry[] = [
     group: USE,
     summary: 'Show a model’s card, or its graph',
     example: 'athanor show sentiment --graph',
-    options: [option('--graph', 'print the ONNX graph of a model or .onnx file')],
+    options: [
+      option('--graph', 'print the ONNX graph of a model or .onnx file'),
+      option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+    ],
     needs: 'server',
-    act: ({ context, args, options }) => show(context, args[0], options),
+    act: ({ context, args, options }: Call<{ graph?: boolean; snippets?: boolean }> & { context: Context }) =>
+      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {
     name: 'run <model> [text...]',
@@ -184,6 +189,14 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'client <model>',
+    group: USE,
+    summary: 'Print a client of a model in TypeScript, with the types of its signature',
+    example: 'athanor client sentiment > sentiment.ts',
+    needs: 'server',
+    act: ({ context, args }) => typedClient(context, args[0]),
   },
   {
     name: 'alias <model> <alias> [version]',
@@ -210,6 +223,10 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      repeated(
+        '--door <name=port>',
+        'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+      ),
       () =>
         new Option('--log <level>', 'log lines on standard error').choices([
           'silent',

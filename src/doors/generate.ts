@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
 import type { GenerationEvent } from '../engine/messages.ts'
-import { isCallerError } from '../watch/log.ts'
-import { abortWith, type House, route } from './route.ts'
+import { beginGeneration, callerOf } from './ask.ts'
+import { route } from './route.ts'
 import { openEvents } from './sse.ts'
 
 const Message = Type.Object({ role: Type.String(), content: Type.String() }, { additionalProperties: false })
@@ -57,21 +57,15 @@ export const generateRoutes = [
     async (house, { params, body, request, reply }) => {
       const started = performance.now()
       const { stream = false, parameters = {}, ...prompt } = body
-      const events = watched(
-        house,
-        { door: 'native', ref: params.model, requestId: request.id },
-        house.deployments.generate(params.model, { ...prompt, ...parameters }, { signal: abortWith(reply) }),
-      )
-      // what is wrong with the request is told with its status: the stream opens with the first event
-      const first = await events.next()
-      const { name, version } = await house.deployments.resolve(params.model)
-      const all = chain(first, events)
-      const about = { model: name, version, requestId: request.id }
+      const caller = callerOf('native', house, { request, reply })
+      const { version, events } = await beginGeneration(caller, params.model, { ...prompt, ...parameters })
+      const about = { model: version.name, version: version.version, requestId: request.id }
       if (stream) {
         const out = openEvents(request, reply)
         const send = (type: string, data: object) => out.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`)
         try {
-          for await (const event of all) await send(event.type, event.type === 'end' ? { ...event, ...about } : event)
+          for await (const event of events)
+            await send(event.type, event.type === 'end' ? { ...event, ...about } : event)
         } catch (error) {
           await send('error', { type: 'error', error: { ...asAthanorError(error).toJSON(), requestId: request.id } })
         } finally {
@@ -82,7 +76,7 @@ export const generateRoutes = [
       let text = ''
       const tokens: GenerationEvent[] = []
       let end: Extract<GenerationEvent, { type: 'end' }> | undefined
-      for await (const event of all) {
+      for await (const event of events) {
         text += event.text
         if (event.type === 'end') end = event
         else if (parameters.logprobs !== undefined) tokens.push(event)
@@ -98,36 +92,3 @@ export const generateRoutes = [
     },
   ),
 ]
-
-async function* chain<T>(first: IteratorResult<T, undefined>, rest: AsyncGenerator<T, undefined>) {
-  if (!first.done) yield first.value
-  yield* rest
-}
-
-/** Passes events on; counts the answer or failure of a generation under a door's name. */
-async function* watched(
-  house: House,
-  { door, ref, requestId }: { door: string; ref: string; requestId: string },
-  events: AsyncGenerator<GenerationEvent, undefined>,
-): AsyncGenerator<GenerationEvent, undefined> {
-  const started = performance.now()
-  let first: number | undefined
-  try {
-    for await (const event of events) {
-      first ??= performance.now() - started
-      if (event.type === 'end') {
-        const { name, version } = await house.deployments.resolve(ref)
-        house.metrics.generated({ model: name, version, door }, event.usage, first, performance.now() - started)
-      }
-      yield event
-    }
-  } catch (thrown) {
-    const error = asAthanorError(thrown)
-    const known = await house.deployments.resolve(ref).catch(() => undefined)
-    house.metrics.failed({ door, ...(known && { model: known.name }) }, error.code)
-    const about = { requestId, ms: performance.now() - started }
-    const which = known && { model: known.name, version: known.version }
-    if (!isCallerError(error)) house.log.error('generation.failed', error, { ...about, ...which })
-    throw error
-  }
-}

@@ -1,12 +1,11 @@
 import type { IncomingMessage } from 'node:http'
-import { pipeline } from 'node:stream/promises'
-import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy'
 import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { IMAGE_BYTES } from '../data/images/names.ts'
 import { rank } from '../serve/deployments.ts'
-import { collect } from './models.ts'
-import { counted } from './predict.ts'
+import { collect } from './body.ts'
+import { counted } from './counted.ts'
+import { type FormFile, readForm } from './form.ts'
 import { abortWith, route } from './route.ts'
 
 /** What all image files of a request may weigh together. */
@@ -14,37 +13,16 @@ const TOTAL = 64 << 20
 
 /** The image files of a form, whatever their fields are called. */
 async function imagesOfForm(form: IncomingMessage, limit: number): Promise<Uint8Array[]> {
-  const images: Promise<Uint8Array>[] = []
   let total = 0
-  const unreadable = (error: unknown) =>
-    fail('BAD_REQUEST', { message: `not a form that can be read: ${(error as Error).message.slice(0, 100)}` })
-  let parser: BusboyInstance
-  try {
-    const limits = { files: limit, fileSize: IMAGE_BYTES + 1, fields: 100, parts: limit + 100 }
-    parser = new Busboy({ headers: form.headers as BusboyHeaders, limits })
-  } catch (error) {
-    throw unreadable(error)
+  async function* counted(content: AsyncIterable<Buffer>) {
+    for await (const part of content) {
+      total += part.length
+      if (total > TOTAL) throw fail('BODY_TOO_LARGE', { limit: TOTAL })
+      yield part
+    }
   }
-  parser.on('file', (_name, file) => {
-    images.push(
-      collect(
-        (async function* () {
-          for await (const part of file as AsyncIterable<Buffer>) {
-            total += part.length
-            if (total > TOTAL) throw fail('BODY_TOO_LARGE', { limit: TOTAL })
-            yield part
-          }
-        })(),
-        IMAGE_BYTES,
-      ),
-    )
-    images.at(-1)!.catch(() => form.destroy())
-  })
-  await pipeline(form, parser).catch(async (error: unknown) => {
-    await Promise.all(images) // tells of a file over the limit first
-    throw unreadable(error)
-  })
-  return Promise.all(images)
+  const take = ({ content }: FormFile) => collect(counted(content), IMAGE_BYTES)
+  return (await readForm(form, form.headers, take, limit)).files
 }
 
 const Classification = Type.Object({
@@ -63,7 +41,7 @@ export const imageRoutes = [
       summary: 'Classify images: an image file as the body, or a form (multipart/form-data) with image files',
       permission: 'use',
       tag: 'predict',
-      raw: true,
+      raw: ['application/octet-stream', 'image/*', 'multipart/form-data'],
     },
     {
       params: Type.Object({ model: Type.String() }),

@@ -5,6 +5,7 @@ import { checkName } from '../base/ids.ts'
 import { version as code } from '../base/version.ts'
 import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Version } from '../registry/registry.ts'
+import { collect } from './body.ts'
 import { type House, route } from './route.ts'
 
 export const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
@@ -190,15 +191,3 @@ export const modelRoutes = [
     },
   ),
 ]
-
-/** All of a stream; throws BODY_TOO_LARGE as soon as it is over the limit. */
-export async function collect(content: AsyncIterable<Uint8Array>, limit: number): Promise<Buffer> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for await (const part of content) {
-    size += part.byteLength
-    if (size > limit) throw fail('BODY_TOO_LARGE', { limit })
-    parts.push(part)
-  }
-  return Buffer.concat(parts)
-}

@@ -1,10 +1,10 @@
 import { Type } from 'typebox'
-import { asAthanorError } from '../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
+import { rank } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
+import { counted } from './counted.ts'
 import { flattenNumbers, imageFromText, toValues } from './data.ts'
-import { abortWith, type House, route } from './route.ts'
+import { abortWith, route } from './route.ts'
 
 const PredictionBody = Type.Object({
   model: Type.String(),
@@ -42,37 +42,6 @@ const Body = Type.Object(
   },
   { additionalProperties: false },
 )
-
-/** Runs `call`, counting its answer or failure under a door's name. */
-export async function counted(
-  house: House,
-  door: string,
-  ref: string,
-  requestId: string,
-  call: () => Promise<Prediction>,
-): Promise<Prediction & { total: number }> {
-  const started = performance.now()
-  try {
-    const prediction = await call()
-    const total = performance.now() - started
-    const { model, version, manifest, output, timings, texts } = prediction
-    house.metrics.answered({ model, version, door }, timings, total)
-    if (texts && output.kind === 'texts')
-      house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
-    return { ...prediction, total }
-  } catch (thrown) {
-    const error = asAthanorError(thrown)
-    const known = await house.deployments.resolve(ref).catch(() => undefined)
-    house.metrics.failed({ door, ...(known && { model: known.name }) }, error.code)
-    const context = {
-      requestId,
-      ms: performance.now() - started,
-      ...(known && { model: known.name, version: known.version }),
-    }
-    house.log.error('request.failed', error, context)
-    throw error
-  }
-}
 
 export const predictRoutes = [
   route(

@@ -52,8 +52,8 @@ export interface Route {
   readonly permission: Permission
   readonly tag: string
   readonly status: number
-  /** The body is raw bytes, streamed to the handler. */
-  readonly raw: boolean
+  /** The body is streamed to the handler: raw bytes, or of the content types that are named. */
+  readonly raw: boolean | readonly string[]
   readonly bodyLimit?: number
   readonly schemas: Schemas
   readonly handle: (
@@ -65,7 +65,14 @@ export interface Route {
 /** Defines a route; the handler's types are those of the schemas. */
 export function route<S extends Schemas>(
   head: `${Route['method']} ${string}`,
-  about: { summary: string; permission: Permission; tag: string; status?: number; raw?: boolean; bodyLimit?: number },
+  about: {
+    summary: string
+    permission: Permission
+    tag: string
+    status?: number
+    raw?: Route['raw']
+    bodyLimit?: number
+  },
   schemas: S,
   handle: (
     house: House,

@@ -12,7 +12,7 @@ export interface Timings {
   batch: number
 }
 
-interface ChatMessage {
+export interface ChatMessage {
   role: string
   content: string
 }
@@ -43,7 +43,7 @@ export interface GenerationRequest {
 }
 
 /** A token that could have stood at a place: `bytes` are its UTF-8, which may end within a character. */
-interface TokenChance {
+export interface TokenChance {
   token: number
   text: string
   bytes: number[]

@@ -151,8 +151,10 @@ test('a process killed while it registers leaves only whole versions', async () 
     `import { openStore } from ${at('../store/store.ts')}
      import { Registry } from ${at('./registry.ts')}
      const registry = new Registry(await openStore(process.argv[2]))
-     console.log('ready')
-     for (let i = 0; ; i++) await registry.register('killed', ${JSON.stringify(manifest())}, { 'model.onnx': Buffer.from(process.pid + ':' + i) })`,
+     for (let i = 0; ; i++) {
+       await registry.register('killed', ${JSON.stringify(manifest())}, { 'model.onnx': Buffer.from(process.pid + ':' + i) })
+       if (i === 0) console.log('one is registered')
+     }`,
   )
   let seen = 0
   for (let i = 0; i < 8; i++) {

@@ -9,6 +9,8 @@ export interface DatasetRecord {
   digest: string
   bytes: number
   createdAt: string
+  /** What it was uploaded for. */
+  purpose: string
 }
 
 /** Uploaded data sets: a row each, the content as a blob. */
@@ -20,9 +22,14 @@ export class Datasets {
   }
 
   /** Stores a file under a name that keeps its extension; throws BODY_TOO_LARGE. */
-  async add(filename: string, content: AsyncIterable<Uint8Array>, limit: number): Promise<DatasetRecord> {
+  async add(
+    filename: string,
+    content: AsyncIterable<Uint8Array>,
+    limit: number,
+    purpose = 'train',
+  ): Promise<DatasetRecord> {
     const { digest, bytes } = await this.#store.blobs.put(content, limit)
-    const record = { id: newId('ds'), filename, digest, bytes, createdAt: new Date().toISOString() }
+    const record = { id: newId('ds'), filename, digest, bytes, createdAt: new Date().toISOString(), purpose }
     const { createdAt, ...row } = record
     await this.#store.db
       .insertInto('datasets')
@@ -48,6 +55,17 @@ export class Datasets {
       .limit(500)
       .execute()
     return rows.map(({ created_at, ...rest }) => ({ ...rest, createdAt: created_at }))
+  }
+
+  /** Says what a file is for, where that is known only after its content. */
+  async setPurpose(id: string, purpose: string): Promise<DatasetRecord> {
+    await this.#store.db.updateTable('datasets').set({ purpose }).where('id', '=', id).execute()
+    return this.get(id)
+  }
+
+  /** The content of a file. */
+  async open(id: string): Promise<NodeJS.ReadableStream> {
+    return this.#store.blobs.open((await this.get(id)).digest)
   }
 
   /** Deletes the row; the blob goes with the next sweep. */

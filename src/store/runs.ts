@@ -90,15 +90,15 @@ export class RunRecords {
     return Number(insertId)
   }
 
-  async events(run: string, after: number): Promise<{ id: number; event: unknown }[]> {
+  async events(run: string, after: number): Promise<{ id: number; at: string; event: unknown }[]> {
     const rows = await this.#db
       .selectFrom('run_events')
-      .select(['id', 'event'])
+      .select(['id', 'at', 'event'])
       .where('run', '=', run)
       .where('id', '>', after)
       .orderBy('id')
       .execute()
-    return rows.map(({ id, event }) => ({ id, event: JSON.parse(event) as unknown }))
+    return rows.map(({ id, at, event }) => ({ id, at, event: JSON.parse(event) as unknown }))
   }
 }
 

@@ -7,7 +7,7 @@ export interface Schema {
   versions: { model: string; version: number; manifest: string; created_at: string }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
-  datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string }
+  datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
   runs: {
     run: string
     model: string
@@ -202,5 +202,19 @@ const watch: Migration = {
   },
 }
 
+/** What a file was uploaded for: `train`, or a word of the protocol that it came by. */
+const purpose: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .alterTable('datasets')
+      .addColumn('purpose', 'text', (c) => c.notNull().defaultTo('train'))
+      .execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
-export const migrations: Record<string, Migration> = { '0001_first': first, '0002_watch': watch }
+export const migrations: Record<string, Migration> = {
+  '0001_first': first,
+  '0002_watch': watch,
+  '0003_dataset_purpose': purpose,
+}

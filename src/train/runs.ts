@@ -180,6 +180,12 @@ export class Runs {
     }
   }
 
+  /** What a run has told so far, all of it, with the time of each event. */
+  async history(run: string): Promise<(NumberedEvent & { at: string })[]> {
+    await this.get(run)
+    return (await this.#records.events(run, 0)) as (NumberedEvent & { at: string })[]
+  }
+
   /** Ends a run for good. */
   async cancel(run: string): Promise<Run> {
     const { state } = await this.get(run)

@@ -4,7 +4,7 @@ import type { GlobalOptions } from '../context.ts'
 import { Terminal } from '../terminal.ts'
 
 /** Runs the server in the foreground until Ctrl-C or SIGTERM. */
-export async function serve(options: GlobalOptions & { port?: string; host?: string; log?: string }) {
+export async function serve(options: GlobalOptions & { port?: string; host?: string; log?: string; door?: string[] }) {
   const out = new Terminal(options)
   const port = options.port === undefined ? undefined : Number(options.port)
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65_536))
@@ -12,18 +12,23 @@ export async function serve(options: GlobalOptions & { port?: string; host?: str
   // the garbage of loading modules would grow the young generation for good; under load it may grow
   setFlagsFromString('--semi-space-growth-factor=1')
   const { startApp } = await import('../../app.ts')
+  const { parseDoorPort } = await import('../../doors/ports.ts')
   const app = await startApp({
+    doorPorts: (options.door ?? []).map(parseDoorPort),
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),
     logLevel: (options.log ?? 'warn') as 'warn',
   })
   setFlagsFromString('--semi-space-growth-factor=2')
   const { version } = await import('../../base/version.ts')
-  if (out.json) out.document({ url: app.url, pid: process.pid, readyMs: Math.round(performance.now()) })
+  if (out.json)
+    out.document({ url: app.url, doors: app.doorPorts, pid: process.pid, readyMs: Math.round(performance.now()) })
   else {
     out.say(`${out.style('bold', 'athanor')} ${version}  ready in ${Math.round(performance.now())} ms`)
     out.say(`  ➜ API      ${app.url}/api/models      ➜ Open Inference Protocol  ${app.url}/v2`)
     out.say(`  ➜ Metrics  ${app.url}/metrics         ➜ Description              ${app.url}/openapi.json`)
+    for (const { name, model, port } of app.doorPorts)
+      out.say(`  ➜ ${name.padEnd(8)} port ${port}${model === undefined ? '' : `  ${model}`}`)
     out.say('  Try:  athanor train DATA.csv   (Ctrl-C ends the server)')
   }
   await new Promise<void>((resolve) => {

@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify'
-import { type AthanorError, fail } from '../base/errors.ts'
-import { type DataType, dataTypes, type Tensor, type TypedArray } from '../graph/dtype.ts'
-import type { InferRequest } from './oip.ts'
+
+import { type AthanorError, fail } from '../../base/errors.ts'
+import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/dtype.ts'
+import type { InferRequest } from './rest.ts'
 
 /**
  * The binary tensor data extension: a JSON head, its length in `Inference-Header-Content-Length`, then tensors in order;
@@ -11,7 +12,7 @@ const HEADER = 'inference-header-content-length'
 const tails = new WeakMap<object, Uint8Array>()
 
 /** Parses a body of head and tensors; the tail is kept for `splitBinary`. Throws BAD_REQUEST. */
-export function parseBinaryBody(bytes: Buffer, headerLength: string | undefined): unknown {
+export function parseBinaryBody(bytes: Buffer, headerLength: string | string[] | undefined): unknown {
   const length = Number(headerLength ?? bytes.byteLength)
   if (!Number.isSafeInteger(length) || length < 2 || length > bytes.byteLength) {
     throw fail('BAD_REQUEST', {

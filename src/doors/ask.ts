@@ -1,0 +1,128 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
+import type { GenerationEvent } from '../engine/messages.ts'
+import type { Version } from '../registry/registry.ts'
+import { type Prediction, type Ranked, rank } from '../serve/deployments.ts'
+import type { GenerationInput } from '../serve/generation.ts'
+import { isCallerError } from '../watch/log.ts'
+import { counted } from './counted.ts'
+import { abortWith, type House } from './route.ts'
+
+/** Who asks, through which door; the signal fires when the client goes away. */
+export interface Caller {
+  house: House
+  door: string
+  requestId: string
+  signal: AbortSignal
+}
+
+export const callerOf = (
+  door: string,
+  house: House,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+): Caller => ({ house, door, requestId: request.id, signal: abortWith(reply) })
+
+/**
+ * The version that a protocol's name for a model means. A name that no model of ours could have is an unknown model here,
+ * not a bad name: clients send names such as `meta-llama/Llama-3`. Throws MODEL_NOT_FOUND or VERSION_NOT_FOUND.
+ */
+export async function findModel({ deployments, registry }: House, ref: string): Promise<Version> {
+  try {
+    return await deployments.resolve(ref)
+  } catch (error) {
+    if (!(error instanceof AthanorError) || error.code !== 'NAME_INVALID') throw error
+    const names = (await registry.list()).map(({ name }) => name)
+    const suggestion = suggest(ref.replace(/^.*\//, '').toLowerCase(), names)
+    throw fail('MODEL_NOT_FOUND', { name: ref.slice(0, 80) }, { ...(suggestion && { suggestion }) })
+  }
+}
+
+export interface Classified {
+  prediction: Prediction
+  /** For each text its labels, best first. */
+  ranked: Ranked[][]
+}
+
+/** Labels of texts by a classifier; throws what `findModel` and `Deployments.predict` throw. */
+export async function classify(
+  { house, door, requestId, signal }: Caller,
+  ref: string,
+  texts: readonly string[],
+  topK?: number,
+): Promise<Classified> {
+  const { name, version } = await findModel(house, ref)
+  const exact = `${name}@${version}`
+  const prediction = await counted(house, door, exact, requestId, () =>
+    house.deployments.predict(exact, texts, { signal }),
+  )
+  const { manifest, output } = prediction
+  if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
+  return { prediction, ranked: texts.map((_, row) => rank(manifest.labels, output.probabilities, row, topK)) }
+}
+
+/** Events of a generation; `return` ends the writing, whether or not reading has begun. */
+export interface Events {
+  next(): Promise<IteratorResult<GenerationEvent, undefined>>
+  return(): Promise<IteratorResult<GenerationEvent, undefined>>
+  [Symbol.asyncIterator](): Events
+}
+
+/**
+ * Starts a generation and waits for its first event, so that what is wrong with the request is told before an answer
+ * begins. Throws what `findModel` and `Deployments.generate` throw; later errors come from the events.
+ */
+export async function beginGeneration(
+  caller: Caller,
+  ref: string,
+  input: GenerationInput,
+): Promise<{ version: Version; events: Events }> {
+  const version = await findModel(caller.house, ref)
+  const { house, signal } = caller
+  const asked = house.deployments.generate(`${version.name}@${version.version}`, input, { signal })
+  const events = watched(caller, version, asked)
+  const first = await events.next()
+  return { version, events: chain(first, events) }
+}
+
+function chain(
+  first: IteratorResult<GenerationEvent, undefined>,
+  rest: AsyncGenerator<GenerationEvent, undefined>,
+): Events {
+  let held: typeof first | undefined = first
+  return {
+    async next() {
+      const result = held ?? (await rest.next())
+      held = undefined
+      return result
+    },
+    return: () => rest.return(undefined),
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
+}
+
+/** Passes events on; counts the answer or failure of a generation under a door's name. */
+async function* watched(
+  { house, door, requestId }: Caller,
+  { name, version }: Version,
+  events: AsyncIterable<GenerationEvent>,
+): AsyncGenerator<GenerationEvent, undefined> {
+  const started = performance.now()
+  let first: number | undefined
+  try {
+    for await (const event of events) {
+      first ??= performance.now() - started
+      if (event.type === 'end')
+        house.metrics.generated({ model: name, version, door }, event.usage, first, performance.now() - started)
+      yield event
+    }
+  } catch (thrown) {
+    const error = asAthanorError(thrown)
+    house.metrics.failed({ door, model: name }, error.code)
+    const about = { requestId, ms: performance.now() - started, model: name, version }
+    if (!isCallerError(error)) house.log.error('generation.failed', error, about)
+    throw error
+  }
+}

@@ -1,0 +1,194 @@
+import { Type } from 'typebox'
+import { asAthanorError, fail } from '../base/errors.ts'
+import type { Version } from '../registry/registry.ts'
+import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
+import type { Door } from './door.ts'
+import { nested, tensorFrom } from './nested.ts'
+import { chatRoutes } from './openai/chat.ts'
+import { completionRoutes } from './openai/completions.ts'
+import { type Route, route } from './route.ts'
+import { openEvents } from './sse.ts'
+import { runView, viewOf } from './views.ts'
+
+const tag = 'hugging face'
+const Body = Type.Object({
+  inputs: Type.Unknown(),
+  parameters: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()])),
+  stream: Type.Optional(Type.Boolean()),
+  options: Type.Optional(Type.Unknown()),
+})
+type Given = Type.Static<typeof Body>
+type Call = Pick<Parameters<Route['handle']>[1], 'request' | 'reply'>
+
+const bad = (message: string) => fail('BAD_REQUEST', { message })
+
+function textsOf(inputs: unknown): string[] {
+  const texts = Array.isArray(inputs) ? inputs : [inputs]
+  if (texts.length === 0 || texts.some((text) => typeof text !== 'string'))
+    throw bad('inputs: expected a string or a list of strings')
+  return texts as string[]
+}
+
+/** A whole number among the parameters, within a range. */
+function wholeIn(parameters: Record<string, unknown>, name: string, minimum: number, maximum: number) {
+  const value = parameters[name]
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < minimum || value > maximum)
+    throw bad(`parameters.${name}: expected a whole number from ${minimum} to ${maximum}`)
+  return value
+}
+
+async function classified(caller: Caller, ref: string, { inputs, parameters }: Given) {
+  const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000)
+  return (await classify(caller, ref, textsOf(inputs), topK)).ranked
+}
+
+const numbers: Record<string, string> = {
+  max_new_tokens: 'maxTokens',
+  temperature: 'temperature',
+  top_p: 'topP',
+  top_k: 'topK',
+  seed: 'seed',
+  repetition_penalty: 'repetitionPenalty',
+  frequency_penalty: 'frequencyPenalty',
+}
+
+/** Settings in Text Generation Inference's words. */
+function settingsOf(parameters: Record<string, unknown>) {
+  const settings: Record<string, unknown> = {}
+  for (const [name, ours] of Object.entries(numbers)) {
+    const value = parameters[name]
+    if (value === undefined || value === null) continue
+    if (typeof value !== 'number') throw bad(`parameters.${name}: expected a number`)
+    settings[ours] = value
+  }
+  if (parameters.do_sample === false) settings.temperature = 0
+  const stop = parameters.stop ?? parameters.stop_sequences
+  if (stop !== undefined && stop !== null) {
+    if (!Array.isArray(stop) || stop.some((text) => typeof text !== 'string'))
+      throw bad('parameters.stop: expected a list of strings')
+    settings.stop = stop
+  }
+  return settings
+}
+
+const finish = { stop: 'eos_token', length: 'length', cancelled: 'eos_token' } as const
+
+async function written(caller: Caller, ref: string, { inputs, parameters, stream }: Given, { request, reply }: Call) {
+  const given = parameters ?? {}
+  const [prompt, ...others] = textsOf(inputs)
+  if (others.length > 0) throw bad('inputs: expected one string')
+  const details = given.details === true
+  const settings = { ...settingsOf(given), prompt, ...(details && { logprobs: 0 }) }
+  const { events } = await beginGeneration(caller, ref, settings)
+  const before = given.return_full_text === true ? prompt : ''
+  if (!stream) {
+    let text = before
+    let end = {}
+    for await (const event of events) {
+      text += event.text
+      if (event.type === 'end')
+        end = {
+          finish_reason: finish[event.finish],
+          generated_tokens: event.usage.completionTokens,
+          prefill: [],
+          tokens: [],
+        }
+    }
+    return [{ generated_text: text, ...(details && { details: end }) }]
+  }
+  const out = openEvents(request, reply)
+  const send = (data: unknown) => out.write(`data: ${JSON.stringify(data)}\n\n`)
+  try {
+    let text = before
+    let index = 0
+    // a chunk is sent when the next is there: the last carries the whole text
+    let held: { id: number; text: string; logprob: number } | undefined
+    for await (const event of events) {
+      text += event.text
+      if (event.type === 'token') {
+        if (held)
+          await send({ index: ++index, token: { ...held, special: false }, generated_text: null, details: null })
+        held = { id: event.token, text: event.text, logprob: event.logprob ?? 0 }
+        continue
+      }
+      const last = held ?? { id: 0, text: '', logprob: 0 }
+      await send({
+        index: ++index,
+        token: { ...last, text: last.text + event.text, special: false },
+        generated_text: text,
+        details: { finish_reason: finish[event.finish], generated_tokens: event.usage.completionTokens, seed: null },
+      })
+    }
+  } catch (thrown) {
+    const { message, hint } = asAthanorError(thrown)
+    await send({ error: `${message}. ${hint}`, error_type: 'generation' })
+  } finally {
+    out.end()
+  }
+  return undefined
+}
+
+async function tensors(caller: Caller, version: Version, { inputs }: Given) {
+  const slots = viewOf(version).inputs(version.manifest)
+  const named =
+    typeof inputs === 'object' && inputs !== null && !Array.isArray(inputs)
+      ? (inputs as Record<string, unknown>)
+      : slots.length === 1
+        ? { [slots[0].name]: inputs }
+        : undefined
+  if (!named) throw bad(`inputs: expected an object with ${slots.map(({ name }) => name).join(', ')}`)
+  const read = Object.entries(named).map(([name, value]) => {
+    const slot = slots.find((one) => one.name === name) ?? { name, dtype: 'float32' as const, shape: [] }
+    return [name, tensorFrom(value, slot, `inputs.${name.slice(0, 80)}`, version.name)]
+  })
+  const { tensors: outputs } = await runView(caller, version, Object.fromEntries(read))
+  return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, nested(tensor)]))
+}
+
+const AnyBody = Type.Record(Type.String(), Type.Unknown())
+const ByModel = Type.Object({ model: Type.String() })
+
+/** `inputs` and `parameters`, answered in the shape of the model's task. */
+const routes = ['/hf/models/:model', '/hf/models/:model/pipeline/:task'].map((path) =>
+  route(
+    `POST ${path}`,
+    { summary: 'Run a model in the shape of its task', permission: 'use', tag },
+    { params: ByModel, body: Body },
+    async (house, call) => {
+      const version = await findModel(house, call.params.model)
+      const caller = callerOf('hf', house, call)
+      const ref = `${version.name}@${version.version}`
+      switch (version.manifest.task) {
+        case 'text-classification':
+          return classified(caller, ref, call.body)
+        case 'text-generation':
+          return written(caller, ref, call.body, call)
+        default:
+          return tensors(caller, version, call.body)
+      }
+    },
+  ),
+)
+
+/** Its clients write texts and converse in OpenAI's words below the model's own address. */
+const openaiRoutes = [...completionRoutes, ...chatRoutes].map(({ path, summary, schemas, handle }) =>
+  route(
+    `POST /hf/models/:model${path}`,
+    { summary, permission: 'use', tag },
+    { params: ByModel, body: schemas.body as typeof AnyBody },
+    async (house, call) => {
+      const { do_sample: sample, ...body } = call.body
+      const greedy = sample === false && body.temperature === undefined
+      return handle(house, { ...call, body: { ...body, ...(greedy && { temperature: 0 }), model: call.params.model } })
+    },
+  ),
+)
+
+/** Hugging Face's Inference API: an error is one sentence. */
+export const hf: Door = {
+  name: 'hf',
+  prefixes: ['/hf'],
+  routes: [...routes, ...openaiRoutes],
+  failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
+}

@@ -1,0 +1,28 @@
+import type { Door } from './door.ts'
+import { formatRoutes } from './formats.ts'
+import { generateRoutes } from './generate.ts'
+import { imageRoutes } from './images.ts'
+import { modelRoutes } from './models.ts'
+import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
+import { predictRoutes } from './predict.ts'
+import { snippetRoutes } from './snippets/routes.ts'
+import { watchRoutes } from './watching.ts'
+
+/** The platform's own protocol, which the SDK, the CLI and the console speak. */
+export const native: Door = {
+  name: 'native',
+  prefixes: ['/'],
+  routes: [
+    ...platformRoutes,
+    ...modelRoutes,
+    ...formatRoutes,
+    ...snippetRoutes,
+    ...predictRoutes,
+    ...imageRoutes,
+    ...generateRoutes,
+    ...datasetRoutes,
+    ...runRoutes,
+    ...watchRoutes,
+  ],
+  failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
+}

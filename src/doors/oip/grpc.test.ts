@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type Client, credentials, makeGenericClientConstructor, type ServiceError, status } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { startTestServer, type TestServer } from '../../testing/server.ts'
+import { tinyClassifier, tinyGraph } from '../../testing/tiny.ts'
+import { tinyContinuation, tinyDecoder } from '../../testing/tiny-decoder.ts'
+
+type Json = Record<string, unknown>
+const proto = fileURLToPath(new URL('../../../tools/proto-inference/inference.proto', import.meta.url))
+const service = loadSync(proto, { keepCase: true, longs: Number, defaults: true, enums: String })[
+  'inference.GRPCInferenceService'
+]
+const GrpcClient = makeGenericClientConstructor(service as never, 'GRPCInferenceService')
+
+let server: TestServer
+let client: Client & Record<string, (...given: unknown[]) => unknown>
+before(async () => {
+  server = await startTestServer({ doorPorts: [{ name: 'grpc', port: 0 }] })
+  const { registry } = server.app.house
+  const { manifest, files } = await tinyClassifier()
+  await registry.register('tiny', manifest, files)
+  const writer = tinyDecoder()
+  await registry.register('writer', writer.manifest, writer.files)
+  const onnx = await fetch(`${server.url}/api/models/plain/versions`, {
+    method: 'POST',
+    body: tinyGraph() as BodyInit,
+    headers: { 'content-type': 'application/octet-stream' },
+  })
+  assert.equal(onnx.status, 201)
+  const [{ port }] = server.app.doorPorts
+  client = new GrpcClient(`127.0.0.1:${port}`, credentials.createInsecure()) as never
+})
+after(async () => {
+  client.close()
+  await server.close()
+})
+
+const call = <T = Json>(method: string, request: Json = {}): Promise<T> =>
+  new Promise((resolve, reject) => {
+    client[method](request, (error: ServiceError | null, answer: T) => (error ? reject(error) : resolve(answer)))
+  })
+const refused = async (method: string, request: Json) => {
+  const error = await call(method, request).then(
+    () => assert.fail('it was not refused'),
+    (error: ServiceError) => error,
+  )
+  return { code: error.code, details: decodeURIComponent(error.details) }
+}
+
+test('server, model, metadata, configuration, repository, statistics', async () => {
+  assert.deepEqual(await call('ServerLive'), { live: true })
+  assert.deepEqual(await call('ServerReady'), { ready: true })
+  const { name, extensions } = await call<{ name: string; extensions: string[] }>('ServerMetadata')
+  assert.equal(name, 'athanor')
+  assert.ok(extensions.includes('binary_tensor_data'))
+  assert.deepEqual(await call('ModelReady', { name: 'plain', version: '1' }), { ready: true })
+  const metadata = await call<{ inputs: Json[]; versions: string[] }>('ModelMetadata', { name: 'plain' })
+  assert.deepEqual(metadata.versions, ['1'])
+  assert.deepEqual(metadata.inputs, [
+    { name: 'x', datatype: 'FP32', shape: [-1, 3] },
+    { name: 'n', datatype: 'INT64', shape: [1] },
+  ])
+  const { config } = await call<{ config: { input: Json[]; output: Json[] } }>('ModelConfig', { name: 'tiny' })
+  assert.deepEqual(config.input, [{ name: 'text', data_type: 'TYPE_STRING', dims: [-1] }])
+  assert.deepEqual(config.output[2], { name: 'probabilities', data_type: 'TYPE_FP32', dims: [-1, 3] })
+  await call('RepositoryModelLoad', { model_name: 'tiny' })
+  const { models } = await call<{ models: Json[] }>('RepositoryIndex', { ready: true })
+  assert.deepEqual(models, [{ name: 'tiny', version: '1', state: 'READY', reason: '' }])
+  await call('RepositoryModelUnload', { repository_name: 'tiny' }) // as KServe's clients send it
+  assert.deepEqual(await call('RepositoryIndex', { ready: true }), { models: [] })
+})
+
+const x = { name: 'x', datatype: 'FP32', shape: [1, 3] }
+const n = { name: 'n', datatype: 'INT64', shape: [1] }
+interface Inferred {
+  model_name: string
+  model_version: string
+  id: string
+  outputs: { name: string; datatype: string; shape: number[]; contents: Record<string, unknown[]> | null }[]
+  raw_output_contents: Buffer[]
+}
+
+test('tensors in contents and raw', async () => {
+  const typed = await call<Inferred>('ModelInfer', {
+    model_name: 'plain',
+    id: 'q1',
+    inputs: [
+      { ...x, contents: { fp32_contents: [1, 2, 3] } },
+      { ...n, contents: { int64_contents: [7] } },
+    ],
+  })
+  assert.deepEqual([typed.model_name, typed.model_version, typed.id], ['plain', '1', 'q1'])
+  const y = typed.outputs.find(({ name }) => name === 'y')
+  assert.deepEqual([y?.datatype, y?.shape, y?.contents?.fp32_contents], ['FP32', [1, 3], [9, 11, 13]])
+
+  const raw = await call<Inferred>('ModelInfer', {
+    model_name: 'plain',
+    model_version: '1',
+    inputs: [x, n],
+    outputs: [{ name: 'm' }, { name: 'y' }],
+    raw_input_contents: [Buffer.from(Float32Array.of(1, 2, 3).buffer), Buffer.from(BigInt64Array.of(2n ** 60n).buffer)],
+  })
+  assert.deepEqual(
+    raw.outputs.map(({ name }) => name),
+    ['m', 'y'],
+  )
+  assert.equal(raw.raw_output_contents[0].readBigInt64LE(), 2n ** 61n, 'no bit is lost')
+})
+
+test('texts, and the classification extension', async () => {
+  const texts = ['the fox', '今天']
+  const inputs = [
+    {
+      name: 'text',
+      datatype: 'BYTES',
+      shape: [2],
+      contents: { bytes_contents: texts.map((text) => Buffer.from(text)) },
+    },
+  ]
+  const { outputs } = await call<Inferred>('ModelInfer', {
+    model_name: 'tiny',
+    inputs,
+    outputs: [{ name: 'label' }, { name: 'probabilities', parameters: { classification: { int64_param: 2 } } }],
+  })
+  assert.deepEqual(
+    outputs.map(({ name, shape }) => [name, shape]),
+    [
+      ['label', [2]],
+      ['probabilities', [2, 2]],
+    ],
+  )
+  const labels = outputs[0].contents?.bytes_contents.map(String)
+  const classes = outputs[1].contents?.bytes_contents.map(String)
+  assert.ok(
+    classes?.every((one) => /^0\.\d+:\d:[abc]$/.test(one)),
+    String(classes),
+  )
+  assert.equal(classes?.[0].split(':')[2], labels?.[0])
+  const { model_stats } = await call<{ model_stats: { inference_count: number }[] }>('ModelStatistics', {
+    name: 'tiny',
+  })
+  assert.ok(model_stats[0].inference_count >= 1)
+})
+
+test('a stream: token by token from a model that writes, once from others, errors in between', async () => {
+  const stream = client.ModelStreamInfer() as ReturnType<Client['makeBidiStreamRequest']>
+  const got: { error_message: string; infer_response: Inferred & { parameters: Json } }[] = []
+  stream.on('data', (answer) => got.push(answer))
+  const ended = new Promise((resolve, reject) => stream.once('end', resolve).once('error', reject))
+  const text = (value: string) => ({
+    inputs: [{ name: 'text', datatype: 'BYTES', shape: [1], contents: { bytes_contents: [Buffer.from(value)] } }],
+  })
+  const parameters = { max_tokens: { int64_param: 12 }, temperature: { double_param: 0 } }
+  stream.write({ model_name: 'writer', id: '1', ...text('hello'), parameters })
+  stream.write({ model_name: 'wirter', id: '2', ...text('hello') })
+  stream.write({ model_name: 'tiny', id: '3', ...text('hello') })
+  stream.end()
+  await ended
+  const of = (id: string) => got.filter(({ infer_response }) => infer_response.id === id)
+  const written = of('1').map(({ infer_response: { outputs } }) => String(outputs[0].contents?.bytes_contents[0]))
+  assert.ok(written.length > 3)
+  assert.equal(written.join(''), tinyContinuation('hello', 12))
+  assert.match(of('2')[0].error_message, /Did you mean "writer"/)
+  assert.equal(of('3')[0].error_message, '')
+})
+
+test('what a caller does wrong has its gRPC code and says where', async () => {
+  const infer = (request: Json) => refused('ModelInfer', { model_name: 'plain', ...request })
+  const good = [
+    { ...x, contents: { fp32_contents: [1, 2, 3] } },
+    { ...n, contents: { int64_contents: [7] } },
+  ]
+  const cases: [Json, number, string][] = [
+    [{ model_name: 'plian', inputs: good }, status.NOT_FOUND, 'Did you mean "plain"'],
+    [{ model_version: '9', inputs: good }, status.NOT_FOUND, 'no version'],
+    [{ inputs: [good[0]] }, status.INVALID_ARGUMENT, '"n" is missing'],
+    [{ inputs: [...good, good[0]] }, status.INVALID_ARGUMENT, 'two of one name'],
+    [{ inputs: [{ ...good[0], datatype: 'FP99' }, good[1]] }, status.INVALID_ARGUMENT, 'FP99'],
+    [{ inputs: [{ ...good[0], shape: [2, 3] }, good[1]] }, status.INVALID_ARGUMENT, 'expected 6 elements'],
+    [{ inputs: [{ ...good[0], shape: [-1, 3] }, good[1]] }, status.INVALID_ARGUMENT, 'not a shape'],
+    [{ inputs: [{ ...good[0], shape: [2 ** 40, 2 ** 40] }, good[1]] }, status.INVALID_ARGUMENT, 'not a shape'],
+    [{ inputs: good, raw_input_contents: [Buffer.alloc(12)] }, status.INVALID_ARGUMENT, 'raw_input_contents'],
+    [{ inputs: [x, n], raw_input_contents: [Buffer.alloc(11), Buffer.alloc(8)] }, status.INVALID_ARGUMENT, '11 bytes'],
+    [{ inputs: good, outputs: [{ name: 'zz' }] }, status.INVALID_ARGUMENT, 'no output "zz"'],
+    [{ model_name: 'tiny', inputs: good }, status.INVALID_ARGUMENT, 'expected "text"'],
+  ]
+  for (const [request, code, part] of cases) {
+    const error = await infer(request)
+    assert.equal(error.code, code, error.details)
+    assert.ok(error.details.includes(part), error.details)
+  }
+  assert.equal((await refused('ModelReady', { name: 'none' })).code, status.NOT_FOUND)
+  const parameters = { config: { string_param: '{}' } }
+  assert.equal((await refused('RepositoryModelLoad', { model_name: 'tiny', parameters })).code, status.UNIMPLEMENTED)
+})

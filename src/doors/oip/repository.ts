@@ -1,0 +1,15 @@
+import type { House } from '../route.ts'
+
+/** Every version with its state; REST and gRPC tell the same. */
+export async function repositoryIndex({ registry, deployments }: House) {
+  const models = await registry.list()
+  const all = await Promise.all(
+    models.map(async ({ name }) => (await registry.versions(name)).map(({ version }) => ({ name, version }))),
+  )
+  return all.flat().map(({ name, version }) => ({
+    name,
+    version: String(version),
+    state: deployments.isLoaded(name, version) ? 'READY' : 'UNAVAILABLE',
+    reason: deployments.isLoaded(name, version) ? '' : 'loaded on demand',
+  }))
+}

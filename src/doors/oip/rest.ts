@@ -1,0 +1,196 @@
+import { Type } from 'typebox'
+import { fail } from '../../base/errors.ts'
+import { version as code } from '../../base/version.ts'
+import { dataTypes, type Tensor } from '../../graph/dtype.ts'
+import type { Version } from '../../registry/registry.ts'
+import { type Caller, callerOf } from '../ask.ts'
+import { countOf, flattenNumbers, toValues } from '../data.ts'
+import { route } from '../route.ts'
+import { type Answer, runView } from '../views.ts'
+import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
+import { repositoryIndex } from './repository.ts'
+import { settingsFrom } from './settings.ts'
+import { dtypeOf, invalid, modelMetadata, wantedOutputs } from './tensors.ts'
+
+/** The Open Inference Protocol, version 2, over REST (KServe's and Triton's), as pure translations of a signature. */
+export const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics', 'generate']
+const tag = 'open inference protocol'
+
+interface InferTensor {
+  name: string
+  shape: number[]
+  datatype: string
+  parameters?: Record<string, unknown>
+  data?: unknown
+}
+export interface InferRequest {
+  id?: string
+  parameters?: Record<string, unknown>
+  inputs: InferTensor[]
+  outputs?: { name: string; parameters?: Record<string, unknown> }[]
+}
+
+const Parameters = Type.Optional(Type.Record(Type.String(), Type.Unknown()))
+const InferBody = Type.Object({
+  id: Type.Optional(Type.String({ maxLength: 200 })),
+  parameters: Parameters,
+  inputs: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      shape: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 64 }),
+      datatype: Type.String(),
+      parameters: Parameters,
+      data: Type.Optional(Type.Unknown()),
+    }),
+    { minItems: 1, maxItems: 256 },
+  ),
+  outputs: Type.Optional(Type.Array(Type.Object({ name: Type.String(), parameters: Parameters }), { maxItems: 256 })),
+})
+
+/** A request's input as a tensor, from JSON or from the binary part. */
+function readTensor(input: InferTensor, binary: Uint8Array | undefined, model: string): Tensor {
+  const where = `inputs.${input.name.slice(0, 80)}`
+  const dtype = dtypeOf(input.datatype, where, model)
+  const count = countOf(input.shape, where, model)
+  if (binary)
+    return tensorFromBinary(binary, dtype, input.shape, count, (message) => invalid(`${where}: ${message}`, model))
+  if (!Array.isArray(input.data))
+    throw invalid(`${where}.data: expected a list, or binary_data_size and binary data`, model)
+  return flattenNumbers(input.data, input.shape, dtype, where, model)
+}
+
+/** The response, as JSON and the binary parts that follow it in order. */
+function writeResponse(request: InferRequest, answer: Answer) {
+  const { model, version } = answer
+  const wanted = request.outputs?.map(({ name, parameters }) => ({ name, parameters: parameters ?? {} }))
+  const parts: Uint8Array[] = []
+  const outputs = wantedOutputs(answer, wanted).map(({ name, parameters, tensor }) => {
+    const head = { name, datatype: dataTypes[tensor.dtype].oip, shape: tensor.dims }
+    // a setting of the output itself goes before that of the request
+    const asBinary = parameters.binary_data ?? request.parameters?.binary_data_output ?? false
+    if (asBinary === true) {
+      const bytes = binaryOf(tensor)
+      parts.push(bytes)
+      return { ...head, parameters: { binary_data_size: bytes.byteLength } }
+    }
+    if (tensor.dtype === 'float16' || tensor.dtype === 'bfloat16')
+      throw invalid(`outputs.${name}: ${head.datatype} can only be sent as binary data`, model)
+    return { ...head, data: toValues(tensor) }
+  })
+  return {
+    json: {
+      model_name: model,
+      model_version: String(version),
+      ...(request.id !== undefined && { id: request.id }),
+      outputs,
+    },
+    parts,
+  }
+}
+
+async function infer(caller: Caller, version: Version, request: InferRequest, binary: Map<string, Uint8Array>) {
+  const names = request.inputs.map((input) => input.name)
+  if (new Set(names).size !== names.length) throw invalid('inputs: two of one name', version.name)
+  const tensors = Object.fromEntries(
+    request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version.name)]),
+  )
+  return runView(caller, version, tensors, settingsFrom(request.parameters))
+}
+
+const Named = Type.Object({ model: Type.String() })
+const Versioned = Type.Object({ model: Type.String(), version: Type.String() })
+const refOf = ({ model, version }: { model: string; version?: string }) =>
+  version === undefined ? model : `${model}@${version}`
+
+const places = [
+  ['/v2/models/:model', Named],
+  ['/v2/models/:model/versions/:version', Versioned],
+] as const
+
+const perModel = places.flatMap(([path, params]) => [
+  route(
+    `GET ${path}`,
+    { summary: 'Model metadata', permission: 'read', tag },
+    { params },
+    async ({ deployments, registry }, { params }) => {
+      const version = await deployments.resolve(refOf(params))
+      const versions = (await registry.versions(version.name)).map((one) => one.version)
+      return modelMetadata(version, versions)
+    },
+  ),
+  route(
+    `GET ${path}/ready`,
+    { summary: 'Whether a model can be used', permission: 'read', tag },
+    { params },
+    async ({ deployments }, { params }) => {
+      const { name } = await deployments.resolve(refOf(params))
+      return { name, ready: true } // loaded on demand
+    },
+  ),
+  route(
+    `GET ${path}/stats`,
+    { summary: 'Statistics of a model', permission: 'read', tag },
+    { params },
+    async ({ deployments, metrics }, { params }) => {
+      const { name, version } = await deployments.resolve(refOf(params))
+      return { model_stats: [await metrics.statistics(name, version)] }
+    },
+  ),
+  route(
+    `POST ${path}/infer`,
+    { summary: 'Run inference', permission: 'use', tag },
+    { params, body: InferBody },
+    async (house, { params, body, request, reply }) => {
+      const version = await house.deployments.resolve(refOf(params))
+      const caller = callerOf('oip', house, { request, reply })
+      const { json, parts } = writeResponse(body, await infer(caller, version, body, splitBinary(request, body)))
+      if (parts.length === 0) return json
+      const head = Buffer.from(JSON.stringify(json))
+      reply.header('inference-header-content-length', head.byteLength).type('application/octet-stream')
+      return Buffer.concat([head, ...parts])
+    },
+  ),
+])
+
+export const oipRoutes = [
+  route('GET /v2', { summary: 'Server metadata', permission: 'read', tag }, {}, async () => ({
+    name: 'athanor',
+    version: code,
+    extensions,
+  })),
+  route('GET /v2/health/live', { summary: 'The server answers', permission: 'read', tag }, {}, async () => ({
+    live: true,
+  })),
+  route('GET /v2/health/ready', { summary: 'The server can take requests', permission: 'read', tag }, {}, async () => ({
+    live: true,
+    ready: true,
+  })),
+  ...perModel,
+  route(
+    'POST /v2/repository/index',
+    { summary: 'List models and versions', permission: 'read', tag },
+    { body: Type.Optional(Type.Object({ ready: Type.Optional(Type.Boolean()) })) },
+    async (house, { body }) => (await repositoryIndex(house)).filter(({ state }) => !body?.ready || state === 'READY'),
+  ),
+  ...(['load', 'unload'] as const).map((action) =>
+    route(
+      `POST /v2/repository/models/:model/${action}`,
+      {
+        summary: action === 'load' ? 'Start the engine of a model' : 'End the engine of a model',
+        permission: 'write',
+        tag,
+      },
+      { params: Named, body: Type.Optional(Type.Object({ parameters: Parameters })) },
+      async ({ deployments }, { params, body }) => {
+        const given = Object.keys(body?.parameters ?? {}).filter((key) => key !== 'unload_dependents')
+        if (given.length > 0)
+          throw fail('UNSUPPORTED', {
+            what: `the parameter "${given[0].slice(0, 40)}"`,
+            instead: 'Register versions by POST /api/models/:name/versions.',
+          })
+        await deployments[action](params.model)
+        return {}
+      },
+    ),
+  ),
+]

@@ -1,0 +1,133 @@
+import { Type } from 'typebox'
+import { newId } from '../../base/ids.ts'
+import type { TokenChance } from '../../engine/messages.ts'
+import { callerOf } from '../ask.ts'
+import { route } from '../route.ts'
+import { beginAll, finishOf, now, refuse, sampling, settingsOf, type TokenEvent, UsageSum } from './generation.ts'
+import { tag } from './models.ts'
+import { boolean, integer, listOf, text } from './schema.ts'
+import { sendChunks } from './stream.ts'
+
+/** How long a text gets when the request does not say: so few, as OpenAI has it. */
+const DEFAULT_TOKENS = 16
+
+const Body = Type.Object({
+  ...sampling,
+  prompt: Type.Unsafe<string | (string | number | number[])[]>({
+    type: ['string', 'array'],
+    minItems: 1,
+    maxItems: 64,
+    items: { type: ['string', 'integer', 'array'] },
+  }),
+  best_of: integer({ minimum: 1, maximum: 20 }),
+  echo: boolean(),
+  logprobs: integer({ minimum: 0, maximum: 20 }),
+  suffix: text(),
+})
+
+const tokenText = ({ bytes, text }: Pick<TokenChance, 'bytes' | 'text'>) =>
+  bytes.length > 0 ? Buffer.from(bytes).toString('utf8') : text
+
+/** Log-probabilities as plain completions have them: parallel lists. `offset` is where the tokens begin in the text. */
+function logprobsOf(tokens: readonly TokenEvent[], offset: number) {
+  const texts = tokens.map(({ bytes = [], text }) => tokenText({ bytes, text }))
+  let at = offset
+  return {
+    tokens: texts,
+    token_logprobs: tokens.map(({ logprob = 0 }) => logprob),
+    top_logprobs: tokens.map(({ top = [] }) => Object.fromEntries(top.map((one) => [tokenText(one), one.logprob]))),
+    text_offset: texts.map((one) => {
+      at += one.length
+      return at - one.length
+    }),
+  }
+}
+
+export const completionRoutes = [
+  route(
+    'POST /v1/completions',
+    { summary: 'Continue a text, at once or as a stream', permission: 'use', tag },
+    { body: Body },
+    async (house, call) => {
+      const { body, request, reply } = call
+      const n = body.n ?? 1
+      const prompts = listOf(body.prompt)
+      if (prompts.some((prompt) => typeof prompt !== 'string')) throw refuse('prompt', 'a prompt of token ids')
+      if (body.suffix) throw refuse('suffix', 'a suffix')
+      if (typeof body.best_of === 'number' && body.best_of !== n)
+        throw refuse('best_of', 'choosing the best of several')
+      const logprobs = body.logprobs ?? undefined
+      if (body.echo && logprobs !== undefined) throw refuse('echo', 'logprobs of the prompt')
+      const settings = settingsOf(body, body.max_tokens ?? DEFAULT_TOKENS, logprobs)
+      const inputs = prompts.map((prompt) => ({ ...settings, prompt: prompt as string }))
+      const caller = callerOf('openai', house, call)
+      const { version, events, count } = await beginAll(caller, body.model, inputs, n)
+      const usage = new UsageSum(n)
+      const head = {
+        id: newId('cmpl'),
+        object: 'text_completion',
+        created: now(),
+        model: body.model,
+        system_fingerprint: `${version.name}@${version.version}`,
+      }
+      const echo = (index: number) => (body.echo ? (prompts[Math.floor(index / n)] as string) : '')
+
+      if (body.stream) {
+        const withUsage = body.stream_options?.include_usage === true
+        const offsets = Array.from({ length: count }, () => 0)
+        const chunk = (index: number, text: string, rest: { token?: TokenEvent; finish?: string } = {}) => ({
+          ...head,
+          choices: [
+            {
+              index,
+              text,
+              logprobs: logprobs !== undefined && rest.token ? logprobsOf([rest.token], offsets[index]) : null,
+              finish_reason: rest.finish ?? null,
+            },
+          ],
+          ...(withUsage && { usage: null }),
+        })
+        async function* chunks() {
+          if (body.echo) for (let index = 0; index < count; index++) yield chunk(index, echo(index))
+          for await (const { index, item } of events) {
+            if (item.type === 'token') {
+              if (item.text !== '' || logprobs !== undefined) yield chunk(index, item.text, { token: item })
+              offsets[index] += tokenText({ bytes: item.bytes ?? [], text: item.text }).length
+              continue
+            }
+            usage.add(index, item)
+            yield chunk(index, item.text, { finish: finishOf(item) })
+          }
+          if (withUsage) yield { ...head, choices: [], usage: usage.value }
+        }
+        return sendChunks(request, reply, chunks())
+      }
+
+      const choices = Array.from({ length: count }, (_, index) => ({
+        text: echo(index),
+        tokens: [] as TokenEvent[],
+        finish: 'stop',
+      }))
+      for await (const { index, item } of events) {
+        const choice = choices[index]
+        choice.text += item.text
+        if (item.type === 'token') {
+          if (logprobs !== undefined) choice.tokens.push(item)
+        } else {
+          choice.finish = finishOf(item)
+          usage.add(index, item)
+        }
+      }
+      return {
+        ...head,
+        choices: choices.map(({ text, tokens, finish }, index) => ({
+          index,
+          text,
+          logprobs: logprobs === undefined ? null : logprobsOf(tokens, 0),
+          finish_reason: finish,
+        })),
+        usage: usage.value,
+      }
+    },
+  ),
+]

@@ -1,0 +1,34 @@
+import { Type } from 'typebox'
+
+/*
+ * Schemas as OpenAI's clients need them: `null` means absent, and a field of two types names both, so that the message of
+ * a refusal speaks of the right one.
+ */
+interface NumberRange {
+  minimum?: number
+  maximum?: number
+  exclusiveMinimum?: number
+}
+interface Length {
+  minLength?: number
+  maxLength?: number
+}
+
+export const number = (range: NumberRange) =>
+  Type.Optional(Type.Unsafe<number | null>({ type: ['number', 'null'], ...range }))
+export const integer = (range: NumberRange) =>
+  Type.Optional(Type.Unsafe<number | null>({ type: ['integer', 'null'], ...range }))
+export const boolean = () => Type.Optional(Type.Unsafe<boolean | null>({ type: ['boolean', 'null'] }))
+export const text = (length: Length = {}) =>
+  Type.Optional(Type.Unsafe<string | null>({ type: ['string', 'null'], ...length }))
+/** An object of any fields. */
+export const anything = () => Type.Optional(Type.Unsafe<Record<string, unknown> | null>({ type: ['object', 'null'] }))
+/** A number, or `auto`. */
+export const auto = (type: 'integer' | 'number', range: NumberRange) =>
+  Type.Optional(Type.Unsafe<number | 'auto'>({ type: [type, 'string'], pattern: '^auto$', ...range }))
+/** A text, or a list of texts. */
+export const texts = (items: { minItems?: number; maxItems?: number } = {}) =>
+  Type.Unsafe<string | string[]>({ type: ['string', 'array'], items: { type: 'string' }, ...items })
+
+export const listOf = <T>(value: T | T[] | null | undefined): T[] =>
+  value === null || value === undefined ? [] : Array.isArray(value) ? value : [value]

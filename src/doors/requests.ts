@@ -1,0 +1,65 @@
+import type { FastifyError } from 'fastify'
+import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
+
+/** Deepest nesting of a JSON body. */
+export const DEPTH_LIMIT = 70
+
+/** A body as JSON, whatever its type says; what would change an object's prototype is left out. Throws BAD_REQUEST. */
+export function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body, (key, value: unknown) => (key === '__proto__' ? undefined : value))
+  } catch {
+    throw fail('BAD_REQUEST', { message: 'the body is not JSON' })
+  }
+}
+
+/** Whether a value is nested at most `DEPTH_LIMIT` deep; each level is looked at once. */
+export function isShallow(value: unknown): boolean {
+  let depth = 0
+  let level: unknown[] = [value]
+  while (level.length > 0 && depth <= DEPTH_LIMIT) {
+    level = level.flatMap((item) =>
+      typeof item === 'object' && item !== null
+        ? Object.values(item).filter((v) => typeof v === 'object' && v !== null)
+        : [],
+    )
+    depth++
+  }
+  return depth <= DEPTH_LIMIT
+}
+
+type Properties = { properties?: Record<string, { type?: string }> }
+const truths: Record<string, boolean> = { true: true, false: false }
+
+/** Query values are text; where the schema asks for a number or truth value they are read as one. */
+export function withTypes(query: Record<string, unknown>, schema: object): Record<string, unknown> {
+  const { properties = {} } = schema as Properties
+  return Object.fromEntries(
+    Object.entries(query).map(([key, value]) => {
+      const { type } = properties[key] ?? {}
+      if (typeof value !== 'string') return [key, value]
+      if ((type === 'integer' || type === 'number') && value.trim() !== '') return [key, Number(value)]
+      return [key, type === 'boolean' && Object.hasOwn(truths, value) ? truths[value] : value]
+    }),
+  )
+}
+
+/** Errors of the framework in the words of the table. */
+export function fromFastify(thrown: FastifyError, limit: number): AthanorError {
+  if (thrown instanceof AthanorError) return thrown
+  const { code, validation, validationContext, message } = thrown
+  if (validation) {
+    const [first] = validation
+    const place = `${validationContext ?? 'body'}${first.instancePath.replaceAll('/', '.')}`
+    const extra = (first.params as { additionalProperty?: string }).additionalProperty
+    const missing = (first.params as { missingProperty?: string }).missingProperty
+    return fail('BAD_REQUEST', {
+      message:
+        extra === undefined ? `${place} ${first.message}` : `${place} has an unknown field "${extra.slice(0, 80)}"`,
+      param: missing ?? extra?.slice(0, 80) ?? first.instancePath.slice(1).replaceAll('/', '.'),
+    })
+  }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return fail('BODY_TOO_LARGE', { limit })
+  if (thrown.statusCode !== undefined && thrown.statusCode < 500) return fail('BAD_REQUEST', { message })
+  return asAthanorError(thrown)
+}

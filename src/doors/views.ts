@@ -1,0 +1,144 @@
+import { fail } from '../base/errors.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
+import type { Version } from '../registry/registry.ts'
+import { type Prediction, rank } from '../serve/deployments.ts'
+import type { GenerationInput } from '../serve/generation.ts'
+import { beginGeneration, type Caller } from './ask.ts'
+import { counted } from './counted.ts'
+
+/** A named input or output as protocols of tensors show it; -1 is any size. */
+export interface Slot {
+  name: string
+  dtype: DataType
+  shape: number[]
+}
+
+export interface Answer {
+  model: string
+  version: number
+  manifest: Manifest
+  tensors: Record<string, Tensor>
+}
+
+/** How a model of a task looks to protocols of named tensors: the Open Inference Protocol, TensorFlow Serving, MLflow. */
+interface View {
+  inputs(manifest: Manifest): Slot[]
+  outputs(manifest: Manifest): Slot[]
+  /** Runs the model on inputs that have the names of `inputs`. */
+  run(
+    caller: Caller,
+    ref: string,
+    version: Version,
+    inputs: Record<string, Tensor>,
+    settings: GenerationInput,
+  ): Promise<Answer>
+}
+
+const slots = (specs: Manifest['signature']['inputs']): Slot[] =>
+  specs.map(({ name, dtype, shape }) => ({
+    name,
+    dtype: dtype as DataType,
+    shape: shape.map((dim) => (typeof dim === 'number' ? dim : -1)),
+  }))
+
+const text: Slot = { name: 'text', dtype: 'string', shape: [-1] }
+
+/** The texts of the one input; throws TENSOR_INVALID. */
+function textsOf({ text }: Record<string, Tensor>, model: string): string[] {
+  if (text.dtype !== 'string') {
+    const message = `inputs.text.datatype: expected BYTES, got ${dataTypes[text.dtype].oip}`
+    throw fail('TENSOR_INVALID', { message, model })
+  }
+  return text.data as string[]
+}
+
+const answerOf = ({ model, version, manifest }: Prediction, tensors: Record<string, Tensor>): Answer => ({
+  model,
+  version,
+  manifest,
+  tensors,
+})
+
+const views: Partial<Record<Manifest['task'], View>> = {
+  tensor: {
+    inputs: ({ signature }) => slots(signature.inputs),
+    outputs: ({ signature }) => slots(signature.outputs),
+    async run({ house, door, requestId, signal }, ref, _version, inputs) {
+      const call = () => house.deployments.infer(ref, inputs, { signal })
+      const prediction = await counted(house, door, ref, requestId, call)
+      const { output } = prediction
+      return answerOf(prediction, output.kind === 'tensors' ? output.outputs : {})
+    },
+  },
+  'text-classification': {
+    inputs: () => [text],
+    outputs: ({ labels }) => [
+      { name: 'label', dtype: 'string', shape: [-1] },
+      { name: 'score', dtype: 'float32', shape: [-1] },
+      { name: 'probabilities', dtype: 'float32', shape: [-1, labels.length] },
+    ],
+    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+      const texts = textsOf(inputs, name)
+      const prediction = await counted(house, door, ref, requestId, () =>
+        house.deployments.predict(ref, texts, { signal }),
+      )
+      const { output } = prediction
+      if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
+      const { labels } = manifest
+      const best = texts.map((_, row) => rank(labels, output.probabilities, row, 1)[0])
+      return answerOf(prediction, {
+        label: { dtype: 'string', dims: [texts.length], data: best.map(({ label }) => label) },
+        score: { dtype: 'float32', dims: [texts.length], data: Float32Array.from(best, ({ score }) => score) },
+        probabilities: { dtype: 'float32', dims: [texts.length, labels.length], data: output.probabilities },
+      })
+    },
+  },
+  'text-generation': {
+    inputs: () => [text],
+    outputs: () => [{ name: 'text', dtype: 'string', shape: [-1] }],
+    async run(caller, ref, { name, version, manifest }, inputs, settings) {
+      const prompts = textsOf(inputs, name)
+      const { batchLimit } = caller.house.config
+      if (prompts.length > Math.min(64, batchLimit))
+        throw fail('TENSOR_INVALID', { message: `inputs.text: at most 64 prompts, got ${prompts.length}`, model: name })
+      const data = await Promise.all(
+        prompts.map(async (prompt) => {
+          let written = ''
+          const { events } = await beginGeneration(caller, ref, { ...settings, prompt })
+          for await (const event of events) written += event.text
+          return written
+        }),
+      )
+      return { model: name, version, manifest, tensors: { text: { dtype: 'string', dims: [data.length], data } } }
+    },
+  },
+}
+
+/** The view of a model's task; throws UNSUPPORTED. */
+export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): View {
+  const view = views[manifest.task]
+  if (view) return view
+  throw fail('UNSUPPORTED', {
+    what: `${manifest.task} (model "${name}") through this protocol`,
+    instead: 'Use POST /api/models/:model/predict.',
+  })
+}
+
+/** Runs a model on named inputs; throws TENSOR_INVALID for names that it does not have, and what the model throws. */
+export function runView(
+  caller: Caller,
+  version: Version,
+  inputs: Record<string, Tensor>,
+  settings: GenerationInput = {},
+): Promise<Answer> {
+  const { name, manifest } = version
+  const view = viewOf(version)
+  const names = view.inputs(manifest).map((slot) => slot.name)
+  const given = Object.keys(inputs)
+  if (manifest.task !== 'tensor' && (given.length !== names.length || names.some((one) => !(one in inputs)))) {
+    const message = `inputs: expected ${names.map((one) => `"${one}"`).join(', ')}, got ${given.join(', ').slice(0, 200)}`
+    throw fail('TENSOR_INVALID', { message, model: name })
+  }
+  return view.run(caller, `${name}@${version.version}`, version, inputs, settings)
+}

@@ -1,0 +1,25 @@
+"""huggingface_hub's InferenceClient against a running server."""
+import json
+import sys
+
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+given = json.loads(sys.argv[1])
+url = given["url"]
+expected = given["expected"]["text"]
+
+got = InferenceClient(f"{url}/hf/models/tiny").text_classification("the fox", top_k=2)
+assert len(got) == 2 and got[0].score >= got[1].score and got[0].label in "abc", got
+writer = InferenceClient(f"{url}/hf/models/writer")
+assert writer.text_generation("hello", max_new_tokens=12, do_sample=False) == expected
+pieces = list(writer.text_generation("hello", max_new_tokens=12, do_sample=False, stream=True))
+assert "".join(pieces) == expected, pieces
+chat = writer.chat_completion([{"role": "user", "content": "hello"}], max_tokens=12, temperature=0.0)
+assert chat.choices[0].message.content == expected, chat
+try:
+    InferenceClient(f"{url}/hf/models/tinny").text_classification("x")
+    raise AssertionError("it was not refused")
+except HfHubHTTPError as error:
+    assert error.response.status_code == 404
+print("ok")
