@@ -1,6 +1,7 @@
 import { type TrainingGraph, trainingGraph } from '../../src/autograd/training.ts'
-import { classifierInputs, classifierLoss, families } from '../../src/nn/families.ts'
+import { classifierInputs, families } from '../../src/nn/families.ts'
 import type { TextFamily } from '../../src/nn/family.ts'
+import { classifierLoss } from '../../src/nn/losses.ts'
 import type { Batch } from '../../src/train/batch.ts'
 
 /** What both sides of a race do at each step, defined so that they can compute it by formula. */

@@ -142,7 +142,7 @@ export interface RunSpec {
   name?: string
   task?: string
   family?: string
-  /** A model to go on from, for tasks that can. */
+  /** A model to go on from: name@version, or the id of an uploaded ONNX file. */
   from?: string
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
@@ -212,7 +212,7 @@ export interface Run {
 
 export type TrainEvent =
   | { type: 'state'; state: RunState }
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   | {

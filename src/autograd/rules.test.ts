@@ -251,7 +251,16 @@ const cases: Record<string, Case[]> = {
   Reciprocal: [plain(o.reciprocal, positive)],
   Abs: [plain(o.abs, { distinct: true })],
   Erf: [plain(o.erf, { dtype: 'float32' })],
-  Gelu: [plain((x) => o.gelu(x), { dtype: 'float32' }), plain((x) => o.gelu(x, 'tanh'), { dtype: 'float32' })],
+  Gelu: [
+    plain((x) => o.gelu(x), { dtype: 'float32' }),
+    plain((x) => o.gelu(x, 'tanh'), { dtype: 'float32' }),
+    // items so large that they are worked on one by one
+    {
+      inputs: (n, m) => [[n, m]],
+      build: ([x], n, m) => o.gelu(o.expand(o.unsqueeze(x, [2]), [n, m, 512])),
+      dtype: 'float32',
+    },
+  ],
   Tanh: [plain(o.tanh)],
   Sigmoid: [plain(o.sigmoid)],
   Relu: [plain(o.relu, { distinct: true })],

@@ -74,17 +74,34 @@ const choice = (wins: (a: Value, b: Value) => Value): Rule =>
 
 /** x·Φ(x) with the normal distribution's Φ, or its approximation by the hyperbolic tangent. */
 const gelu = rule(({ x: [x], dy, node: { proto } }) => {
-  const square = o.mul(x, x)
   if (stringOf(proto, 'approximate', 'none') === 'tanh') {
+    const square = o.mul(x, x)
     const [k, cubic] = [Math.sqrt(2 / Math.PI), 0.044715]
     const t = o.tanh(o.mul(o.mul(x, k), o.add(o.mul(square, cubic), 1)))
     const inner = o.mul(o.mul(x, k), o.add(o.mul(square, 3 * cubic), 1))
     return [o.mul(dy, o.mul(o.add(o.add(t, 1), o.mul(o.sub(1, o.mul(t, t)), inner)), 0.5))]
   }
-  const density = o.mul(o.exp(o.mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI))
-  const below = o.mul(o.add(o.erf(o.mul(x, Math.SQRT1_2)), 1), 0.5)
-  return [o.mul(dy, o.add(below, o.mul(x, density)))]
+  return [
+    inPieces([x, dy], ([x, dy]) => {
+      const u = o.mul(x, Math.SQRT1_2)
+      const density = o.mul(o.mul(u, o.exp(o.neg(o.mul(u, u)))), 2 / Math.sqrt(Math.PI)) // 2x · density of x
+      return o.mul(o.mul(o.add(o.add(o.erf(u), density), 1), dy), 0.5)
+    }),
+  ]
 })
+
+/** Elements of a row from which on it is worked on by itself. */
+const PIECE = 512
+
+/**
+ * A chain of element-by-element operators, one item of the leading axis after the other where items are large: what lies
+ * between the operators then stays in the cache, which takes a third of the time.
+ */
+function inPieces(inputs: readonly Value[], chain: (slices: readonly Value[]) => Value): Value {
+  const [{ shape }] = inputs
+  if (shape.length < 3 || !(Number(shape.at(-1)) >= PIECE)) return chain(inputs)
+  return o.scan([], inputs, (_, slices) => ({ states: [], outputs: [chain(slices)] })).outputs[0]
+}
 
 const likeInput: Rule = rule(({ x, dy }) => [o.reshape(dy, o.shapeValue(x[0]))])
 

@@ -8,7 +8,7 @@ const number = (value: number) => value.toPrecision(3)
 
 const scoreOf = ({ accuracy, loss, perplexity }: Record<string, number>) =>
   accuracy === undefined
-    ? `loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}`
+    ? `loss ${loss.toFixed(4)}${perplexity === undefined ? '' : `, perplexity ${perplexity.toFixed(2)}`}`
     : `accuracy ${accuracy.toFixed(4)}`
 
 /** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */

@@ -23,6 +23,10 @@ export interface PrepareOptions {
   pipeline: Omit<PipelineConfig, 'tokenizer'> & { tokenizer: PipelineConfig['tokenizer'] | 'auto' }
   /** A pipeline and labels that are known already, of a version that is trained further: nothing is learnt of the texts. */
   known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Texts that must not be trained on: rows that a version is judged by. */
+  exclude?: readonly string[]
+  /** Whether the training rows stay as text beside their ids, one JSON string a line, for a teacher to read. */
+  keepTexts?: boolean
   /** Most rows kept as text: of the held-out split to measure with later, of the training rows to calibrate with. */
   samples?: { heldOut: number; heldIn: number }
   /** An empty or existing folder for what is prepared. */
@@ -53,6 +57,8 @@ interface Kept {
 
 const ROWS = 'rows.jsonl'
 const META = 'prepared.json'
+/** The training rows as text, where they are kept. */
+export const TEXTS = 'train.texts'
 
 /**
  * Reads, cleans, splits and encodes a data set, streaming: only labels, hashes and positions are held in memory. Throws
@@ -61,7 +67,7 @@ const META = 'prepared.json'
 export async function prepare(options: PrepareOptions, onProgress: PrepareProgress = () => {}): Promise<Prepared> {
   const { train, validation, split, folder } = options
   const spool = join(folder, ROWS)
-  const collector = new Collector(options.pipeline.maxLength, options.dropUnlabelled ?? false)
+  const collector = new Collector(options.pipeline.maxLength, options.dropUnlabelled ?? false, options.exclude)
   const out = createWriteStream(spool)
   const write = async (dataset: Dataset, part: Part) => {
     for await (const row of dataset.rows()) {
@@ -105,6 +111,7 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   ).flatMap(([file, part, limit]) =>
     limit === 0 ? [] : [{ writer: new SampleWriter(folder, file), rows: sampleOf(parts, part, limit, split.seed) }],
   )
+  const texts = options.keepTexts ? createWriteStream(join(folder, TEXTS)) : undefined
   const profiler = new Profiler(labels)
   const writers = new Map<Part, SplitWriter>()
   let done = 0
@@ -117,13 +124,17 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
       writers.set(part, writer)
       writer.add(label, encoded[i])
       for (const { writer, rows } of samples) if (rows.has(index)) writer.add({ text, label: labels[label] })
-      if (part === 'train') profiler.add(text, label, encoded[i])
+      if (part === 'train') {
+        profiler.add(text, label, encoded[i])
+        texts?.write(`${JSON.stringify(text)}\n`)
+      }
     })
     done += use.length
     onProgress('encoding', done, kept.length)
   }
   for (const writer of writers.values()) writer.close()
   await Promise.all(samples.map(({ writer }) => writer.close()))
+  if (texts) await finished(texts.end())
   rmSync(spool)
 
   const profile = profiler.profile()
@@ -175,6 +186,7 @@ class Collector {
   read = 0
   readonly #maxLength: number
   readonly #dropUnlabelled: boolean
+  readonly #excluded: ReadonlySet<bigint>
   readonly #rows: Kept[] = []
   readonly #labels = new Map<string, number>()
   readonly #seen = new Map<bigint, number>()
@@ -182,9 +194,10 @@ class Collector {
   readonly #removals: Removals = noRemovals()
   readonly #scripts = new Map<string, number>()
 
-  constructor(maxLength: number, dropUnlabelled: boolean) {
+  constructor(maxLength: number, dropUnlabelled: boolean, exclude: readonly string[] = []) {
     this.#maxLength = maxLength
     this.#dropUnlabelled = dropUnlabelled
+    this.#excluded = new Set(exclude.map(contentKey))
   }
 
   get nearChecked(): boolean {
@@ -204,6 +217,7 @@ class Collector {
     const label = this.#labelOf(row.label)
     const index = this.#rows.length
     const key = contentKey(text)
+    if (part === 'train' && this.#excluded.has(key)) return this.#drop('leakage', row)
     const twin = this.#seen.get(key) ?? (part === 'train' ? this.#near.findOrAdd(text, index) : undefined)
     const exact = this.#seen.has(key)
     if (twin !== undefined && part === 'train') {

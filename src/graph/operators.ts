@@ -611,6 +611,7 @@ export const operators: Record<string, ShapeRule> = {
     const [data, , , mean, variance] = c.inputs
     return [data, mean, variance].slice(0, c.node.output.length).map((t) => t && { dtype: t.dtype, shape: t.shape })
   },
+  'com.microsoft.nchwc:ReorderInput': same,
   Conv: conv,
   ConvTranspose: convTranspose,
   Scan: scan,

@@ -7,27 +7,39 @@ export interface Cell {
   readonly attributes?: Record<string, number>
   /** Blocks of `hidden` rows in W and R. */
   readonly gates: number
-  /** Tensors (batch, hidden) carried from step to step; the first is the output. */
+  /** Tensors (hidden, batch) carried from step to step; the first is the output. */
   readonly states: number
   /** Whether a gate scales the recurrent product with its bias, which then must be added within the loop. */
   readonly innerBias: boolean
+  /** One step → the states after it, and what the gradient wants of this step beside the first of them. */
+  step(at: Step): { states: Value[]; kept: Value[] }
   /**
-   * One step: the states before it, a = W·x + biases and u = R·h (+ its bias), both (batch, gates · hidden) → the states
-   * after it and what the gradient wants of this step beside them.
-   */
-  step(states: readonly Value[], a: Value, u: Value, hidden: number): { states: Value[]; kept: Value[] }
-  /**
-   * For all steps at once, from h after and before each step and what was kept, all (time, batch, …): what the loop
+   * For all steps at once, from h after and before each step and what was kept, all (time, …, batch): what the loop
    * backwards takes a slice of at each step.
    */
   factors(after: Value, before: Value, kept: readonly Value[], hidden: number): Value[]
   /**
-   * One step backwards: gradients of the states after it → `du` of u, what flows to the states before it past R (if
-   * anything does), and what `da` wants.
+   * One step backwards: gradients of the states after it → `du` of the recurrent product, what flows to the states
+   * before it past R (if anything does), and what `da` wants.
    */
-  back(flows: readonly Value[], factors: readonly Value[]): { du: Value; past: (Value | undefined)[]; kept?: Value[] }
-  /** The gradient of a for all steps (time, batch, gates · hidden), where it is not that of u. */
+  back(
+    flows: readonly Value[],
+    factors: readonly Value[],
+    hidden: number,
+  ): { du: Value; past: (Value | undefined)[]; kept?: Value[] }
+  /** The gradient of a for all steps (time, gates · hidden, batch), where it is not that of the recurrent product. */
   da?(du: Value, kept: readonly Value[], factors: readonly Value[], hidden: number): Value
+}
+
+interface Step {
+  readonly states: readonly Value[]
+  /** W·x + biases (gates · hidden, batch); without that of the recurrent product if the cell has an inner bias. */
+  readonly a: Value
+  /** R·h + what is given (gates · hidden, batch). */
+  readonly product: (added: Value) => Value
+  /** The recurrent product's bias (gates · hidden, 1), for cells with an inner bias. */
+  readonly bias: Value
+  readonly hidden: number
 }
 
 const slope = (gate: Value) => o.mul(gate, o.sub(1, gate)) // of the sigmoid, by its value
@@ -39,7 +51,7 @@ const rnn: Cell = {
   gates: 1,
   states: 1,
   innerBias: false,
-  step: (_states, a, u) => ({ states: [o.tanh(o.add(a, u))], kept: [] }),
+  step: ({ a, product }) => ({ states: [o.tanh(product(a))], kept: [] }),
   factors: (h) => [flat(h)],
   back: ([dh], [factor]) => ({ du: o.mul(dh, factor), past: [undefined] }),
 }
@@ -50,30 +62,33 @@ const lstm: Cell = {
   gates: 4,
   states: 2,
   innerBias: false,
-  step([, c], a, u, hidden) {
-    const [zs, zg] = o.split(o.add(a, u), [3 * hidden, hidden], 1)
+  step({ states: [, c], a, product, hidden }) {
+    const [zs, zg] = o.split(product(a), [3 * hidden, hidden], 0)
     const gates = o.sigmoid(zs)
     const candidate = o.tanh(zg)
-    const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 1)
+    const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 0)
     const remembered = o.mul(f, c)
-    const next = o.add(remembered, o.mul(i, candidate))
+    const learnt = o.mul(i, candidate)
+    const next = o.add(remembered, learnt)
     const squashed = o.tanh(next)
     // a state that is kept as well would be copied at each step; f · c says as much as c here
-    return { states: [o.mul(out, squashed), next], kept: [gates, candidate, squashed, remembered] }
+    return { states: [o.mul(out, squashed), next], kept: [gates, candidate, squashed, remembered, learnt] }
   },
-  factors(_after, _before, [gates, candidate, squashed, remembered], hidden) {
-    const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 2)
+  // d gate / d cell (d state for the output gate) by the products that the gates made: i · c · (1 - i) and so on
+  factors(h, _before, [gates, candidate, squashed, remembered, learnt], hidden) {
+    const [i, out, f] = o.split(gates, [hidden, hidden, hidden], 1)
     const toGates = [
-      o.mul(candidate, slope(i)),
-      o.mul(squashed, slope(out)),
-      o.mul(remembered, o.sub(1, f)),
-      o.mul(i, flat(candidate)),
-    ] // d gate / d cell, or d state for the output gate
-    return [o.concat(toGates, 2), o.mul(out, flat(squashed)), f]
+      o.sub(learnt, o.mul(learnt, i)),
+      o.sub(h, o.mul(h, out)),
+      o.sub(remembered, o.mul(remembered, f)),
+      o.sub(i, o.mul(learnt, candidate)),
+    ]
+    return [...toGates, o.sub(out, o.mul(h, squashed)), f]
   },
-  back([dh, dc], [toGates, toCell, forget]) {
+  back([dh, dc], [toI, toOut, toF, toCandidate, toCell, forget]) {
     const cell = o.add(dc, o.mul(dh, toCell))
-    return { du: o.mul(o.concat([cell, dh, cell, cell], 1), toGates), past: [undefined, o.mul(cell, forget)] }
+    const du = [o.mul(cell, toI), o.mul(dh, toOut), o.mul(cell, toF), o.mul(cell, toCandidate)]
+    return { du: o.concat(du, 0), past: [undefined, o.mul(cell, forget)] }
   },
 }
 
@@ -84,31 +99,30 @@ const gru: Cell = {
   gates: 3,
   states: 1,
   innerBias: true,
-  step([h], a, u, hidden) {
-    const [as, ac] = o.split(a, [2 * hidden, hidden], 1)
-    const [us, uc] = o.split(u, [2 * hidden, hidden], 1)
+  step({ states: [h], a, product, bias, hidden }) {
+    const [as, ac] = o.split(a, [2 * hidden, hidden], 0)
+    const [us, uc] = o.split(product(bias), [2 * hidden, hidden], 0)
     const gates = o.sigmoid(o.add(as, us))
-    const [z, r] = o.split(gates, [hidden, hidden], 1)
+    const [z, r] = o.split(gates, [hidden, hidden], 0)
     const candidate = o.tanh(o.add(ac, o.mul(r, uc)))
     return { states: [o.add(candidate, o.mul(z, o.sub(h, candidate)))], kept: [gates, candidate, uc] }
   },
   factors(_after, h, [gates, candidate, uc], hidden) {
-    const [z, r] = o.split(gates, [hidden, hidden], 2)
+    const [z, r] = o.split(gates, [hidden, hidden], 1)
     const toCandidate = o.mul(o.sub(1, z), flat(candidate))
     const toGates = [
       o.mul(o.sub(h, candidate), slope(z)),
       o.mul(o.mul(toCandidate, uc), slope(r)),
       o.mul(toCandidate, r),
     ]
-    return [o.concat(toGates, 2), z, toCandidate]
+    return [...toGates, z, toCandidate]
   },
-  back: ([dh], [toGates, z]) => ({
-    du: o.mul(o.concat([dh, dh, dh], 1), toGates),
+  back: ([dh], [toZ, toR, toU, z]) => ({
+    du: o.concat([o.mul(dh, toZ), o.mul(dh, toR), o.mul(dh, toU)], 0),
     past: [o.mul(dh, z)],
     kept: [dh],
   }),
-  da: (du, [dh], [, , toCandidate], hidden) =>
-    o.concat([o.slice(du, [0], [2 * hidden], [2]), o.mul(dh, toCandidate)], 2),
+  da: (du, [dh], factors, hidden) => o.concat([o.slice(du, [0], [2 * hidden], [1]), o.mul(dh, factors[4])], 1),
 }
 
 export const cells = { rnn, lstm, gru } as const

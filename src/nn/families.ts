@@ -1,11 +1,12 @@
 import type { Parameter } from '../autograd/training.ts'
-import { GraphBuilder, type Value } from '../graph/builder.ts'
+import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { bow } from './bow.ts'
 import { gpt, llama } from './decoders.ts'
 import type { ClassifierConfig, Family, TextFamily } from './family.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
+import { lossNames } from './losses.ts'
 import { recurrentClassifier } from './recurrent.ts'
 import { resnetClassifier } from './resnet.ts'
 import { textcnn } from './textcnn.ts'
@@ -28,6 +29,12 @@ const recurrentOptions = {
   bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
   dropout: dropout(0.6),
   pooling: choice(['max', 'mean', 'last'], 'how the steps become one vector'),
+} as const satisfies Family['options']
+
+const importedOptions = {
+  trainable: { type: 'string', default: '.', description: 'regular expression of the names of the weights to train' },
+  output: { type: 'string', default: '', description: 'the output that the loss is computed from; the first if empty' },
+  head: integer(0, 'classes of a new last layer, drawn anew; 0 keeps the one it has', 0, 100_000),
 } as const satisfies Family['options']
 
 /** Model families by name. */
@@ -81,6 +88,7 @@ export const families = {
       width: width(128),
       layers: integer(2, 'attention layers', 1, 48),
       heads: integer(4, 'attention heads; twice their number divides the width', 1, 64),
+      headSize: integer(0, 'size of a head; 0 for the width divided by the heads', 0, 1024),
       inner: integer(512, 'size of the feed-forward part', 1, 16_384),
       positions: choice(['waves', 'learned'], 'how tokens know their place'),
       pooling: choice(['mean', 'first'], 'how the tokens become one vector'),
@@ -106,20 +114,32 @@ export const families = {
     defaults: { learningRate: 0.01, batchSize: 64, clipNorm: 5, warmup: 0.1 },
     build: resnetClassifier,
   },
+  onnx: {
+    task: 'tensor',
+    imported: true,
+    description: 'any ONNX graph of your own (--from), on rows of tensors',
+    options: { loss: choice(lossNames, 'what is made smaller'), ...importedOptions },
+    defaults: { learningRate: 0.001 },
+  },
+  'onnx-images': {
+    task: 'image-classification',
+    imported: true,
+    description:
+      'an ONNX graph that takes images (--from), e.g. a published ResNet or MobileNet, on images of your own',
+    options: {
+      ...importedOptions,
+      scale: choice(
+        ['auto', 'imagenet', 'data', 'unit', 'signed'],
+        'values that pixels become: auto is that of the registered model, else of ImageNet for colour and of the data for grey; unit is 0 to 1, signed -1 to 1',
+      ),
+    },
+    defaults: { learningRate: 0.0005 },
+  },
 } as const satisfies Record<string, Family>
 
 /** The inputs of every text classifier's graph: ids int64 (batch, time) and lengths int64 (batch). */
 export function classifierInputs(graph: GraphBuilder) {
   return { ids: graph.input('ids', 'int64', ['batch', 'time']), lengths: graph.input('lengths', 'int64', ['batch']) }
-}
-
-/** Softmax cross-entropy over a batch and how many rows are right: logits (batch, classes), labels int64 (batch). */
-export function classifierLoss(logits: Value, labels: Value): { loss: Value; correct: Value } {
-  return o.within(logits.graph, () => {
-    const picked = o.gatherElements(o.logSoftmax(logits), o.unsqueeze(labels, [1]), 1) // (batch, 1)
-    const right = o.equal(o.argMax(logits, 1), labels)
-    return { loss: o.neg(o.reduceMean(picked)), correct: o.reduceSum(o.cast(right, 'int64')) }
-  })
 }
 
 /**

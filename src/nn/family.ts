@@ -53,5 +53,11 @@ export interface ImageFamily extends Described {
   readonly build: ImageBuild
 }
 
+/** A network that someone else made: an imported ONNX graph. */
+interface ImportedFamily extends Described {
+  readonly task: 'image-classification' | 'tensor'
+  readonly imported: true
+}
+
 /** A family by what it learns. */
-export type Family = TextFamily | ImageFamily | DecoderFamily
+export type Family = TextFamily | ImageFamily | DecoderFamily | ImportedFamily

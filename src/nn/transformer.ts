@@ -10,7 +10,8 @@ import { count, dense, embedding, normalise, shares, tokens, weighted } from './
 export const transformer: Build = (network, ids, lengths, config) => {
   const { graph } = network
   const [width, layers, heads, inner] = [config.width, config.layers, config.heads, config.inner].map(Number)
-  if (width % (2 * heads) !== 0) {
+  const size = Number(config.headSize) || width / heads
+  if (width % 2 !== 0 || !Number.isInteger(size)) {
     throw fail('OPTION_INVALID', { option: 'width', reason: `expected a multiple of ${2 * heads}, twice the heads` })
   }
   // one mask for all tokens of a text
@@ -28,7 +29,7 @@ export const transformer: Build = (network, ids, lengths, config) => {
   for (let i = 0; i < layers; i++) {
     const layer = network.scope(`layer.${i}`)
     const [attention, feedForward] = [layer.scope('attention'), layer.scope('feedForward')]
-    const heard = selfAttention(attention, normalise(attention, x), bias, heads)
+    const heard = selfAttention(attention, normalise(attention, x), bias, heads, size)
     const attended = o.within(graph, () => o.add(x, drop(attention, heard)))
     const widened = dense(feedForward.scope('in'), normalise(feedForward, attended), inner)
     const narrowed = dense(
@@ -46,17 +47,17 @@ export const transformer: Build = (network, ids, lengths, config) => {
   return dense(head, head.dropout(pooled, Number(config.dropout)), config.classes) // (batch, classes)
 }
 
-/** Multi-head attention of x (batch, time, width) to itself; `bias` (batch, 1, 1, time) is added to the scores. */
-function selfAttention(network: Network, x: Value, bias: Value, heads: number): Value {
+/** Attention of x (batch, time, width) to itself by heads of a size; `bias` (batch, 1, 1, time) is added to the scores. */
+function selfAttention(network: Network, x: Value, bias: Value, heads: number, size: number): Value {
   const width = Number(x.shape[2])
-  const size = width / heads
-  const projected = dense(network.scope('in'), x, 3 * width) // (batch, time, 3 · width)
+  const inner = heads * size // the width, unless heads were pruned
+  const projected = dense(network.scope('in'), x, 3 * inner) // (batch, time, 3 · inner)
   const context = o.within(network.graph, () => {
-    const [q, k, v] = o.split(projected, [width, width, width], 2).map((part) => o.reshape(part, [0, 0, heads, size]))
+    const [q, k, v] = o.split(projected, [inner, inner, inner], 2).map((part) => o.reshape(part, [0, 0, heads, size]))
     const query = o.mul(o.transpose(q, [0, 2, 1, 3]), 1 / Math.sqrt(size)) // (batch, heads, time, size)
     const scores = o.matMul(query, o.transpose(k, [0, 2, 3, 1])) // (batch, heads, time, time)
     const heard = o.matMul(o.softmax(o.add(scores, bias)), o.transpose(v, [0, 2, 1, 3]))
-    return o.reshape(o.transpose(heard, [0, 2, 1, 3]), [0, 0, width])
+    return o.reshape(o.transpose(heard, [0, 2, 1, 3]), [0, 0, inner])
   })
   return dense(network.scope('out'), context, width)
 }

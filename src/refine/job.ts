@@ -53,4 +53,10 @@ export function stepsOf({ passes: asked, goal, tolerance }: RefineSpec): Step[] 
 
 /** A refinement in a word or two, e.g. `trim + int8`. */
 export const nameOf = (steps: readonly Pick<Step, 'name' | 'options'>[]): string =>
-  steps.map(({ name, options }) => (name === 'quantize' ? String(options.scheme) : name)).join(' + ')
+  steps
+    .map(({ name, options }) => {
+      if (name === 'quantize') return String(options.scheme)
+      if (name === 'distil') return `distil ${options.family}`
+      return name === 'prune' ? `prune ${Math.round(Number(options.share) * 100)}%` : name
+    })
+    .join(' + ')

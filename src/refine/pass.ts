@@ -1,5 +1,7 @@
+import type { ReadOptions } from '../data/dataset.ts'
 import type { Sample } from '../data/samples.ts'
 import type { TrainEvent } from '../train/events.ts'
+import type { DataSource } from '../train/job.ts'
 import type { Option, Options } from '../train/options.ts'
 import type { Subject } from './subject.ts'
 
@@ -11,6 +13,20 @@ export interface PassContext {
   /** A folder for what a pass puts on disk. */
   readonly folder: string
   readonly stop: AbortSignal
+  /** What passes that train have beside it. */
+  readonly training: Training
+}
+
+export interface Training {
+  readonly run: string
+  /** The data the version was trained on, or what was given instead; absent when it is not here. */
+  readonly data?: DataSource
+  readonly read: ReadOptions
+  readonly seed: number
+  /** Hyperparameters that were asked for. */
+  readonly options: Options
+  /** Texts that the result is judged by. */
+  readonly exclude: readonly string[]
 }
 
 /** A step of refinement: a function from bundle to bundle, which tells in words what it did. */

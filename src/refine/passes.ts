@@ -3,9 +3,12 @@ import { clipWeights } from '../graph/passes/clip.ts'
 import { mergeLora } from '../graph/passes/lora.ts'
 import { keepOutputs, removeDeadCode } from '../graph/passes/outputs.ts'
 import type { Option } from '../train/options.ts'
+import { distil } from './distil.ts'
 import { foldConstants } from './fold.ts'
 import { type Pass, plain } from './pass.ts'
+import { prune } from './prune/prune.ts'
 import { quantize } from './quantize/quantize.ts'
+import { sparsify } from './sparsify.ts'
 import { withModel } from './subject.ts'
 import { trim } from './vocabulary.ts'
 
@@ -59,4 +62,7 @@ const clip: Pass = {
 }
 
 /** Every pass by its name; help, documentation and the search derive from this table. */
-export const passes = { tidy, merge, clip, trim, quantize } as const satisfies Record<string, Pass>
+export const passes = { tidy, merge, clip, trim, distil, prune, sparsify, quantize } as const satisfies Record<
+  string,
+  Pass
+>

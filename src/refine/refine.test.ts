@@ -107,6 +107,19 @@ test('a plain graph is measured on drawn inputs', async () => {
   assert.equal(gate!.rows, 0)
 })
 
+test('a goal: combinations are tried, what cannot be done is passed over, and the chosen one is registered', async () => {
+  const goal = `size<=0.5,agreement>=98%,size=min,${anySpeed}`
+  const { events, gate, done } = await refined({ refine: 'plain@1', goal, name: 'found' })
+  const tried = events.filter((event) => event.type === 'gate' && !event.chosen)
+  assert.ok(tried.length >= 5)
+  assert.ok(tried.some((event) => event.type === 'gate' && event.pareto))
+  assert.ok(done && gate?.chosen && change(gate, 'size') <= 0.5)
+  const smaller = tried.filter(
+    (event) => event.type === 'gate' && event.accepted && change(event, 'size') < change(gate, 'size'),
+  )
+  assert.deepEqual(smaller, [])
+})
+
 test('a classifier without held-out rows needs some; given ones are used', async () => {
   const passes = [{ name: 'quantize', options: { scheme: 'float16' } }]
   assert.equal((await refined({ refine: 'bare', passes })).failed?.error.code, 'REFINE_UNMEASURABLE')

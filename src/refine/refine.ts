@@ -3,17 +3,18 @@ import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
 import { openDataset } from '../data/dataset.ts'
-import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import type { Sample } from '../data/samples.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
 import { classifierReference } from '../train/reference.ts'
-import { type Goal, parseTolerance } from './gate/goal.ts'
+import { type Goal, parseGoal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
+import { pipelineOf } from './inputs.ts'
 import { nameOf, type RefineJob, type Step, stepsOf } from './job.ts'
-import type { PassContext } from './pass.ts'
+import type { PassContext, Training } from './pass.ts'
+import { choose, combinations, paretoBest, passedOver, type Tried, within } from './search.ts'
 import { readSubject, type Subject, samplesOf, servedBytes, writeSubject } from './subject.ts'
 
 /** Rows that are read of a given data set to calibrate or measure with. */
@@ -43,18 +44,19 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     threads: availableParallelism(),
     folder,
     stop,
+    training: trainingOf(job, heldOut),
   }
   const original: Candidate = { manifest: source.manifest, files: source.files, size: servedBytes(subject) }
   const goal = parseTolerance(spec.tolerance)
 
   yield { type: 'state', state: 'refining' }
-  const result = yield* takeSteps(subject, steps, context)
-  if (stop.aborted) return undefined
-  yield { type: 'state', state: 'measuring' }
-  const what = nameOf(steps)
-  const measurement = await measureAgainst(original, result.subject, join(folder, 'candidate'), heldOut, stop)
-  if (stop.aborted) return undefined
-  const event = gateEvent(what, measurement, goal, { forced: spec.force === true, chosen: true })
+  const settled =
+    spec.goal === undefined
+      ? yield* carryOut(subject, steps, original, goal, heldOut, context)
+      : yield* search(subject, original, withGoal(spec.goal, goal), heldOut, context)
+  if (!settled || stop.aborted) return undefined
+  const { result, measurement, what } = settled
+  const event = gateEvent(what, measurement, settled.goal, { forced: spec.force === true, chosen: true })
   yield event
   if (!event.accepted && !event.forced) throw fail('GATE_REFUSED', { reasons: event.reasons.join('; ') })
 
@@ -65,7 +67,7 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     run: job.run,
     code,
     refinedFrom: { model: source.name, version: source.version },
-    passes: result.taken,
+    passes: [...result.taken],
     measurements: event.table,
     ...(!event.accepted && { forced: event.reasons }),
   }
@@ -80,13 +82,117 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
   return { bundle, metrics, seconds: (performance.now() - started) / 1000 }
 }
 
+/** What passes that train have: columns as the version was trained with, where its own data was found. */
+function trainingOf({ run, spec, source, data }: RefineJob, heldOut: readonly Sample[]): Training {
+  const columns = (source.manifest.data?.columns ?? {}) as { text?: string; label?: string; group?: string }
+  return {
+    run,
+    ...(data && { data }),
+    read: spec.read ?? (spec.data === undefined ? columns : {}),
+    seed: spec.seed ?? 1,
+    options: spec.options ?? {},
+    exclude: heldOut.map(({ text }) => text),
+  }
+}
+
+/** A refined version, what was measured of it, and what it is held to. */
+interface Settled {
+  readonly what: string
+  readonly result: Refined
+  readonly measurement: Measurement
+  readonly goal: Goal
+}
+interface Refined {
+  readonly subject: Subject
+  readonly taken: readonly Taken[]
+}
+
+async function* carryOut(
+  subject: Subject,
+  steps: readonly Step[],
+  original: Candidate,
+  goal: Goal,
+  heldOut: readonly Sample[],
+  context: PassContext,
+): AsyncGenerator<TrainEvent, Settled | undefined> {
+  const result = yield* takeSteps(subject, steps, context)
+  if (context.stop.aborted) return undefined
+  yield { type: 'state', state: 'measuring' }
+  const measurement = await measureAgainst(
+    original,
+    result.subject,
+    join(context.folder, 'candidate'),
+    heldOut,
+    context.stop,
+  )
+  return { what: nameOf(steps), result, measurement, goal }
+}
+
+/** Bounds of the goal, and of the tolerance for measures that the goal does not bound. */
+function withGoal(text: string, tolerance: Goal): Goal {
+  const asked = parseGoal(text)
+  const named = new Set(asked.bounds.map(({ measure }) => measure))
+  return { ...asked, bounds: [...asked.bounds, ...tolerance.bounds.filter(({ measure }) => !named.has(measure))] }
+}
+
+/** Tries combinations of passes, those that train only when none of the others keeps the bounds, and chooses one. */
+async function* search(
+  subject: Subject,
+  original: Candidate,
+  goal: Goal,
+  heldOut: readonly Sample[],
+  context: PassContext,
+): AsyncGenerator<TrainEvent, Settled | undefined> {
+  const tried: (Tried<Refined> & { measurement: Measurement })[] = []
+  /** What steps gave, by their names: combinations that begin alike share it. */
+  const known = new Map<string, Refined>()
+  const tryAll = async function* (combinations: readonly Step[][]): AsyncGenerator<TrainEvent, void> {
+    for (const steps of combinations) {
+      if (context.stop.aborted) return
+      let result: Refined = { subject, taken: [] }
+      try {
+        for (const [at, step] of steps.entries()) {
+          const key = JSON.stringify(steps.slice(0, at + 1).map(({ name, options }) => [name, options]))
+          const before = known.get(key)
+          if (before) result = before
+          else {
+            const next = yield* takeSteps(result.subject, [step], context)
+            result = { subject: next.subject, taken: [...result.taken, ...next.taken] }
+          }
+          if (step.name !== 'quantize') known.set(key, result)
+        }
+      } catch (error) {
+        const told = passedOver(error)
+        if (!told) throw error
+        yield told
+        continue
+      }
+      const what = nameOf(steps)
+      yield { type: 'state', state: 'measuring' }
+      const folder = join(context.folder, `tried-${tried.length}`)
+      const measurement = await measureAgainst(original, result.subject, folder, heldOut, context.stop)
+      tried.push({ what, table: measurement.table, result, measurement })
+    }
+  }
+  const { cheap, dear } = combinations(context)
+  yield* tryAll(cheap)
+  if (!tried.some((one) => within(one, goal))) yield* tryAll(dear)
+  if (context.stop.aborted) return undefined
+  const best = new Set(paretoBest(tried))
+  for (const one of tried) {
+    const event = gateEvent(one.what, one.measurement, goal, { forced: false, chosen: false })
+    yield { ...event, pareto: best.has(one) }
+  }
+  const chosen = choose(tried, goal)
+  const measured = tried.find(({ result }) => result === chosen?.result)
+  return measured && { what: measured.what, result: measured.result, measurement: measured.measurement, goal }
+}
+
 /** What the held-out rows look like to a refined classifier: it is not certain of the same texts as its source. */
-async function referenceOf({ manifest, model, files }: Subject, heldOut: readonly Sample[], threads: number) {
-  const tokenizer = files['tokenizer.json']
-  if (manifest.task !== 'text-classification' || !tokenizer) return undefined
-  const config = manifest.pipeline as unknown as PipelineConfig
-  const pipeline = TextPipeline.load(config, Buffer.from(tokenizer).toString('utf8'))
-  return classifierReference(writeModel(model), pipeline, manifest.labels, heldOut, threads)
+async function referenceOf(subject: Subject, heldOut: readonly Sample[], threads: number) {
+  const { manifest, model, files } = subject
+  if (manifest.task !== 'text-classification' || !files['tokenizer.json']) return undefined
+  return classifierReference(writeModel(model), pipelineOf(subject), manifest.labels, heldOut, threads)
 }
 
 /** Carries passes out one after another, telling of each. */
@@ -94,7 +200,7 @@ async function* takeSteps(
   subject: Subject,
   steps: readonly Step[],
   context: PassContext,
-): AsyncGenerator<TrainEvent, { subject: Subject; taken: Taken[] }> {
+): AsyncGenerator<TrainEvent, Refined> {
   const taken: Taken[] = []
   let now = subject
   for (const { name, pass, options } of steps) {

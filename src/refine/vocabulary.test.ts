@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
-import { madeClassifier, sentences } from '../testing/classifiers.ts'
+import { madeClassifier, noTraining, sentences } from '../testing/classifiers.ts'
 import { resolveOptions } from '../train/options.ts'
 import { difference, runOn } from './compare.ts'
 import { foldConstants } from './fold.ts'
@@ -14,6 +14,7 @@ const contextOf = (heldIn: Subject['files'] extends never ? never : { text: stri
   threads: 1,
   folder: '',
   stop: new AbortController().signal,
+  training: noTraining,
 })
 
 async function apply(name: keyof typeof passes, subject: Subject, heldIn: { text: string; label: string }[]) {

@@ -75,3 +75,6 @@ export async function madeClassifier(name: TextFamilyName, options: Record<strin
   }
   return { manifest, model, files: { 'tokenizer.json': Buffer.from(pipeline.tokenizerJson) }, weights, samples }
 }
+
+/** What passes that train have, for tests that do not. */
+export const noTraining = { run: 'test', read: {}, seed: 1, options: {}, exclude: [] }

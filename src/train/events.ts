@@ -17,11 +17,11 @@ export const RunSpec = Type.Object(
   {
     /** Name of the model that the result is registered under; made from the data set's name if absent. */
     name: Type.Optional(Type.String()),
-    /** What is learnt: `text-classification`, `text-generation`; that of the family if absent. */
+    /** What is learnt: `text-classification`, `text-generation`, …; that of the family if absent. */
     task: Type.Optional(Type.String()),
     family: Type.Optional(Type.String()),
-    /** A model to go on from (name, name@version or name@alias), for tasks that can. */
-    from: Type.Optional(Type.String()),
+    /** A model to go on from: name, name@version or name@alias, or the id of an uploaded ONNX file (`ds_…`). */
+    from: Type.Optional(Type.String({ minLength: 1, maxLength: 300 })),
     /** Id of an uploaded data set (`ds_…`), or `npm:<package>@<version>[#path]`. */
     dataset: Type.String(),
     validation: Type.Optional(Type.String()),
@@ -112,7 +112,7 @@ export interface GateEvent {
 export type TrainEvent =
   | { type: 'state'; state: RunState }
   /** Reading and encoding: rows so far; `total` where it is known. */
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding'; done: number; total?: number }
+  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   /** Loss is the mean since the last step event; `eta` in seconds to the end of training. */

@@ -18,8 +18,8 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
-  /** The version that training goes on from. */
-  from?: { ref: string; manifest: Manifest; files: Record<string, string> }
+  /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
+  from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
 
 /** What training ends with: a bundle in a folder and what it scored on the held-out split. */
@@ -31,8 +31,11 @@ export interface TrainResult {
 }
 
 /** The family for data of this kind, where none was asked for. */
-export const defaultFamily = (dataset: string, filename: string) =>
-  holdsImages(dataset) || holdsImages(filename) ? 'resnet' : 'lstm'
+export function defaultFamily(dataset: string, filename: string, from?: string): string {
+  const images = holdsImages(dataset) || holdsImages(filename)
+  if (from !== undefined) return images ? 'onnx-images' : 'onnx'
+  return images ? 'resnet' : 'lstm'
+}
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const { task } = spec
@@ -52,6 +55,11 @@ export function familyOf(spec: RunSpec): { name: string; family: Family } {
   const family: Family = families[name as keyof typeof families]
   if (task !== undefined && family.task !== task)
     throw fail('OPTION_INVALID', { option: 'family', reason: `"${name}" is for ${family.task}` })
+  const imported = 'imported' in family
+  if (imported ? spec.from === undefined : spec.from !== undefined && family.task !== 'text-generation') {
+    const reason = imported ? `the family ${name} trains a model given as "from"` : `not for the family ${name}`
+    throw fail('OPTION_INVALID', { option: 'from', reason })
+  }
   return { name, family }
 }
 

@@ -109,11 +109,16 @@ export class Runs {
     // families and readers are needed here alone: a server that only serves is spared their memory
     const { defaultFamily, optionsOf } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const family = given.family ?? (given.task === undefined ? defaultFamily(given.dataset, names[0]) : undefined)
-    const spec = { ...given, ...(family !== undefined && { family }) }
+    const base = given.from === undefined ? undefined : await this.#version(given.from)
+    const family =
+      given.family ??
+      (given.task !== undefined || base?.manifest?.task === 'text-generation'
+        ? base?.manifest?.family
+        : defaultFamily(given.dataset, names[0], given.from))
+    // a name may mean another version when the run goes on after a pause
+    const spec = { ...given, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
-    if (spec.from !== undefined) await this.#registry.resolve(spec.from)
     assertRoom(this.#store.home)
     return this.#enqueue(checkName(spec.name ?? (modelNameFrom(names[0]) || 'model')), spec)
   }
@@ -340,8 +345,13 @@ export class Runs {
   }
 
   async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
+    if (/^ds_[0-9a-z]+$/i.test(ref)) {
+      const { digest } = await this.#datasets.get(ref)
+      return { ref, files: { 'model.onnx': this.#store.blobs.path(digest) } }
+    }
     const version = await this.#registry.resolve(ref)
-    return { ref, manifest: version.manifest, files: await this.#registry.checkout(version) }
+    const { name, manifest } = version
+    return { ref: `${name}@${version.version}`, manifest, files: await this.#registry.checkout(version) }
   }
 
   async #stop(wanted: 'cancelled' | 'interrupted') {

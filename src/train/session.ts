@@ -1,11 +1,13 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { blockConvolutions } from '../autograd/blocked.ts'
 import { momentsOf, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { alignUp, vectors, view } from '../base/simd.ts'
 import { writeModel } from '../graph/codec.ts'
 import { type Batch, partOf } from './batch.ts'
+import { blockSize } from './block.ts'
 import type { Weights } from './checkpoint.ts'
 import { type Place, type Shared, STARTED, Way, within } from './way.ts'
 
@@ -46,7 +48,7 @@ export class TrainingSession {
   }
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
-    const shared = layOut(graph, options)
+    const shared = layOut(graph, writeModel(blockConvolutions(graph.model, await blockSize())), options)
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters)
@@ -117,7 +119,7 @@ export class TrainingSession {
   }
 }
 
-function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
+function layOut(graph: TrainingGraph, model: Uint8Array, options: SessionOptions): Shared {
   const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
   const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
@@ -134,7 +136,7 @@ function layOut(graph: TrainingGraph, options: SessionOptions): Shared {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
     seed,
-    model: writeModel(graph.model),
+    model,
     optimizer,
     masks: graph.masks,
     places,

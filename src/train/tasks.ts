@@ -1,5 +1,6 @@
 import type { Task } from './learner.ts'
 import { imageClassification } from './tasks/image-classification.ts'
+import { tensorLearning } from './tasks/tensor.ts'
 import { textClassification } from './tasks/text-classification.ts'
 import { textGeneration } from './tasks/text-generation.ts'
 
@@ -8,4 +9,5 @@ export const tasks = {
   'text-classification': textClassification,
   'text-generation': textGeneration,
   'image-classification': imageClassification,
+  tensor: tensorLearning,
 } as const satisfies Record<string, Task>

@@ -9,6 +9,7 @@ import { countParameters } from '../nn/families.ts'
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { TrainEvent } from './events.ts'
 import { familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
+import type { Task } from './learner.ts'
 import { defaultEpochs } from './options.ts'
 import { TrainingSession } from './session.ts'
 import { tasks } from './tasks.ts'
@@ -33,9 +34,13 @@ const REPORT_EVERY = 250
 /**
  * Trains a model: has its task prepare the data, takes optimizer steps, validates after each epoch, keeps the best weights
  * and writes a bundle. A run that was interrupted goes on from its last checkpoint with the same batches and masks, so that
- * the result is the one an uninterrupted run would have had.
+ * the result is the one an uninterrupted run would have had. `open` stands in for the task's own way to a learner.
  */
-export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<TrainEvent, TrainResult | undefined> {
+export async function* train(
+  job: TrainJob,
+  stop: AbortSignal,
+  open?: Task['open'],
+): AsyncGenerator<TrainEvent, TrainResult | undefined> {
   const { spec, folder } = job
   const seed = spec.seed ?? 1
   const { name, family } = familyOf(spec)
@@ -45,7 +50,7 @@ export async function* train(job: TrainJob, stop: AbortSignal): AsyncGenerator<T
 
   yield { type: 'state', state: 'preparing' }
   const threads = options.threads === null ? Math.min(8, availableParallelism()) : number('threads')
-  const learner = yield* tasks[family.task].open({ job, name, family, options, seed, threads })
+  const learner = yield* (open ?? tasks[family.task].open)({ job, name, family, options, seed, threads })
   const epochs = options.epochs === null ? defaultEpochs(learner.rows) : number('epochs')
   const session = await TrainingSession.create(learner.graph, {
     optimizer: options.optimizer as 'adamw' | 'sgd',

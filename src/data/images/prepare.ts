@@ -12,8 +12,8 @@ interface PrepareImagesOptions {
   /** Held-out images of their own; training images that occur among them are removed. */
   validation?: ImageSource
   seed: number
-  /** Side of the square that images are brought to; their own size if they all have the same and it is small. */
-  size?: number
+  /** What images are brought to; their own size if they all have the same and it is small. */
+  size?: { height: number; width: number }
   /** Found in the data if absent. */
   channels?: 1 | 3
   fit: ImagePipelineConfig['fit']
@@ -176,10 +176,10 @@ async function targetOf({ train, size, channels }: PrepareImagesOptions) {
     if (!first) throw fail('DATA_EMPTY', { source: train.source })
   }
   const own = sizes.size === 1 && largest <= SMALL ? first! : undefined
-  const side = size ?? Math.min(DEFAULT_SIZE, Math.max(16, largest))
+  const side = Math.min(DEFAULT_SIZE, Math.max(16, largest))
   return {
-    height: size ?? own?.height ?? side,
-    width: size ?? own?.width ?? side,
+    height: size?.height ?? own?.height ?? side,
+    width: size?.width ?? own?.width ?? side,
     channels: channels ?? (depths.has(3) ? 3 : 1),
   } as const
 }

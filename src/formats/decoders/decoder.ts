@@ -19,14 +19,19 @@ export interface StoredDecoder {
   readonly generation: GenerationConfig
 }
 
-/** The decoder of a bundle; throws UNSUPPORTED for other models. */
+/** The sizes of a bundle's decoder; throws UNSUPPORTED for other models. */
+export function decoderConfigOf(manifest: Manifest | undefined): DecoderConfig {
+  const config = manifest?.pipeline?.decoder as DecoderConfig | undefined
+  if (manifest?.task === 'text-generation' && config) return config
+  throw fail('UNSUPPORTED', {
+    what: `"${manifest?.family ?? 'this'}" as a GPT-2 or Llama decoder`,
+    instead: 'Train one, or import one from a Hugging Face folder.',
+  })
+}
+
+/** The decoder of a bundle; throws UNSUPPORTED for other models, BUNDLE_INVALID when weights are missing. */
 export function decoderFrom(manifest: Manifest, model: ModelProto, tokenizerJson: string): StoredDecoder {
-  const config = manifest.pipeline?.decoder as DecoderConfig | undefined
-  if (manifest.task !== 'text-generation' || !config)
-    throw fail('UNSUPPORTED', {
-      what: `"${manifest.family}" as a GPT-2 or Llama decoder`,
-      instead: 'Train one, or import one from a Hugging Face folder.',
-    })
+  const config = decoderConfigOf(manifest)
   const stored = new Map((model.graph?.initializer ?? []).map((proto) => [proto.name, proto] as const))
   const weights: DecoderWeights = {}
   for (const [path, dims] of Object.entries(decoderShapes(config))) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { choose, paretoBest, within } from '../search.ts'
 import { missedBy, parseGoal, parseTolerance } from './goal.ts'
 import { measured } from './measures.ts'
 import { judge } from './verdict.ts'
@@ -69,4 +70,27 @@ test('the verdict says in words what got worse, and that nothing was gained', ()
     judge([measured('size', 100, 100)], parseTolerance(undefined), 'trim').reasons[0],
     /trim gains nothing here/,
   )
+})
+
+test('of what was tried, the best within the bounds is chosen, or what misses them least; Pareto leaves out the beaten', () => {
+  const made = (what: string, accuracy: number, latency: number, size: number) => ({
+    what,
+    result: what,
+    table: [measured('accuracy', 0.9, accuracy), measured('latency', 1, latency), measured('size', 100, size)],
+  })
+  const tried = [
+    made('a', 0.9, 0.9, 90),
+    made('b', 0.898, 0.6, 30),
+    made('c', 0.88, 0.5, 20),
+    made('d', 0.897, 0.8, 40),
+  ]
+  assert.deepEqual(
+    paretoBest(tried).map(({ what }) => what),
+    ['a', 'b', 'c'],
+  )
+  assert.equal(choose(tried, parseGoal('accuracy>=-0.5pt,latency=min'))?.what, 'b')
+  assert.equal(choose(tried, parseGoal('accuracy>=-0.5pt'))?.what, 'b')
+  const none = parseGoal('accuracy>=-0.1pt,size<=0.35')
+  assert.ok(!tried.some((one) => within(one, none)))
+  assert.equal(choose(tried, none)?.what, 'b', 'it misses a tenth of a point')
 })

@@ -1,4 +1,3 @@
-import { setTimeout } from 'node:timers/promises'
 import { fail } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Sample } from '../../data/samples.ts'
@@ -25,14 +24,16 @@ export interface Measurement {
 
 /** Texts in one request while quality is measured, and in one while throughput is. */
 const [AT_ONCE, BATCH] = [256, 64]
-/** Requests of a round, one at a time, that latency is the median of. */
-const SINGLES = 24
+/** Requests of a round, one at a time, that latency is the median of, and how many an engine answers before the other's turn. */
+const [SINGLES, TURN] = [24, 4]
+/** Rounds go on, up to a limit, while the middle half of their ratios spans more than this. */
+const [STEADY, MOST_ROUNDS] = [0.1, 21]
 const DEADLINE = 300_000
 
 /**
  * Measures a refined version against its source in the same run: both in engine processes as serving starts them,
- * quality on all rows, then `rounds` rounds in which they take turns, each beginning every other round. Ratios are medians of
- * the rounds' ratios, so that what disturbs the machine for longer than a round disturbs both.
+ * quality on all rows, then at least `rounds` rounds in which they take turns, each beginning every other round. Ratios are
+ * medians of the rounds' ratios, so that what disturbs the machine for longer than a turn disturbs both.
  */
 export async function measure(
   source: Candidate,
@@ -50,17 +51,20 @@ export async function measure(
     const subject = subjectOf(source.manifest, rows)
     const quality = await subject.quality(engines)
     const [singles, batches] = [[], []] as number[][][]
-    for (let round = 0; round < rounds; round++) {
+    const unsteady = () => [singles, batches].some((all) => spread(all.map(([a, b]) => b / a)) > STEADY)
+    for (let round = 0; round < rounds || (round < MOST_ROUNDS && unsteady()); round++) {
       if (stop?.aborted) break
-      const times: number[][] = []
-      for (const at of round % 2 === 0 ? [0, 1] : [1, 0]) {
-        await setTimeout(20) // threads of the one before have come to rest
-        const single: number[] = []
-        for (let i = 0; i < SINGLES; i++) single.push(await subject.single(engines[at], round * SINGLES + i))
-        times[at] = [median(single), await subject.batch(engines[at], round)]
+      const order = round % 2 === 0 ? [0, 1] : [1, 0]
+      const times: number[][] = [[], []]
+      for (let i = 0; i < SINGLES; i += TURN) {
+        for (const at of order) {
+          for (let n = i; n < i + TURN; n++) times[at].push(await subject.single(engines[at], round * SINGLES + n))
+        }
       }
-      singles.push(times.map(([single]) => single))
-      batches.push(times.map(([, batch]) => batch))
+      singles.push(times.map(median))
+      const whole: number[] = []
+      for (const at of order) whole[at] = await subject.batch(engines[at], round)
+      batches.push(whole)
     }
     const memory = await Promise.all(engines.map(async (engine) => (await engine.stats())?.rss ?? 0))
     const [latency, time] = [singles, batches].map((all) => ({
@@ -194,6 +198,13 @@ function plainGraph(manifest: Manifest): Measurable {
     single: (engine, n) => timed(() => ask(engine, n)),
     batch: (engine, n) => timed(() => ask(engine, n)),
   }
+}
+
+/** How far apart the middle half of some numbers lies, to their median. */
+const spread = (values: readonly number[]): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))]
+  return (at(0.75) - at(0.25)) / at(0.5)
 }
 
 const median = (values: readonly number[]): number => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readModel, writeModel } from '../../graph/codec.ts'
-import { madeClassifier } from '../../testing/classifiers.ts'
+import { madeClassifier, noTraining } from '../../testing/classifiers.ts'
 import { resolveOptions } from '../../train/options.ts'
 import { difference, runOn } from '../compare.ts'
 import { feedsFor } from '../inputs.ts'
@@ -29,7 +29,7 @@ for (const [family, options] of Object.entries(families)) {
     const reference = await runOn(subject.model, feeds, 1)
     const bytes = writeModel(subject.model).byteLength
     for (const [scheme, bound] of Object.entries(bounds)) {
-      const context = { heldIn, threads: 1, folder: '', stop: new AbortController().signal }
+      const context = { heldIn, threads: 1, folder: '', stop: new AbortController().signal, training: noTraining }
       const given = resolveOptions(quantize.options, { scheme, leave: 0 })
       const { value } = await quantize.apply(subject, given, context).next()
       assert.ok(value && 'subject' in value)

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import ort from 'onnxruntime-node'
-import { trainingGraph } from '../../autograd/training.ts'
+import { type TrainingGraph, trainingGraph } from '../../autograd/training.ts'
 import { fail } from '../../base/errors.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { augmentation, type Vary } from '../../data/images/augment.ts'
@@ -9,49 +9,57 @@ import { type ImagePipelineConfig, standardise } from '../../data/images/pixels.
 import { type ImageSplit, openPreparedImages, type PreparedImages, prepareImages } from '../../data/images/prepare.ts'
 import { openImages } from '../../data/images/source.ts'
 import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
-import { classifierLoss, countParameters } from '../../nn/families.ts'
+import { countParameters } from '../../nn/families.ts'
 import type { ImageFamily } from '../../nn/family.ts'
 import { imageInference, pixelsInput } from '../../nn/images.ts'
+import { classifierLoss } from '../../nn/losses.ts'
 import type { Batch } from '../batch.ts'
 import { epochBatches } from '../batches.ts'
+import type { Weights } from '../checkpoint.ts'
 import type { TrainEvent } from '../events.ts'
+import { countStored } from '../graph.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { Confusion } from '../metrics.ts'
-import { imageOptions } from '../options.ts'
+import { imageOptions, type Options } from '../options.ts'
 import { withProgress } from '../progress.ts'
+import { openImageGraph } from './image-graph.ts'
 
 /** One label an image, by a network over its pixels. */
 export const imageClassification: Task = { options: imageOptions, open }
 
+/** A network of images: how it is trained, and the graph that is served with given weights. */
+export interface ImageNetwork {
+  readonly graph: TrainingGraph
+  readonly initial?: Weights
+  inference(weights: Weights): ModelProto
+}
+
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
-  const { name, options, seed, threads } = context
-  const family = context.family as ImageFamily
-  const prepared = yield* prepareData(context)
+  const { name, family, options, seed, threads } = context
+  const imported = 'imported' in family ? await openImageGraph(context) : undefined
+  const prepared = yield* prepareData(context, imported?.wants)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
-  const config = { ...options, classes: labels.length }
-  const graph = trainingGraph((network) => {
-    const target = network.graph.input('labels', 'int64', ['batch'])
-    return classifierLoss(family.build(network, pixelsInput(network.graph, pipeline), config), target)
-  })
+  const network = imported ? imported.network(pipeline, labels) : built(family as ImageFamily, prepared, options)
+  const { graph, initial } = network
   const size = Math.min(pipeline.height, pipeline.width)
   const vary = { shift: Number(options.shift ?? Math.round(size / 14)), flip: options.flip === true }
-  const inference = (weights: Parameters<typeof imageInference>[1]) =>
-    imageInference(pipeline, weights, (network, pixels) => family.build(network, pixels, config))
   return {
     graph,
+    ...(initial && { initial }),
     rows: train.rows,
     batches: (epoch) => epochBatches({ rows: train.rows, length: () => 0 }, Number(options.batchSize), seed, epoch),
     assemble: (rows, epoch) => assemble(train, rows, pipeline, augmentation(vary, pipeline, seed, epoch)),
     async evaluate(weights, part) {
       const split = part === 'test' ? test : validation
-      const metrics = await evaluateModel(writeModel(inference(weights)), pipeline, split, labels, threads)
+      const metrics = await evaluateModel(writeModel(network.inference(weights)), pipeline, split, labels, threads)
       return { metrics, rows: split.rows }
     },
     chosenBy: { metric: 'accuracy', better: 'higher' },
     async bundle(weights) {
-      const model = inference(weights)
+      const model = network.inference(weights)
       const { report } = prepared
       return {
         manifest: {
@@ -60,7 +68,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
           signature: signatureOf(model),
           labels,
           pipeline: pipeline as unknown as Record<string, unknown>,
-          parameters: countParameters(graph.parameters),
+          parameters: imported ? countStored(model) : countParameters(graph.parameters),
           data: report as unknown as Record<string, unknown>,
           dataset: { digest: prepared.digest, source: report.source, rows: report.rowsRead },
         },
@@ -70,28 +78,48 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   }
 }
 
+function built(family: ImageFamily, { pipeline, labels }: PreparedImages, options: Options): ImageNetwork {
+  const config = { ...options, classes: labels.length }
+  return {
+    graph: trainingGraph((network) => {
+      const target = network.graph.input('labels', 'int64', ['batch'])
+      return classifierLoss(family.build(network, pixelsInput(network.graph, pipeline), config), target)
+    }),
+    inference: (weights) =>
+      imageInference(pipeline, weights, (network, pixels) => family.build(network, pixels, config)),
+  }
+}
+
+/** What a network that was trained before expects of images. */
+export interface ImageWants {
+  size?: { height: number; width: number }
+  channels: 1 | 3
+  fit?: ImagePipelineConfig['fit']
+  scale?: { mean: number[]; deviation: number[] }
+}
+
 /** Reads and prepares the images, or opens what an interrupted run prepared. */
-async function* prepareData({ job, options, seed }: TaskContext): AsyncGenerator<TrainEvent, PreparedImages> {
+async function* prepareData(
+  { job, options, seed }: TaskContext,
+  wants: ImageWants | undefined,
+): AsyncGenerator<TrainEvent, PreparedImages> {
   const folder = join(job.folder, 'data')
   const finished = openPreparedImages(folder)
   if (finished) return finished
   mkdirSync(folder, { recursive: true })
-  const { size, channels, fit } = options
+  const { channels } = options
   if (channels === 2) throw fail('OPTION_INVALID', { option: 'channels', reason: 'expected 1 or 3, got 2' })
+  const side = options.size === null ? undefined : { height: Number(options.size), width: Number(options.size) }
+  const asked = {
+    ...(side && { size: side }),
+    ...(channels !== null && { channels: channels as 1 | 3 }),
+    fit: options.fit as ImagePipelineConfig['fit'],
+  }
   const train = await openImages(job.dataset.path, job.dataset.name)
   const validation = job.validation && (await openImages(job.validation.path, job.validation.name))
   return yield* withProgress((tell) =>
-    prepareImages(
-      {
-        train,
-        ...(validation && { validation }),
-        seed,
-        ...(size !== null && { size: Number(size) }),
-        ...(channels !== null && { channels: channels as 1 | 3 }),
-        fit: fit as ImagePipelineConfig['fit'],
-        folder,
-      },
-      (done) => tell('reading', done),
+    prepareImages({ train, ...(validation && { validation }), seed, ...asked, ...wants, folder }, (done) =>
+      tell('reading', done),
     ),
   )
 }
@@ -132,8 +160,8 @@ async function evaluateModel(
     for (let start = 0; start < split.rows; start += AT_ONCE) {
       const rows = Int32Array.from({ length: Math.min(AT_ONCE, split.rows - start) }, (_, i) => start + i)
       const { data, dims } = assemble(split, rows, pipeline).tensors.pixels
-      const pixels = new ort.Tensor('float32', data as Float32Array, dims)
-      const { probabilities } = await session.run({ pixels }, ['probabilities'])
+      const feeds = { [session.inputNames[0]]: new ort.Tensor('float32', data as Float32Array, dims) }
+      const { probabilities } = await session.run(feeds, ['probabilities'])
       const values = probabilities.data as Float32Array
       rows.forEach((row, r) => {
         const scores = values.subarray(r * labels.length, (r + 1) * labels.length)

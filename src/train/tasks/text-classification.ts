@@ -6,19 +6,21 @@ import { streamOf, uniformAt } from '../../base/counter.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { openDataset } from '../../data/dataset.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
-import type { PipelineConfig } from '../../data/pipeline.ts'
-import { openPrepared, type Prepared, prepare } from '../../data/prepare.ts'
+import type { PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
+import { openPrepared, type Prepared, type PrepareOptions, prepare, TEXTS } from '../../data/prepare.ts'
 import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
-import { classifierInputs, classifierLoss, countParameters, inferenceGraph } from '../../nn/families.ts'
+import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
 import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
+import { classifierLoss } from '../../nn/losses.ts'
 import { assemble, feedsOf, type Window } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
 import type { TrainEvent } from '../events.ts'
 import type { DataSource, TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
+import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { Confusion } from '../metrics.ts'
 import { type Options, textOptions } from '../options.ts'
 import { classifierReference } from '../reference.ts'
@@ -27,25 +29,49 @@ import { classifierReference } from '../reference.ts'
 const REPORT_EVERY = 250
 
 /** One label a text, by a classifier family over token ids. */
-export const textClassification: Task = { options: textOptions, open }
+export const textClassification: Task = { options: textOptions, open: (context) => openTextClassifier(context) }
 
-async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
+/** What a classifier learns from beside its data. */
+export interface Learning {
+  /** Pipeline and labels of a version that is trained further. */
+  readonly known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** Weights to start from. */
+  readonly initial?: Weights
+  /** Texts that must not be trained on. */
+  readonly exclude?: readonly string[]
+  readonly teacher?: Teacher
+}
+
+/** A learner for texts with one label each, taught by a teacher as well if there is one. */
+export async function* openTextClassifier(
+  context: TaskContext,
+  { known, initial, exclude, teacher }: Learning = {},
+): AsyncGenerator<TrainEvent, Learner> {
   const { job, name, options, seed, threads } = context
   const family = context.family as TextFamily
-  const prepared = yield* prepareData(job, options, seed)
+  const more = { ...(known && { known }), ...(exclude && { exclude }), keepTexts: teacher !== undefined }
+  const prepared = yield* prepareData(job, options, seed, more)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes: labels.length }
   const trained = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const target = network.graph.input('labels', 'int64', ['batch'])
-    return classifierLoss(family.build(network, ids, lengths, config), target)
+    const logits = family.build(network, ids, lengths, config)
+    const own = classifierLoss(logits, target)
+    if (!teacher) return own
+    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), teacher)
   })
+  const taught = teacher && (yield* lessons(teacher, join(job.folder, 'data', TEXTS), train.rows, labels.length))
   return {
     graph: trained,
+    ...(initial && { initial }),
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
-    assemble: (rows, epoch) => assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined),
+    assemble(rows, epoch) {
+      const batch = assemble(train, rows, options.crop === true ? cropping(seed, epoch) : undefined)
+      return taught ? withLessons(batch, rows, taught, labels.length) : batch
+    },
     async evaluate(weights, part) {
       const split = part === 'test' ? test : validation
       return { metrics: await evaluateWeights(family, config, weights, split, labels, threads), rows: split.rows }
@@ -90,7 +116,12 @@ const samplesIn = (folder: string): Record<string, Uint8Array> =>
   )
 
 /** Reads and prepares the data, or opens what an interrupted run prepared; progress goes out as events. */
-async function* prepareData(job: TrainJob, options: Options, seed: number): AsyncGenerator<TrainEvent, Prepared> {
+async function* prepareData(
+  job: TrainJob,
+  options: Options,
+  seed: number,
+  more: Pick<PrepareOptions, 'known' | 'exclude' | 'keepTexts'>,
+): AsyncGenerator<TrainEvent, Prepared> {
   const folder = join(job.folder, 'data')
   const finished = openPrepared(folder)
   if (finished) return finished
@@ -116,6 +147,7 @@ async function* prepareData(job: TrainJob, options: Options, seed: number): Asyn
       ...(spec.dropUnlabelled !== undefined && { dropUnlabelled: spec.dropUnlabelled }),
       split: { validation: 0.1, test: validation ? 0 : 0.1, seed },
       pipeline,
+      ...more,
       samples: { heldOut: Number(options.heldOutRows), heldIn: Number(options.heldInRows) },
       folder,
     },

@@ -15,7 +15,7 @@ import {
 } from '../../data/corpus/prepare.ts'
 import { mainScript } from '../../data/text.ts'
 import { textGenerationRunner } from '../../engine/runners/text-generation.ts'
-import { bundleDecoder, decoderFrom } from '../../formats/decoders/decoder.ts'
+import { bundleDecoder, decoderConfigOf, decoderFrom } from '../../formats/decoders/decoder.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'
 import { type DecoderConfig, decoderLoss, decoderLossGraph } from '../../nn/decoder.ts'
 import type { DecoderFamily } from '../../nn/family.ts'
@@ -23,6 +23,7 @@ import { lowRank, mergeLowRank } from '../../nn/lora.ts'
 import type { Weights } from '../checkpoint.ts'
 import { assembleTokens, type Stretches, stretchesOf } from '../corpus.ts'
 import type { TrainEvent } from '../events.ts'
+import type { TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { corpusOptions } from '../options.ts'
 
@@ -83,9 +84,13 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
 }
 
 /** The decoder to go on from; throws UNSUPPORTED for other models. */
-function openBase({ manifest, files }: NonNullable<TaskContext['job']['from']>) {
-  const read = (file: string) => (files[file] === undefined ? Buffer.alloc(0) : readFileSync(files[file]))
-  return decoderFrom(manifest, readModel(read('model.onnx')), read('tokenizer.json').toString('utf8'))
+function openBase({ manifest, files }: NonNullable<TrainJob['from']>) {
+  decoderConfigOf(manifest)
+  return decoderFrom(
+    manifest!,
+    readModel(readFileSync(files['model.onnx'])),
+    readFileSync(files['tokenizer.json'], 'utf8'),
+  )
 }
 
 /** Prepares the corpus, or opens what an interrupted run prepared; progress goes out as events. */

@@ -1,0 +1,105 @@
+import { fail } from '../../base/errors.ts'
+import type { Option, Options } from '../../train/options.ts'
+import { learn, teacherOf } from '../learn.ts'
+import type { Pass } from '../pass.ts'
+import { cutUnits, keepBest } from './cut.ts'
+import { importance } from './importance.ts'
+import { dropLayers } from './layers.ts'
+import { rebuilt, type Trained, trainedNetwork } from './network.ts'
+import { kindsOf, type UnitKind } from './units.ts'
+
+/** Rows that importance is measured on. */
+const ROWS = 512
+
+const share = (description: string) =>
+  ({ type: 'number', default: null, minimum: 0, maximum: 0.95, description }) as const
+
+const options = {
+  share: {
+    type: 'number',
+    default: 0.5,
+    minimum: 0,
+    maximum: 0.95,
+    description: 'of recurrent units, filters, feed-forward neurons and heads: how many go',
+  },
+  heads: share('of attention heads, if another share of them is to go'),
+  layers: {
+    type: 'integer',
+    default: 0,
+    minimum: 0,
+    maximum: 47,
+    description: 'whole layers of a Transformer that go',
+  },
+  taught: {
+    type: 'number',
+    default: 0.5,
+    minimum: 0,
+    maximum: 1,
+    description: 'in training afterwards, the part of the loss that the version itself teaches',
+  },
+  temperature: { type: 'number', default: 2, minimum: 1, maximum: 20, description: 'at which it teaches' },
+} as const satisfies Record<string, Option>
+
+/** Epochs of training afterwards where none are asked for, and how the learning rate compares to the first training's. */
+const [EPOCHS, SLOWER] = [3, 0.5]
+
+/** Matrices become smaller by the units that matter least; training goes on from the weights that are left. */
+export const prune: Pass = {
+  description: 'take out the units that matter least, so that matrices become smaller, and train on from what is left',
+  options,
+  wantsFloats: true,
+  async *apply(subject, given, context) {
+    const before = trainedNetwork(subject)
+    const kinds = kindsOf(before.name)
+    const rows = context.heldIn.slice(0, ROWS)
+    if (rows.length === 0)
+      throw fail('REFINE_NEEDS_DATA', { source: subject.manifest.lineage.dataset?.source ?? 'it has no lineage' })
+    let network = before
+    const notes: string[] = []
+    const layers = Number(given.layers)
+    if (layers > 0) {
+      if (before.name !== 'transformer' || layers >= Number(before.options.layers))
+        throw fail('OPTION_INVALID', { option: 'layers', reason: `${layers} layers cannot go` })
+      const { trained, dropped } = await dropLayers(subject, network, layers, rows, context.threads)
+      network = trained
+      notes.push(`without layers ${dropped.join(', ')}`)
+    }
+    for (const kind of kinds) {
+      const from = Number(network.options[kind.option])
+      const to = left(from, shareOf(kind, given), kind.multiple)
+      if (to >= from) continue
+      const whole = rebuilt(subject, network)
+      const sets = kind.sets(network.options)
+      const scores = await importance(whole, network, sets, rows, context.threads)
+      const kept = scores.map((one) => keepBest(one, to))
+      const sizes: Options = { ...network.options, ...headSize(kind, network), [kind.option]: to }
+      network = { ...network, options: sizes, weights: cutUnits(network.weights, sets, kept) }
+      notes.push(`${kind.option} ${from} → ${to}`)
+    }
+    const cut = rebuilt(subject, network)
+    const teacher = await teacherOf(
+      subject,
+      { temperature: Number(given.temperature), share: Number(given.taught) },
+      context.threads,
+    )
+    const rate = Number(network.options.learningRate) * SLOWER
+    const learnt = yield* learn(cut, context, {
+      family: network.name,
+      options: { ...network.options, epochs: EPOCHS, learningRate: rate },
+      initial: network.weights,
+      ...(Number(given.taught) > 0 && { teacher }),
+    })
+    return { subject: learnt, note: `${notes.join(', ')}; trained on` }
+  },
+}
+
+const shareOf = ({ option }: UnitKind, { share, heads }: Options) =>
+  Number(option === 'heads' && heads !== null ? heads : share)
+
+/** How many of `from` units stay when a share goes, rounded to what suits the CPU; at least one multiple. */
+const left = (from: number, gone: number, multiple: number) =>
+  Math.min(from, Math.max(multiple, Math.round((from * (1 - gone)) / multiple) * multiple))
+
+/** Heads keep their size when some of them go. */
+const headSize = ({ option }: UnitKind, { options }: Trained): Options =>
+  option === 'heads' ? { headSize: Number(options.headSize) || Number(options.width) / Number(options.heads) } : {}
