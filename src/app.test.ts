@@ -345,7 +345,11 @@ test('a run from upload to answer, followed live; evaluation; aliases', async ()
 
 test('a run whose process is killed at any time, resumed, ends with the same weights', async () => {
   const { id } = await client.datasets.upload('films.csv', Buffer.from(table(120)))
-  const spec = { dataset: id, seed: 5, options: { ...small, epochs: 12, dropout: 0.3, threads: 1 } }
+  // with all that a step can depend on
+  const steps = { accumulate: 2, average: 0.9, wordDropout: 0.1, schedule: 'one-cycle', labelSmoothing: 0.1 }
+  const weighted = { classWeights: 'balanced', decayOf: 'W$', chooseBy: 'loss', crop: true }
+  const options = { ...small, epochs: 12, dropout: 0.3, threads: 1, patience: 12, ...steps, ...weighted }
+  const spec = { dataset: id, seed: 5, options }
   const finish = async (run: string) => {
     for await (const event of client.runs.events(run)) if (event.type === 'failed') throw new AthanorError(event.error)
     return client.runs.get(run)

@@ -1,6 +1,7 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import type {
+  Advice,
   Alert,
   ChatMessage,
   Dataset,
@@ -314,7 +315,12 @@ export class Athanor {
     return this.#json('/api/refinements', { method: 'POST', json: spec })
   }
 
-  /** Accuracy and F1 of a classifier on a labelled data set. */
+  /** What is seen in a data set, and what to try on it, with reasons and estimated time; trains nothing. */
+  advise(dataset: string, more: Pick<RunSpec, 'read' | 'problem' | 'dropUnlabelled'> = {}): Promise<Advice> {
+    return this.#json('/api/advice', { method: 'POST', json: { dataset, ...more }, timeout: 0 })
+  }
+
+  /** What a text model scores on a labelled data set: accuracy and F1, or errors for a number. */
   evaluate(model: string, dataset: string, read?: RunSpec['read']): Promise<Evaluation> {
     return this.#json('/api/evaluations', {
       method: 'POST',

@@ -1,9 +1,12 @@
 /** What the server sends and takes; field by field as in its OpenAPI document. */
 export type Metrics = Record<string, number>
 
+/** A label and its score; of a model of numbers, the name of the number and the number. */
 export interface Ranked {
   label: string
   score: number
+  /** Where a text may have several labels: whether this one's score reaches its threshold. */
+  chosen?: boolean
 }
 
 export interface JsonTensor {
@@ -93,6 +96,10 @@ export interface TensorSpec {
 export interface Manifest {
   task: 'text-classification' | 'image-classification' | 'text-generation' | 'tensor'
   family: string
+  /** Absent for one label. */
+  problem?: Problem
+  /** Scores from which each of several labels counts as given. */
+  thresholds?: number[]
   signature: { inputs: TensorSpec[]; outputs: TensorSpec[] }
   labels: string[]
   parameters: number
@@ -103,6 +110,8 @@ export interface Manifest {
     code: string
     seed?: number
     options?: Record<string, unknown>
+    /** What was tried before this was chosen: each trial with its figures. */
+    selection?: Record<string, unknown>[]
     refinedFrom?: { model: string; version: number }
     passes?: { name: string; options: Record<string, unknown>; note: string }[]
     measurements?: Measured[]
@@ -138,6 +147,25 @@ export interface Dataset {
   createdAt: string
 }
 
+/** What is learnt of an input: one label, any number of labels, or a number. */
+export type Problem = 'classification' | 'multi-label' | 'regression'
+
+/** Column names and form of a data set, where they cannot be guessed. */
+export interface ReadColumns {
+  text?: string
+  label?: string
+  group?: string
+  time?: string
+  /** What stands between several labels in the label column. */
+  separator?: string
+  /** Columns of yes and no, each a label of its own. */
+  labelColumns?: string[]
+  encoding?: string
+  format?: string
+  /** Keep only rows of these labels. */
+  labels?: string[]
+}
+
 export interface RunSpec {
   name?: string
   task?: string
@@ -147,10 +175,24 @@ export interface RunSpec {
   /** Id of an uploaded data set, or `npm:<package>@<version>`. */
   dataset: string
   validation?: string
-  read?: { text?: string; label?: string; group?: string; encoding?: string; format?: string; labels?: string[] }
+  read?: ReadColumns
   dropUnlabelled?: boolean
+  /** Keep training rows that also occur in the validation file, to compare with figures published so. */
+  keepLeakage?: boolean
+  /** Several labels if rows have them; `regression` for a number. */
+  problem?: Problem
+  /** What decides which rows are held out; by groups where rows have them, otherwise by label. */
+  split?: 'label' | 'group' | 'time'
   seed?: number
   options?: Record<string, number | string | boolean>
+  /** `auto` tries several families within the budget; that is so too where neither family nor options are given. */
+  model?: 'auto'
+  /** Seconds that choosing a model or searching may take. */
+  budget?: number
+  /** Tries options of the family. */
+  search?: { trials: number; method?: 'tpe' | 'random' }
+  /** Trains this often, each time with another part held out, and reports mean and deviation. */
+  folds?: number
 }
 
 /** A line of the gate's table: `change` is in points for accuracy and macroF1, a ratio for the others. */
@@ -210,6 +252,46 @@ export interface Run {
   error?: ErrorBody
 }
 
+/** One of the trainings among which a model is chosen. */
+export interface TrialReport {
+  trial: number
+  family: string
+  options: Record<string, number | string | boolean | null>
+  state: 'waiting' | 'running' | 'paused' | 'dropped' | 'done' | 'chosen'
+  /** Epochs trained, and the best figures on the validation split. */
+  epochs: number
+  metrics?: Metrics
+  parameters?: number
+  /** Milliseconds for one text. */
+  latency?: number
+  minutes: number
+  /** Why it was proposed, or dropped. */
+  reason?: string
+}
+
+/** A family with options to try, why, and how long it may take. */
+export interface Candidate {
+  family: string
+  options: Record<string, number | string | boolean>
+  reasons: string[]
+  /** Estimated seconds of training on the server's machine. */
+  seconds: number
+}
+
+/** What is seen in the data, and what to try, best first. */
+export interface Advice {
+  task: string
+  problem: Problem
+  rows: { read: number; kept: number }
+  labels: Record<string, number>
+  imbalance: number
+  characters: Record<string, number>
+  scripts: Record<string, number>
+  removed: Record<string, number>
+  notes: string[]
+  candidates: Candidate[]
+}
+
 export type TrainEvent =
   | { type: 'state'; state: RunState }
   | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
@@ -224,11 +306,18 @@ export type TrainEvent =
       loss: number
       learningRate: number
       samplesPerSecond: number
+      /** Where rows are made of tokens: those trained on a second, padding left out. */
+      tokensPerSecond?: number
+      /** Resident bytes of the training process. */
+      memory: number
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
   | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
+  | { type: 'advice'; advice: Advice }
+  | { type: 'trial'; trial: TrialReport }
+  | { type: 'selection'; metric: string; trials: TrialReport[] }
   | { type: 'pass'; name: string; note: string }
   | {
       type: 'gate'
@@ -249,6 +338,7 @@ export interface Evaluation {
   version: number
   metrics: Metrics
   rows: number
+  /** Empty for a number. */
   perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
 }
 

@@ -61,13 +61,19 @@ export type Optimizer = keyof typeof rules
 
 export const gradientVector = (part: number) => `gradient:${part}`
 
-/** The vectors that an optimizer keeps from step to step beside the parameters. */
-export const momentsOf = (optimizer: Optimizer): readonly string[] => rules[optimizer].moments
+/** The name of the moving average of the parameters. */
+export const AVERAGE = 'average'
+
+/** The vectors that an optimizer keeps from step to step, and the moving average of the parameters where it is wanted. */
+export const keptBy = (optimizer: Optimizer, averaged: boolean): readonly string[] => [
+  ...rules[optimizer].moments,
+  ...(averaged ? [AVERAGE] : []),
+]
 
 /** All vectors of an optimizer when gradients come in parts that are to be added up. */
-export const vectorsOf = (optimizer: Optimizer, parts: number): readonly string[] => [
+export const vectorsOf = (optimizer: Optimizer, parts: number, averaged: boolean): readonly string[] => [
   'parameter',
-  ...momentsOf(optimizer),
+  ...keptBy(optimizer, averaged),
   ...Array.from({ length: parts }, (_, i) => gradientVector(i)),
 ]
 
@@ -77,25 +83,45 @@ export interface OptimizerStep {
   readonly norm: Kernel
   /** Updates parameters and moments; returns that norm as well. Scalars are those of `scalars`. */
   readonly update: Kernel
-  /** `scale` is of the gradient, `decay` the decoupled weight decay (Loshchilov & Hutter 2019). */
-  scalars(at: { learningRate: number; step: number; scale: number; decay: number }): Record<string, number>
+  /**
+   * `scale` is of the gradient, `decay` the decoupled weight decay (Loshchilov & Hutter 2019), `average` what stays of the
+   * parameters' moving average (Polyak & Juditsky 1992); less in the first steps, or it would be that of initial weights.
+   */
+  scalars(at: {
+    learningRate: number
+    step: number
+    scale: number
+    decay: number
+    average: number
+  }): Record<string, number>
 }
+
+/** The average after a step, where one is kept. */
+const averaged = (parameter: Expression): Record<string, Expression> => ({
+  [AVERAGE]: add(mul(vector(AVERAGE), scalar('stays')), mul(parameter, scalar('joins'))),
+})
 
 export function optimizerStep(optimizer: Optimizer, vectors: Vectors, parts: number): OptimizerStep {
   const rule = rules[optimizer]
   const gradient = Array.from({ length: parts }, (_, i) => vector(gradientVector(i))).reduce((a, b) => add(a, b))
   const square = mul(gradient, gradient)
+  const next = rule.update(mul(vector('parameter'), scalar('keep')), mul(gradient, scalar('scale')))
+  const average = vectors.names.includes(AVERAGE)
   return {
     norm: compile(vectors, { scalars: [], sum: square }),
     update: compile(vectors, {
-      scalars: ['keep', 'scale', ...Object.keys(rule.scalars(0, 1))],
-      replace: rule.update(mul(vector('parameter'), scalar('keep')), mul(gradient, scalar('scale'))),
+      scalars: ['keep', 'scale', ...(average ? ['stays', 'joins'] : []), ...Object.keys(rule.scalars(0, 1))],
+      replace: { ...next, ...(average && averaged(next.parameter)) },
       sum: square,
     }),
-    scalars: ({ learningRate, step, scale, decay }) => ({
-      keep: 1 - learningRate * decay,
-      scale,
-      ...rule.scalars(learningRate, step),
-    }),
+    scalars({ learningRate, step, scale, decay, average: most }) {
+      const stays = Math.min(most, (1 + step) / (10 + step))
+      return {
+        keep: 1 - learningRate * decay,
+        scale,
+        ...(average && { stays, joins: 1 - stays }),
+        ...rule.scalars(learningRate, step),
+      }
+    },
   }
 }

@@ -44,7 +44,16 @@ export const errors = {
     'no data at {source}',
     'Give a CSV, TSV, JSONL or Parquet file, a folder with one folder per class, or npm:<package>@<version>.',
   ],
-  DATA_FORMAT_UNKNOWN: [400, 'cannot tell the format of {source}', 'Name it .csv, .tsv, .jsonl or .parquet.'],
+  DATA_FORMAT_UNKNOWN: [
+    400,
+    'cannot tell the format of {source}',
+    'Name it .csv, .tsv, .jsonl, .parquet, or .zip with one of them.',
+  ],
+  ARCHIVE_INVALID: [
+    400,
+    '{source}: {reason}',
+    'Give a zip file that holds one CSV, TSV, JSONL or Parquet file, or that file itself.',
+  ],
   DATA_EMPTY: [400, '{source} has no usable rows', 'See the data report for what was dropped and why.'],
   DATA_UNDECODABLE: [
     400,
@@ -68,6 +77,7 @@ export const errors = {
     'Label the row, or pass --drop-unlabelled to leave such rows out.',
   ],
   ONE_CLASS: [400, 'all rows have the label "{label}"; a classifier needs at least two', 'Add rows of another class.'],
+  LABEL_CONSTANT: [400, 'all rows of {source} teach the same', 'Add rows that differ in what is to be learnt.'],
   LABEL_UNKNOWN: [
     400,
     '{source} has the label "{label}", which the model was not trained on',
@@ -88,7 +98,12 @@ export const errors = {
   LOSS_NOT_FINITE: [
     422,
     'the loss became {loss} at step {step}',
-    'Lower the learning rate; the last good checkpoint is kept.',
+    'Lower the learning rate, e.g. --set learningRate=0.0005. Kept in the folder of the run: {checkpoint}.',
+  ],
+  SELECTION_EMPTY: [
+    422,
+    'none of the trials gave a model; the last one: {reason}',
+    'Mend what it says, or train one family: athanor train --family',
   ],
   GRADIENT_MISSING: [
     422,

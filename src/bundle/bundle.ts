@@ -14,8 +14,8 @@ export const requiredFiles = {
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 
-/** Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line. */
-const optionalFiles = ['heldout.jsonl', 'heldin.jsonl'] as const
+/** Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card. */
+const optionalFiles = ['heldout.jsonl', 'heldin.jsonl', 'data-card.md', 'data-card.json'] as const
 
 /** A bundle in a folder: its manifest, and the paths of its files by name. */
 export interface Bundle {

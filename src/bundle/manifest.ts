@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { type Problem, problems } from '../base/problem.ts'
 import { Reference } from '../drift/reference.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
@@ -24,6 +25,8 @@ const Lineage = Type.Object({
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),
   options: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** What was tried before this was chosen: each trial with its figures. */
+  selection: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
   /** The version that this one was made from by refinement. */
   refinedFrom: Type.Optional(Type.Object({ model: Type.String(), version: Type.Integer() })),
   /** The passes that made it, in order, and what each did in words. */
@@ -60,8 +63,12 @@ export const Manifest = Type.Object({
   formatVersion: Type.Literal(1),
   task: Task,
   family: Type.String(),
+  /** What is learnt, where it is not one label. */
+  problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),
+  /** Scores from which each of several labels counts as given. */
+  thresholds: Type.Optional(Type.Array(Type.Number())),
   signature: Signature,
-  /** Labels in the order of the model's classes; empty for `tensor`. */
+  /** Labels in the order of the model's classes, the name of the number that is learnt; empty for `tensor`. */
   labels: Type.Array(Type.String()),
   /** Configuration of the text or image pipeline (src/data), present for tasks on texts and images. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),

@@ -1,4 +1,5 @@
 import { Option } from 'commander'
+import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
@@ -39,6 +40,12 @@ const columns = [
   option('--labels <list>', 'keep only rows of these labels, separated by commas'),
 ]
 
+const targets = [
+  option('--separator <text>', 'rows have several labels, with this between them in the label column'),
+  option('--label-columns <list>', 'rows have several labels, each a column of 0 and 1'),
+]
+const learnt = [...targets, option('--regression', 'the label is a number to be learnt')]
+
 const MODELS = 'Make models:'
 const USE = 'Use models:'
 const WATCH = 'Watch:'
@@ -58,15 +65,25 @@ export const commands: readonly CommandEntry[] = [
         '--task <task>',
         'what to learn: text-classification, image-classification, or text-generation on a .txt file, a folder or chats',
       ),
-      option('--family <family>', 'model family (lstm for texts, resnet for images, gpt for text-generation)'),
+      option('--family <family>', 'model family (chosen for texts; resnet for images, gpt for text-generation)'),
       option(
         '--from <model>',
         'go on from this model (name, name@version), or from any ONNX file on images or rows of tensors',
       ),
+      option('--model <auto>', 'auto: try several families and keep the best; so without --family and --set'),
+      option('--budget <time>', 'time that choosing may take, e.g. 90s, 10m or 1h (5m)'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
+      ...learnt,
       option('--group <column>', 'rows of one group are never split apart'),
+      option('--split <by>', 'hold out by label, group or time (by group where there are groups, else by label)'),
+      option(
+        '--time <column>',
+        'when a row is from: a date or a number; the latest rows are held out with --split time',
+      ),
+      option('--folds <number>', 'train this often, each time with another part held out; mean ± deviation are told'),
       option('--drop-unlabelled', 'leave out rows without a label'),
+      option('--keep-leakage', 'keep training rows that are in the validation file too, as published figures do'),
       option('--loss <name>', 'with --from, on tensors: cross-entropy, mse, mae, binary-cross-entropy'),
       option('--trainable <regex>', 'with --from: the weights to train, by name (all)'),
       option('--head <classes>', 'with --from: a new last layer for so many classes'),
@@ -77,6 +94,37 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }: Call<TrainOptions> & { context: Context }) => train(context, args[0], options),
+  },
+  {
+    name: 'advise <data>',
+    group: MODELS,
+    summary: 'Look at a data set and say what to try on it, and why; trains nothing',
+    example: 'athanor advise reviews.csv',
+    options: [...columns, ...learnt, option('--drop-unlabelled', 'leave out rows without a label')],
+    needs: 'server',
+    act: ({ context, args, options }) => advise(context, args[0], options),
+  },
+  {
+    name: 'search <data>',
+    group: MODELS,
+    summary: 'Try options of a family and keep the best',
+    example: 'athanor search reviews.csv --family textcnn --trials 20 --budget 10m',
+    options: [
+      option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
+      option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
+      option('--family <family>', 'model family (lstm)'),
+      option('--trials <number>', 'how many (20)'),
+      option('--budget <time>', 'time that the trials may take, e.g. 10m (no limit)'),
+      option('--method <name>', 'tpe: learn from trials; random (tpe)'),
+      option('--seed <number>', 'seed of splits, weights and trials (1)'),
+      ...columns,
+      ...learnt,
+      option('--drop-unlabelled', 'leave out rows without a label'),
+      repeated('--set <name=value>', 'an option that is not searched; may be repeated'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<TrainOptions> & { context: Context }) =>
+      train(context, args[0], { ...options, search: true }),
   },
   {
     name: 'refine <model> [data]',
@@ -106,7 +154,7 @@ export const commands: readonly CommandEntry[] = [
     group: MODELS,
     summary: 'Measure a classifier on a labelled file',
     example: 'athanor evaluate sentiment@champion test.csv',
-    options: columns,
+    options: [...columns, ...targets],
     needs: 'server',
     act: ({ context, args, options }) => evaluate(context, args[0], args[1], options),
   },
@@ -172,10 +220,15 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor show sentiment --graph',
     options: [
       option('--graph', 'print the ONNX graph of a model or .onnx file'),
+      option('--data', 'print the card of the data it was trained on, as Markdown'),
       option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
     ],
     needs: 'server',
-    act: ({ context, args, options }: Call<{ graph?: boolean; snippets?: boolean }> & { context: Context }) =>
+    act: ({
+      context,
+      args,
+      options,
+    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean }> & { context: Context }) =>
       options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
   },
   {

@@ -1,15 +1,11 @@
 import asciichart from 'asciichart'
-import type { TrainEvent } from '../../client/src/index.ts'
+import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
+import { figures } from './figures.ts'
 import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
-
-const scoreOf = ({ accuracy, loss, perplexity }: Record<string, number>) =>
-  accuracy === undefined
-    ? `loss ${loss.toFixed(4)}${perplexity === undefined ? '' : `, perplexity ${perplexity.toFixed(2)}`}`
-    : `accuracy ${accuracy.toFixed(4)}`
 
 /** Shows a training run as it goes: a live block on a terminal, a line each tenth of the way elsewhere. */
 export class TrainProgress {
@@ -17,6 +13,8 @@ export class TrainProgress {
   readonly losses: number[] = []
   readonly accuracies: number[] = []
   samplesPerSecond: number[] = []
+  /** The trials among which a model was chosen. */
+  trials: readonly TrialReport[] = []
   #best = 0
   #tenth = 0
 
@@ -55,9 +53,18 @@ export class TrainProgress {
         if (!out.live || event.validation.accuracy === undefined) {
           const { epoch, epochs, loss, validation } = event
           out.say(
-            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${scoreOf(validation)}${event.best ? '  best' : ''}`,
+            `epoch ${epoch}/${epochs}  loss ${number(loss)}  validation ${figures(validation)}${event.best ? '  best' : ''}`,
           )
         }
+        break
+      case 'advice':
+        for (const note of event.advice.notes) out.say(out.style('dim', `  ! ${note}`))
+        break
+      case 'trial':
+        this.#trial(event.trial)
+        break
+      case 'selection':
+        this.trials = event.trials
         break
       case 'state':
         if (event.state === 'evaluating') out.redraw(['evaluating on the held-out split …'])
@@ -75,6 +82,16 @@ export class TrainProgress {
     const drawn = asciichart.plot(series, { height: 8, format: (value: number) => value.toFixed(3).padStart(9) })
     return ['     loss', ...drawn.split('\n')]
   }
+
+  #trial({ trial, family, state, epochs, metrics, reason }: TrialReport) {
+    if (state === 'running' && epochs > 0 && this.#told === trial) return
+    this.#told = trial
+    const so = metrics ? `  ${figures(metrics)} after ${epochs} epochs` : ''
+    const why = state === 'dropped' || (state === 'running' && epochs === 0) ? `  ${reason ?? ''}` : ''
+    this.#out.say(`trial ${trial}  ${family.padEnd(11)} ${state.padEnd(8)}${so}${why}`)
+    this.#tenth = 0
+  }
+  #told = 0
 
   #step({ step, steps, epoch, epochs, loss, samplesPerSecond, eta }: Extract<TrainEvent, { type: 'step' }>) {
     this.losses.push(loss)

@@ -6,7 +6,7 @@ export type Reason = 'empty' | 'unlabelled' | 'duplicate' | 'nearDuplicate' | 'c
 
 export interface Removals {
   counts: Record<Reason, number>
-  /** Up to three rows a reason, shortened. */
+  /** Up to three rows a reason, of each only its beginning. */
   examples: Partial<Record<Reason, { line: number; text: string }[]>>
 }
 
@@ -19,7 +19,14 @@ export function recordRemoval(removals: Removals, reason: Reason, line: number, 
   removals.counts[reason]++
   const examples = removals.examples[reason] ?? []
   removals.examples[reason] = examples
-  if (examples.length < 3) examples.push({ line, text: text.slice(0, 80) })
+  if (examples.length < 3) examples.push({ line, text: beginning(text) })
+}
+
+/** At most a third of a text, and no more than 24 characters: enough to find the row, too little to give it away. */
+function beginning(text: string): string {
+  const characters = Array.from(text.trim())
+  if (characters.length === 0) return ''
+  return `${characters.slice(0, Math.min(24, Math.floor(characters.length / 3))).join('')}…`
 }
 
 /** 64 bits that are equal for texts that differ only in case, width, punctuation and blanks. */

@@ -10,33 +10,50 @@ const known = {
     'label labels category class target cat sentiment topic language lang tag y 标签 类别 分类 情感 標籤 類別 分類'.split(
       ' ',
     ),
-  group: [] as string[],
 } as const
 type Role = keyof typeof known
-export type Columns = { text: string; label?: string; group?: string }
+
+/** The columns of a table by what they hold; `labels` where each of several columns stands for a label of its own. */
+export interface Columns {
+  text: string
+  label?: string
+  labels?: string[]
+  /** What stands between several labels in the label column. */
+  separator?: string
+  group?: string
+  time?: string
+}
 
 /**
- * Which columns hold text, label and group: as told, else by name, else the two columns of a two-column table. Throws
+ * Which columns hold text, label, group and time: as told (group and time only then), else by name, else the two columns of a two-column table. Throws
  * COLUMN_UNKNOWN (with the nearest name) or COLUMN_AMBIGUOUS.
  */
 export function chooseColumns(columns: readonly string[], asked: Partial<Columns>, source: string): Columns {
   const list = columns.join(', ').slice(0, 500)
+  const existing = (name: string): string => {
+    if (columns.includes(name)) return name
+    throw fail('COLUMN_UNKNOWN', { column: name, source, columns: list }, { suggestion: suggest(name, columns) })
+  }
   const choose = (role: Role): string | undefined => {
     const name = asked[role]
-    if (name !== undefined) {
-      if (columns.includes(name)) return name
-      throw fail('COLUMN_UNKNOWN', { column: name, source, columns: list }, { suggestion: suggest(name, columns) })
-    }
+    if (name !== undefined) return existing(name)
     return known[role]
       .map((candidate) => columns.find((column) => column.trim().toLowerCase() === candidate))
       .find(Boolean)
   }
-  let [text, label] = [choose('text'), choose('label')]
-  if (columns.length === 2) {
+  const labels = asked.labels?.map(existing)
+  let [text, label] = [choose('text'), labels ? undefined : choose('label')]
+  if (columns.length === 2 && !labels) {
     text ??= columns.find((column) => column !== label)
     label ??= columns.find((column) => column !== text)
   }
   if (text === undefined || text === label) throw fail('COLUMN_AMBIGUOUS', { source, role: 'text', columns: list })
-  const group = choose('group')
-  return { text, ...(label !== undefined && { label }), ...(group !== undefined && { group }) }
+  return {
+    text,
+    ...(label !== undefined && { label }),
+    ...(labels && { labels }),
+    ...(asked.separator !== undefined && { separator: asked.separator }),
+    ...(asked.group !== undefined && { group: existing(asked.group) }),
+    ...(asked.time !== undefined && { time: existing(asked.time) }),
+  }
 }

@@ -180,7 +180,7 @@ test('cleaning removes empties, repetitions, conflicts and leakage, and counts e
   })
   assert.equal(held.rows, 2, 'a given validation file stays whole')
   assert.equal(split.rows, 20)
-  assert.ok(describeReport(report).join('\n').includes('1 removed: also in the validation file'))
+  assert.ok(describeReport(report).join('\n').includes('1 removed: also in the held-out file'))
 })
 
 test('missing labels, one class, nothing left', async () => {

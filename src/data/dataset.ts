@@ -8,13 +8,19 @@ import { type Columns, chooseColumns } from './columns.ts'
 import { detectEncoding, encodingOf } from './encoding.ts'
 import { parsePackageSpec, savePackageFile, visitPackage } from './packages.ts'
 import { recipes } from './recipes.ts'
+import { rowReader } from './rows.ts'
 import { readJsonLines, readParquet, readSeparated, type TableFile, type TableRow } from './tables.ts'
 
-/** One example: `line` is where it stands in its file (1 is the header's), `group` what must not be split apart. */
+/**
+ * One example: `line` is where it stands in its file (1 is the header's), `group` what must not be split apart, `time` a
+ * number that grows with time, `labels` all labels of a row that may have several.
+ */
 export interface Row {
   text: string
   label?: string
+  labels?: string[]
   group?: string
+  time?: number
   line: number
 }
 
@@ -22,6 +28,11 @@ export interface ReadOptions {
   text?: string
   label?: string
   group?: string
+  time?: string
+  /** What stands between several labels in the label column. */
+  separator?: string
+  /** Columns of yes and no, each a label of its own. */
+  labelColumns?: string[]
   encoding?: string
   format?: string
   /** Keep only rows of these labels. */
@@ -56,16 +67,20 @@ const extensions: Record<string, string> = {
   '.ndjson': 'jsonl',
   '.parquet': 'parquet',
 }
+const ARCHIVE = '.zip'
 
 /**
- * Opens a CSV, TSV, JSONL or Parquet file, a folder with one folder of text files per class, or
- * `npm:<package>@<version>[#path]`. Throws DATA_NOT_FOUND, DATA_FORMAT_UNKNOWN, COLUMN_UNKNOWN or COLUMN_AMBIGUOUS.
+ * Opens a CSV, TSV, JSONL or Parquet file, a zip file with one of them, a folder with one folder of text files per class,
+ * or `npm:<package>@<version>[#path]`. Throws DATA_NOT_FOUND, DATA_FORMAT_UNKNOWN, ARCHIVE_INVALID, COLUMN_UNKNOWN or
+ * COLUMN_AMBIGUOUS.
  */
 export async function openDataset(source: string, options: ReadOptions = {}): Promise<Dataset> {
   const opened = source.startsWith('npm:') ? await openPackage(source, options) : await openPath(source, options)
   if (!options.labels) return opened
   const kept = new Set(options.labels)
-  return { ...opened, rows: () => filtered(opened.rows(), ({ label }) => label !== undefined && kept.has(label)) }
+  const wanted = ({ label, labels }: Row) =>
+    (labels ?? (label === undefined ? [] : [label])).some((one) => kept.has(one))
+  return { ...opened, rows: () => filtered(opened.rows(), wanted) }
 }
 
 async function* filtered(rows: AsyncIterable<Row>, keep: (row: Row) => boolean): AsyncGenerator<Row> {
@@ -79,29 +94,41 @@ async function openPath(path: string, options: ReadOptions): Promise<Dataset> {
   if (found.isDirectory()) return openFolder(path, source)
   if (found.size === 0) throw fail('DATA_EMPTY', { source })
 
+  if (extname(source).toLowerCase() === ARCHIVE) return openArchive(path, source, options)
   const format = options.format ?? extensions[extname(source).toLowerCase()]
   const read = format === undefined ? undefined : formats[format]
   if (!read) throw fail('DATA_FORMAT_UNKNOWN', { source })
   const encoding = format === 'parquet' ? 'binary' : await encodingOf(path, options.encoding)
   const file = { path, source, encoding }
-  const columns = chooseColumns(await columnsOf(read(file), source), options, source)
+  const { text, label, group, time, labelColumns, separator } = options
+  const given = { text, label, group, time, separator, labels: labelColumns && [...labelColumns] }
+  const asked = Object.fromEntries(Object.entries(given).filter(([, name]) => name !== undefined)) as Partial<Columns>
+  const columns = chooseColumns(await columnsOf(read(file), source), asked, source)
+  const rowOf = rowReader(columns, source)
   return {
     source,
     format,
     encoding,
     columns,
     async *rows() {
-      for await (const { line, values } of read(file)) {
-        const [text, label, group] = [
-          values[columns.text],
-          columns.label && values[columns.label],
-          columns.group && values[columns.group],
-        ]
-        yield { text: text ?? '', line, ...(label && { label: label.trim() }), ...(group && { group }) }
-      }
+      for await (const row of read(file)) yield rowOf(row)
     },
     digest: () => digestOf(path),
     close: async () => {},
+  }
+}
+
+/** The table inside a zip file; its digest is that of the zip file. */
+async function openArchive(path: string, source: string, options: ReadOptions): Promise<Dataset> {
+  const { unpackTable } = await import('./zip.ts')
+  const table = await unpackTable(path, source, Object.keys(extensions))
+  try {
+    const format = options.format ?? extensions[extname(table.path)]
+    const opened = await openPath(table.path, { ...options, format, name: table.name })
+    return { ...opened, source, digest: () => digestOf(path), close: table.close }
+  } catch (error) {
+    await table.close()
+    throw error
   }
 }
 

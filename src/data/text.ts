@@ -1,16 +1,21 @@
+import { type Script, toScript } from './script.ts'
+
 /** How a text is made uniform before it is cut into tokens; part of the model's pipeline. */
 export interface Normalisation {
   /** Unicode normal form: NFKC also folds full-width letters and digits into plain ones. */
   unicode: 'NFC' | 'NFKC' | 'none'
   lowercase: boolean
+  /** Chinese is converted to this script; left as it is if absent. */
+  script?: Script
 }
 
 /**
- * Applies the normal form, lower case character by character (as tokenizer libraries do, without context rules), removes
+ * Applies the normal form, converts Chinese to one script, lower case character by character (as tokenizer libraries do, without context rules), removes
  * control characters and makes every run of white space one blank.
  */
-export function normalise(text: string, { unicode, lowercase }: Normalisation): string {
+export function normalise(text: string, { unicode, lowercase, script }: Normalisation): string {
   let result = unicode === 'none' ? text : text.normalize(unicode)
+  if (script) result = toScript(result, script)
   if (lowercase && /\p{Lu}|\p{Lt}/u.test(result))
     result = Array.from(result, (character) => character.toLowerCase()).join('')
   return result

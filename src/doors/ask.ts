@@ -58,7 +58,7 @@ export async function classify(
   )
   const { manifest, output } = prediction
   if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
-  return { prediction, ranked: texts.map((_, row) => rank(manifest.labels, output.probabilities, row, topK)) }
+  return { prediction, ranked: texts.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
 }
 
 /** Events of a generation; `return` ends the writing, whether or not reading has begun. */

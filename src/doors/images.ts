@@ -69,7 +69,7 @@ export const imageRoutes = [
         version,
         requestId: request.id,
         outputs: Array.from({ length: probabilities.length / manifest.labels.length }, (_, row) =>
-          rank(manifest.labels, probabilities, row, query.topK),
+          rank(manifest, probabilities, row, query.topK),
         ),
         timings: { queue, pre, run, post, total },
       }

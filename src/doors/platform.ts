@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { version } from '../base/version.ts'
+import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
 import { abortWith, route } from './route.ts'
 import { openEvents } from './sse.ts'
@@ -56,6 +57,15 @@ export const runRoutes = [
     { summary: 'Model families and their options', permission: 'read', tag: 'runs' },
     {},
     async () => (await import('../train/job.ts')).describeFamilies(),
+  ),
+  route(
+    'POST /api/advice',
+    { summary: 'Look at a data set and say what to try, and why; trains nothing', permission: 'write', tag: 'runs' },
+    {
+      body: Type.Pick(RunSpec, ['dataset', 'read', 'problem', 'dropUnlabelled'], { additionalProperties: false }),
+      response: Advice,
+    },
+    async (house, { body, reply }) => (await import('../train/advising.ts')).adviseOn(house, body, abortWith(reply)),
   ),
   route(
     'POST /api/runs',

@@ -81,7 +81,7 @@ export const predictRoutes = [
         outputs:
           'probabilities' in output
             ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
-                rank(manifest.labels, output.probabilities, row, parameters?.topK),
+                rank(manifest, output.probabilities, row, parameters?.topK),
               )
             : Object.fromEntries(
                 Object.entries(output.outputs).map(([name, tensor]) => [

@@ -86,7 +86,7 @@ const views: Partial<Record<Manifest['task'], View>> = {
       const { output } = prediction
       if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
       const { labels } = manifest
-      const best = texts.map((_, row) => rank(labels, output.probabilities, row, 1)[0])
+      const best = texts.map((_, row) => rank(manifest, output.probabilities, row, 1)[0])
       return answerOf(prediction, {
         label: { dtype: 'string', dims: [texts.length], data: best.map(({ label }) => label) },
         score: { dtype: 'float32', dims: [texts.length], data: Float32Array.from(best, ({ score }) => score) },

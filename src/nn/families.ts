@@ -1,10 +1,12 @@
 import type { Parameter } from '../autograd/training.ts'
+import { outputOf, type Problem } from '../base/problem.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { bow } from './bow.ts'
 import { gpt, llama } from './decoders.ts'
 import type { ClassifierConfig, Family, TextFamily } from './family.ts'
+import { heads } from './heads.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
 import { lossNames } from './losses.ts'
 import { recurrentClassifier } from './recurrent.ts'
@@ -31,6 +33,8 @@ const recurrentOptions = {
   pooling: choice(['max', 'mean', 'last'], 'how the steps become one vector'),
 } as const satisfies Family['options']
 
+/** What networks that read tokens one by one train best with: weights averaged over some hundred steps, some tokens unknown. */
+const steadied = { average: 0.998, wordDropout: 0.1 } as const
 const importedOptions = {
   trainable: { type: 'string', default: '.', description: 'regular expression of the names of the weights to train' },
   output: { type: 'string', default: '', description: 'the output that the loss is computed from; the first if empty' },
@@ -43,18 +47,21 @@ export const families = {
     task: 'text-classification',
     description: 'long short-term memory: order and context at any distance; the default',
     options: recurrentOptions,
+    defaults: steadied,
     build: recurrentClassifier('lstm'),
   },
   gru: {
     task: 'text-classification',
     description: 'gated recurrent units: close to the LSTM with three quarters of its weights',
     options: recurrentOptions,
+    defaults: steadied,
     build: recurrentClassifier('gru'),
   },
   rnn: {
     task: 'text-classification',
     description: 'plain recurrent network: the smallest of its kind, for short texts',
     options: recurrentOptions,
+    defaults: steadied,
     build: recurrentClassifier('rnn'),
   },
   textcnn: {
@@ -67,6 +74,7 @@ export const families = {
       windows: integer(3, 'how many window sizes, each one token wider than the one before', 1, 8),
       dropout: dropout(0.5),
     },
+    defaults: steadied,
     build: textcnn,
   },
   bow: {
@@ -94,7 +102,7 @@ export const families = {
       pooling: choice(['mean', 'first'], 'how the tokens become one vector'),
       dropout: dropout(0.2),
     },
-    defaults: { learningRate: 0.0005, warmup: 0.1 },
+    defaults: { learningRate: 0.0005, warmup: 0.1, ...steadied },
     build: transformer,
   },
   gpt,
@@ -142,16 +150,28 @@ export function classifierInputs(graph: GraphBuilder) {
   return { ids: graph.input('ids', 'int64', ['batch', 'time']), lengths: graph.input('lengths', 'int64', ['batch']) }
 }
 
+/** What a graph for serving ends with: the head of a problem and, for numbers, their mean and deviation. */
+export interface Served {
+  problem: Problem
+  scale?: { mean: number; deviation: number }
+}
+
 /**
- * The trained model for serving: ids, lengths → `logits` and `probabilities` (batch, classes), weights stored in the
- * graph under their paths.
+ * The trained model for serving: ids, lengths → `logits` (batch, classes) and what the head makes of them,
+ * `probabilities` (batch, classes) or `values` (batch, 1); weights stored in the graph under their paths.
  */
-export function inferenceGraph(family: TextFamily, config: ClassifierConfig, weights: Weights): ModelProto {
+export function inferenceGraph(
+  family: TextFamily,
+  config: ClassifierConfig,
+  weights: Weights,
+  { problem, scale }: Served = { problem: 'classification' },
+): ModelProto {
   const graph = new GraphBuilder()
   const { ids, lengths } = classifierInputs(graph)
   const logits = family.build(inferenceNetwork(graph, weights), ids, lengths, config)
   graph.output(logits, 'logits')
-  graph.output(o.softmax(logits), 'probabilities')
+  const answer = o.within(graph, () => heads[problem].serve(logits, scale))
+  graph.output(answer, outputOf[problem])
   return graph.build('classifier')
 }
 

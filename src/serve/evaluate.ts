@@ -2,12 +2,15 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fail } from '../base/errors.ts'
-import type { Metrics } from '../bundle/manifest.ts'
-import { type Dataset, openDataset, type ReadOptions } from '../data/dataset.ts'
+import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import type { Columns } from '../data/columns.ts'
+import { type Dataset, openDataset, type ReadOptions, type Row } from '../data/dataset.ts'
 import { type LabelledImage, openImages } from '../data/images/source.ts'
+import type { DataReport } from '../data/report.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
 import { Confusion, type LabelMetrics } from '../train/metrics.ts'
+import { scorerOf } from '../train/scores.ts'
 import type { Deployments } from './deployments.ts'
 
 export interface Evaluation {
@@ -20,7 +23,10 @@ export interface Evaluation {
 
 const AT_ONCE = 256
 
-/** Accuracy and F1 of a served classifier on a data set, streamed through its engine; throws LABEL_UNKNOWN or DATA_EMPTY. */
+/**
+ * What a served text model scores on a data set, streamed through its engine: accuracy and F1, or errors for a number.
+ * Throws LABEL_UNKNOWN, LABEL_MISSING, DATA_MALFORMED or DATA_EMPTY.
+ */
 export async function evaluate(
   house: { store: Store; datasets: Datasets; deployments: Deployments },
   { model, dataset, read = {} }: { model: string; dataset: string; read?: ReadOptions },
@@ -29,43 +35,57 @@ export async function evaluate(
   if (manifest.task === 'image-classification') return evaluateImages(house, { model, dataset })
   if (manifest.task !== 'text-classification')
     throw fail('BAD_REQUEST', { message: `model "${name}" is not a classifier` })
-  const { labels } = manifest
-  const confusion = new Confusion(labels)
-  await withDataset(house, dataset, read, async (opened) => {
-    let batch: { text: string; label: number }[] = []
+  const { labels, thresholds, problem = 'classification' } = manifest
+  const scorer = scorerOf(problem, labels, thresholds)
+  await withDataset(house, dataset, { ...asTrained(manifest), ...read }, async (opened) => {
+    let batch: { text: string; truth: number | number[] }[] = []
     const flush = async () => {
       if (batch.length === 0) return
       const texts = batch.map(({ text }) => text.slice(0, 100_000))
       const { output } = await house.deployments.predict(`${name}@${version}`, texts, { deadline: 300_000 })
       if (output.kind !== 'texts') return
-      batch.forEach(({ label }, row) => {
-        const scores = output.probabilities.subarray(row * labels.length, (row + 1) * labels.length)
-        confusion.add(label, scores.indexOf(Math.max(...scores)))
+      batch.forEach(({ truth }, row) => {
+        scorer.add(truth, output.probabilities.subarray(row * labels.length, (row + 1) * labels.length))
       })
       batch = []
     }
-    for await (const { text, label, line } of opened.rows()) {
-      if (label === undefined) throw fail('LABEL_MISSING', { source: opened.source, line })
-      const index = labels.indexOf(label)
-      if (index < 0)
-        throw fail('LABEL_UNKNOWN', {
-          source: opened.source,
-          label: label.slice(0, 80),
-          labels: labels.join(', ').slice(0, 300),
-        })
-      if (text.trim() === '') continue
-      batch.push({ text, label: index })
+    for await (const row of opened.rows()) {
+      const truth = truthOf(row, manifest, opened.source)
+      if (row.text.trim() === '') continue
+      batch.push({ text: row.text, truth })
       if (batch.length === AT_ONCE) await flush()
     }
     await flush()
-    if (confusion.rows === 0) throw fail('DATA_EMPTY', { source: opened.source })
+    if (scorer.rows === 0) throw fail('DATA_EMPTY', { source: opened.source })
   })
-  return { model: name, version, ...measured(confusion) }
+  return { model: name, version, ...measured(scorer) }
 }
 
-function measured(confusion: Confusion) {
-  const perLabel = confusion.perLabel().map((one) => ({ ...one, f1: Number.isNaN(one.f1) ? 0 : one.f1 }))
-  return { metrics: confusion.metrics(), rows: confusion.rows, perLabel }
+function measured(scorer: Pick<Confusion, 'metrics' | 'rows' | 'perLabel'>) {
+  const perLabel = scorer.perLabel().map((one) => ({ ...one, f1: Number.isNaN(one.f1) ? 0 : one.f1 }))
+  return { metrics: scorer.metrics(), rows: scorer.rows, perLabel }
+}
+
+/** Where the labels of a row stood in training, when there may be several. */
+function asTrained({ problem, data }: Manifest): ReadOptions {
+  if (problem !== 'multi-label') return {}
+  const { labels, separator } = ((data as unknown as DataReport | undefined)?.columns ?? {}) as Partial<Columns>
+  return { ...(labels && { labelColumns: labels }), ...(separator !== undefined && { separator }) }
+}
+
+/** What a row teaches: the index of its label, the indices of several, or a number. */
+function truthOf({ label, labels: several, line }: Row, { labels, problem }: Manifest, source: string) {
+  const indexOf = (label: string) => {
+    const index = labels.indexOf(label)
+    if (index >= 0) return index
+    const known = labels.join(', ').slice(0, 300)
+    throw fail('LABEL_UNKNOWN', { source, label: label.slice(0, 80), labels: known })
+  }
+  if (problem === 'multi-label' && several) return several.map(indexOf)
+  if (label === undefined) throw fail('LABEL_MISSING', { source, line })
+  if (problem !== 'regression') return problem === 'multi-label' ? [indexOf(label)] : indexOf(label)
+  if (label.trim() !== '' && Number.isFinite(Number(label))) return Number(label)
+  throw fail('DATA_MALFORMED', { source, line, reason: `"${label.slice(0, 40)}" is not a number` })
 }
 
 const IMAGES_AT_ONCE = 64
@@ -130,7 +150,7 @@ async function withDataset(
     const path = join(folder, basename(filename))
     await symlink(store.blobs.path(digest), path)
     const opened = await openDataset(path, { ...read, name: basename(filename) })
-    await use(opened)
+    await use(opened).finally(() => opened.close())
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -1,15 +1,15 @@
 import ort from 'onnxruntime-node'
 import type { EncodedSplit } from '../data/encoded.ts'
-import type { Batch } from './batch.ts'
+import type { Batch, BatchTensor } from './batch.ts'
 
 /** How to cut a random window out of a text: start and length for a row of the given length. */
 export type Window = (row: number, length: number) => { start: number; length: number }
 
 /**
- * The rows of a split as one padded batch: ids (batch, time), lengths and labels (batch). Time is rounded up to a multiple
- * of 8, so that few shapes occur.
+ * The rows of a split as one padded batch: ids (batch, time), lengths (batch), and labels as given. Time is rounded up to
+ * a multiple of 8, so that few shapes occur.
  */
-export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window): Batch {
+export function assemble(split: EncodedSplit, rows: Int32Array, labels: BatchTensor, window?: Window): Batch {
   const parts = Array.from(rows, (row) => {
     const ids = split.ids(row)
     if (!window) return ids
@@ -23,7 +23,6 @@ export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window)
     for (let t = 0; t < part.length; t++) ids[r * time + t] = BigInt(part[t])
   })
   const tensor = (dims: number[], data: BigInt64Array) => ({ type: 'int64', dims, data }) as const
-  const labels = BigInt64Array.from(rows, (row) => BigInt(split.label(row)))
   return {
     tensors: {
       ids: tensor([rows.length, time], ids),
@@ -31,10 +30,11 @@ export function assemble(split: EncodedSplit, rows: Int32Array, window?: Window)
         [rows.length],
         BigInt64Array.from(parts, ({ length }) => BigInt(length)),
       ),
-      labels: tensor([rows.length], labels),
+      labels,
     },
     rows: rows.length,
     sizes: { time },
+    tokens: parts.reduce((sum, { length }) => sum + length, 0),
   }
 }
 

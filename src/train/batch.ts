@@ -1,5 +1,5 @@
 /** Values that a step feeds to the graph; their first axis is the rows of the batch. */
-interface BatchTensor {
+export interface BatchTensor {
   readonly type: 'int64' | 'float32'
   readonly dims: readonly number[]
   readonly data: BigInt64Array | Float32Array
@@ -13,6 +13,8 @@ export interface Batch {
   readonly sizes: Readonly<Record<string, number>>
   /** What each row counts in the mean that is the loss, e.g. the tokens it predicts; 1 each if absent. */
   readonly weights?: ArrayLike<number>
+  /** Tokens in the rows, padding left out, where rows are made of tokens. */
+  readonly tokens?: number
 }
 
 /** The rows of a batch that one way takes. */
@@ -27,17 +29,24 @@ export interface Part {
   readonly sizes: Readonly<Record<string, number>>
 }
 
-/** The rows of a way, one of `ways`; undefined when there are fewer rows than ways. */
-export function partOf(batch: Batch, way: number, ways: number): Part | undefined {
-  const { tensors, rows, sizes, weights } = batch
+/** The rows of a way, one of `ways`, in each of a step's batches; undefined where there are fewer rows than ways. */
+export function partsOf(batches: readonly Batch[], way: number, ways: number): (Part | undefined)[] {
+  const all = batches.reduce((sum, batch) => sum + counted(batch, 0, batch.rows), 0)
+  return batches.map((batch) => partOf(batch, way, ways, all))
+}
+
+/** What rows from one number to another count. */
+function counted({ weights }: Batch, from: number, to: number): number {
+  if (!weights) return to - from
+  let sum = 0
+  for (let row = from; row < to; row++) sum += weights[row]
+  return sum
+}
+
+function partOf(batch: Batch, way: number, ways: number, all: number): Part | undefined {
+  const { tensors, rows, sizes } = batch
   const [start, end] = [way, way + 1].map((bound) => Math.floor((rows * bound) / ways))
   if (start === end) return undefined
-  const counted = (from: number, to: number) => {
-    if (!weights) return to - from
-    let sum = 0
-    for (let row = from; row < to; row++) sum += weights[row]
-    return sum
-  }
   return {
     tensors: Object.fromEntries(
       Object.entries(tensors).map(([name, { type, dims, data }]) => {
@@ -49,7 +58,7 @@ export function partOf(batch: Batch, way: number, ways: number): Part | undefine
     rows: end - start,
     firstRow: start,
     batchRows: rows,
-    share: counted(start, end) / counted(0, rows),
+    share: counted(batch, start, end) / all,
     sizes: { ...sizes, batch: end - start },
   }
 }

@@ -1,11 +1,37 @@
 import { type Static, Type } from 'typebox'
+import { type Problem, problems } from '../base/problem.ts'
 import { Metrics } from '../bundle/manifest.ts'
+import type { SplitBy } from '../data/split.ts'
+import type { Advice } from './advice.ts'
+import type { Options } from './options.ts'
+
+/** One of the trainings among which a model is chosen. */
+export interface TrialReport {
+  trial: number
+  family: string
+  options: Options
+  state: 'waiting' | 'running' | 'paused' | 'dropped' | 'done' | 'chosen'
+  /** Epochs trained, and the best figures on the validation split. */
+  epochs: number
+  metrics?: Metrics
+  parameters?: number
+  /** Milliseconds for one text. */
+  latency?: number
+  minutes: number
+  /** Why it was proposed, or dropped. */
+  reason?: string
+}
 
 /** Column names and form of a data set, where they cannot be guessed. */
 export const ReadColumns = Type.Object({
   text: Type.Optional(Type.String()),
   label: Type.Optional(Type.String()),
   group: Type.Optional(Type.String()),
+  time: Type.Optional(Type.String()),
+  /** What stands between several labels in the label column. */
+  separator: Type.Optional(Type.String({ minLength: 1, maxLength: 8 })),
+  /** Columns of yes and no, each a label of its own. */
+  labelColumns: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: 10_000 })),
   encoding: Type.Optional(Type.String()),
   format: Type.Optional(Type.String()),
   /** Keep only rows of these labels. */
@@ -27,9 +53,31 @@ export const RunSpec = Type.Object(
     validation: Type.Optional(Type.String()),
     read: Type.Optional(ReadColumns),
     dropUnlabelled: Type.Optional(Type.Boolean()),
+    /** Keep training rows that also occur in the validation file, to compare with figures published so. */
+    keepLeakage: Type.Optional(Type.Boolean()),
+    /** Several labels if rows have them; `regression` for a number. */
+    problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),
+    /** What decides which rows are held out; by groups where rows have them, otherwise by label. */
+    split: Type.Optional(Type.Unsafe<SplitBy>({ type: 'string', enum: ['label', 'group', 'time'] })),
     seed: Type.Optional(Type.Integer({ minimum: 0, maximum: 2147483647 })),
     /** Hyperparameters by name (see `GET /api/families`), e.g. epochs, batchSize, learningRate, hidden, maxLength. */
     options: Type.Optional(Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]))),
+    /** `auto` tries several families within the budget; that is so too where neither family nor options are given. */
+    model: Type.Optional(Type.Literal('auto')),
+    /** Seconds that choosing a model or searching may take. */
+    budget: Type.Optional(Type.Integer({ minimum: 5, maximum: 604_800 })),
+    /** Tries options of the family. */
+    search: Type.Optional(
+      Type.Object(
+        {
+          trials: Type.Integer({ minimum: 1, maximum: 1000 }),
+          method: Type.Optional(Type.Unsafe<'tpe' | 'random'>({ type: 'string', enum: ['tpe', 'random'] })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    /** Trains this often, each time with another part held out, and reports mean and deviation. */
+    folds: Type.Optional(Type.Integer({ minimum: 2, maximum: 20 })),
   },
   { additionalProperties: false },
 )
@@ -125,12 +173,22 @@ export type TrainEvent =
       loss: number
       learningRate: number
       samplesPerSecond: number
+      /** Where rows are made of tokens: those trained on a second, padding left out. */
+      tokensPerSecond?: number
+      /** Resident bytes of the training process. */
+      memory: number
       eta: number
     }
   | { type: 'epoch'; epoch: number; epochs: number; loss: number; validation: Metrics; best: boolean }
   /** What the model writes so far, for tasks that write. */
   | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
+  /** What is seen in the data and will be tried. */
+  | { type: 'advice'; advice: Advice }
+  /** A trial begins, is put aside, dropped or done. */
+  | { type: 'trial'; trial: TrialReport }
+  /** All trials, one of them chosen by the metric. */
+  | { type: 'selection'; metric: string; trials: TrialReport[] }
   /** A pass of a refinement is done; `note` says in words what it did. */
   | { type: 'pass'; name: string; note: string }
   | GateEvent

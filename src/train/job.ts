@@ -18,6 +18,12 @@ export interface TrainJob extends RunJob {
   spec: RunSpec
   dataset: DataSource
   validation?: DataSource
+  /** A folder with rows that are cleaned already, which several trainings share. */
+  cleaned?: string
+  /** Which of several folds is held out. */
+  fold?: { of: number; held: number }
+  /** Only look at the data. */
+  advise?: boolean
   /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
   from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
@@ -30,11 +36,17 @@ export interface TrainResult {
   seconds: number
 }
 
-/** The family for data of this kind, where none was asked for. */
-export function defaultFamily(dataset: string, filename: string, from?: string): string {
+/** Whether a model is to be chosen: asked for, or nothing was said that belongs to one family or another task. */
+export const isAuto = ({ model, task = TEXTS, family, from, options, search, folds }: RunSpec): boolean =>
+  model === 'auto' ||
+  (task === TEXTS && [family, from, search, folds].every((one) => one === undefined) && !Object.keys(options ?? {})[0])
+const TEXTS = 'text-classification'
+
+/** The family for data of this kind, where none was asked for; undefined for texts, for which there are several. */
+export function defaultFamily(dataset: string, filename: string, from?: string): string | undefined {
   const images = holdsImages(dataset) || holdsImages(filename)
   if (from !== undefined) return images ? 'onnx-images' : 'onnx'
-  return images ? 'resnet' : 'lstm'
+  return images ? 'resnet' : undefined
 }
 
 export function familyOf(spec: RunSpec): { name: string; family: Family } {

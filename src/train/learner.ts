@@ -26,6 +26,8 @@ export interface Learner {
   readonly chosenBy: { metric: string; better: 'higher' | 'lower' }
   /** A piece of what the model makes of its weights, to be shown after each epoch. */
   sample?(weights: Weights, epoch: number): Promise<string>
+  /** Milliseconds that the served model takes for one input of usual size on one thread. */
+  latency?(weights: Weights): Promise<number>
   /** What the bundle says of itself, beyond what the loop knows, and its files. */
   bundle(weights: Weights): Promise<{ manifest: LearnerManifest; files: Record<string, Uint8Array | string> }>
 }

@@ -29,6 +29,19 @@ export const textOptions = {
     description: 'occurrences a token needs to enter the vocabulary',
   },
   maxLength: { type: 'integer', default: 160, minimum: 4, maximum: 8192, description: 'tokens kept of a text' },
+  script: {
+    type: 'string',
+    default: 'as it is',
+    choices: ['as it is', 'simplified', 'traditional'],
+    description: 'the script that Chinese is converted to, in training and in serving',
+  },
+  wordDropout: {
+    type: 'number',
+    default: 0,
+    minimum: 0,
+    maximum: 0.9,
+    description: 'share of tokens made unknown in training',
+  },
   heldOutRows: {
     type: 'integer',
     default: 5000,
@@ -47,6 +60,28 @@ export const textOptions = {
     type: 'boolean',
     default: false,
     description: 'train on random windows of the texts, so that short inputs are learnt too',
+  },
+} as const satisfies Record<string, Option>
+
+/** Hyperparameters of what is learnt and of how weights are chosen. */
+export const headOptions = {
+  labelSmoothing: {
+    type: 'number',
+    default: 0,
+    minimum: 0,
+    maximum: 0.9,
+    description: 'share of the target spread evenly over all classes',
+  },
+  classWeights: {
+    type: 'string',
+    default: 'none',
+    description: 'what rows of a class count: none (all the same), balanced, or label=weight, … for some labels',
+  },
+  chooseBy: {
+    type: 'string',
+    default: 'auto',
+    choices: ['auto', 'accuracy', 'macroF1', 'microF1', 'subsetAccuracy', 'loss', 'mae', 'rmse', 'r2', 'spearman'],
+    description: 'the figure on the validation split by which epochs are compared',
   },
 } as const satisfies Record<string, Option>
 
@@ -120,9 +155,41 @@ export const loopOptions = {
     default: 0.03,
     minimum: 0,
     maximum: 1,
-    description: 'share of the steps over which the learning rate rises; it falls linearly afterwards',
+    description: 'share of the steps over which the learning rate rises; one-cycle has its own',
+  },
+  schedule: {
+    type: 'string',
+    default: 'linear',
+    choices: ['linear', 'cosine', 'constant', 'one-cycle'],
+    description: 'how the learning rate falls after warm-up',
+  },
+  accumulate: {
+    type: 'integer',
+    default: 1,
+    minimum: 1,
+    maximum: 4096,
+    description: 'batches whose gradients make one step',
+  },
+  maxSteps: {
+    type: 'integer',
+    default: null,
+    minimum: 1,
+    maximum: 1e9,
+    description: 'steps after which training ends',
   },
   weightDecay: { type: 'number', default: 0.01, minimum: 0, maximum: 1, description: 'decoupled weight decay' },
+  decayOf: {
+    type: 'string',
+    default: '',
+    description: 'a regular expression for the paths of parameters that decay; matrices but embeddings if empty',
+  },
+  average: {
+    type: 'number',
+    default: 0,
+    minimum: 0,
+    maximum: 0.99999,
+    description: 'moving average of the weights that is validated and kept: what stays of it in a step; 0 for none',
+  },
   clipNorm: {
     type: 'number',
     default: 1,

