@@ -18,13 +18,13 @@ const house: Record<string, readonly string[]> = {
   formats: ['graph', 'data', 'bundle', 'autograd', 'nn'],
   engine: ['graph', 'data', 'drift', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
-  train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'store', 'registry', 'engine'],
+  train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'drift', 'bundle', 'engine'],
   doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'app'],
+  testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
   cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 

@@ -1,5 +1,7 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import type { StoredDecoder } from './decoders/decoder.ts'
+import type { BlockName } from './gguf/blocks.ts'
 import type { Files, Source } from './source.ts'
 import { isTfjs } from './tfjs/document.ts'
 
@@ -7,6 +9,8 @@ import { isTfjs } from './tfjs/document.ts'
 export interface ReadModel {
   model: ModelProto
   masksPadding?: boolean
+  /** What is more than a graph: a decoder comes with its tokenizer and knows its task. */
+  decoder?: StoredDecoder
 }
 
 /** What a format is written from: a version's graph and what the manifest says of it. */
@@ -162,5 +166,73 @@ const tfjsGraph: Format = {
   in: 'Not supported yet: import the model that it was converted from.',
 }
 
+const huggingface: Format = {
+  name: 'huggingface',
+  title: 'Hugging Face folder',
+  files: 'config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json',
+  recognises: (source) =>
+    source.names.includes('config.json') && /"model_type"\s*:\s*"(gpt2|llama)"/.test(textOf(source, 'config.json')),
+  async read(source) {
+    const { readDecoderFolder } = await import('./decoders/huggingface.ts')
+    return readDecoder(readDecoderFolder((name) => (source.names.includes(name) ? source.read(name) : undefined)))
+  },
+  async write(model) {
+    const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
+    const files = Object.entries(writeDecoderFolder(await decoderOf(model)))
+    return Object.fromEntries(files.map(([name, content]) => [name, Buffer.from(content)]))
+  },
+  out: 'Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
+  in: 'GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. They can be trained on.',
+}
+
+const gguf = (type: BlockName, name: string): Format => ({
+  name,
+  title: `GGUF, ${type}`,
+  files: 'model.gguf',
+  ...(name === 'gguf' && {
+    recognises: (source: Source) =>
+      one(source, (bytes) => Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'GGUF'),
+    async read(source: Source) {
+      const { readLlamaGguf } = await import('./gguf/llama.ts')
+      return readDecoder(readLlamaGguf(source.read(source.names[0])))
+    },
+  }),
+  async write(model) {
+    const { writeLlamaGguf } = await import('./gguf/llama.ts')
+    return { 'model.gguf': writeLlamaGguf(await decoderOf(model), model.manifest.family, type) }
+  },
+  out: 'Models that write, of the Llama layout, for llama.cpp. Matrices whose rows are no multiple of 32 stay f16.',
+  in:
+    name === 'gguf'
+      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs. They can be trained on.'
+      : 'As gguf.',
+})
+
+const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
+
+async function decoderOf({ manifest, model, tokenizer }: WrittenModel): Promise<StoredDecoder> {
+  const { decoderFrom } = await import('./decoders/decoder.ts')
+  return decoderFrom(manifest, model, tokenizer ?? '')
+}
+
+async function readDecoder(decoder: StoredDecoder): Promise<ReadModel> {
+  const { decoderGraph } = await import('../nn/decoder.ts')
+  return { model: decoderGraph(decoder.config, decoder.weights), decoder }
+}
+
 /** Every format, in the order in which a source is tried. */
-export const formats: readonly Format[] = [onnx, keras, kerasH5, savedModel, tfjsLayers, tfjsGraph, tflite, pickle]
+export const formats: readonly Format[] = [
+  huggingface,
+  gguf('f16', 'gguf'),
+  gguf('f32', 'gguf-f32'),
+  gguf('q8_0', 'gguf-q8_0'),
+  gguf('q4_0', 'gguf-q4_0'),
+  onnx,
+  keras,
+  kerasH5,
+  savedModel,
+  tfjsLayers,
+  tfjsGraph,
+  tflite,
+  pickle,
+]
