@@ -9,6 +9,8 @@ interface Message {
 
 /** Milliseconds and characters that a template may take: it is data that came with a model. */
 const TIME_LIMIT = 500
+/** Milliseconds for the template that training data are written by: a busy machine must not fail a run. */
+export const TRAINING_LIMIT = 20_000
 const LENGTH_LIMIT = 4 << 20
 const SIZE_LIMIT = 256 << 10
 
@@ -23,9 +25,10 @@ const call = new Script('render()')
 export class ChatTemplate {
   readonly #template: Template
   readonly #tokens: Record<string, string>
+  readonly #timeout: number
 
   /** Throws BUNDLE_INVALID when the template cannot be read. */
-  constructor(source: string, tokens: Record<string, string> = {}) {
+  constructor(source: string, tokens: Record<string, string> = {}, timeout = TIME_LIMIT) {
     if (source.length > SIZE_LIMIT) throw fail('BUNDLE_INVALID', { reason: 'the chat template is too long' })
     try {
       this.#template = new Template(source)
@@ -33,6 +36,7 @@ export class ChatTemplate {
       throw fail('BUNDLE_INVALID', { reason: 'the chat template cannot be read' }, { cause: error })
     }
     this.#tokens = tokens
+    this.#timeout = timeout
   }
 
   /** Throws BAD_REQUEST with the template's own words when it refuses the messages, or takes too long over them. */
@@ -40,7 +44,7 @@ export class ChatTemplate {
     const values = { ...this.#tokens, messages, add_generation_prompt: answer }
     const render = () => this.#template.render(values)
     try {
-      const text: unknown = call.runInContext(createContext({ render }), { timeout: TIME_LIMIT })
+      const text: unknown = call.runInContext(createContext({ render }), { timeout: this.#timeout })
       if (typeof text === 'string' && text.length <= LENGTH_LIMIT) return text
     } catch (error) {
       const reason = (error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? '' : messageOf(error)

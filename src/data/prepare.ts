@@ -52,7 +52,7 @@ export interface Prepared {
   pipeline: TextPipeline
   train: EncodedSplit
   validation: EncodedSplit
-  /** Rows that nothing is chosen by; absent when there are too few rows for a validation split beside a given file. */
+  /** Rows that nothing is chosen by; absent when a given file validates. */
   test: EncodedSplit | undefined
   report: DataReport
   profile: Profile
@@ -94,9 +94,6 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   return prepared
 }
 
-/** Rows below which none are held out for choosing beside a given file. */
-const LEAST_ROWS = 200
-
 /** How rows are parted, and by what. */
 export interface Parting {
   parts: (Part | undefined)[]
@@ -104,13 +101,13 @@ export interface Parting {
 }
 
 /**
- * The parts of cleaned rows. A given file is the test split, and a share of the others validates, so that no figure is
- * chosen by what it reports; where there are too few others, the given file does both.
+ * The parts of cleaned rows. A given file validates and all others train; where a way to split is asked for beside it,
+ * the file is the test split, and a share of the others validates.
  */
 export function partsOf({ rows, source, labels, problem }: Cleaned, split: SplitOptions): Parting {
   const given = rows.some((row) => row.given)
   const others = given ? [...rows.keys()].filter((at) => !rows[at].given) : [...rows.keys()]
-  if (given && others.length < LEAST_ROWS && split.by === undefined) {
+  if (given && split.by === undefined) {
     const parts = rows.map((row) => (row.given ? 'validation' : 'train') as Part)
     return checked({ parts, by: 'given file' }, rows, labels, source, problem)
   }

@@ -210,11 +210,14 @@ async function prepared(path: string, more: Partial<PrepareOptions> & { read?: R
 }
 const noise = (i: number) => ((i * 7919) % 9973).toString(36).repeat(3)
 
-test('a file given to be held out tests; what chooses is a part of the others', async () => {
+test('a file given to be held out validates; where a way to split is asked for, it tests', async () => {
   const table = (from: number, count: number) =>
     `text,label\n${Array.from({ length: count }, (_, i) => `${noise(from + i)},${i % 2}`).join('\n')}`
   const held = file('dev.csv', table(5000, 40))
-  const many = await prepared(file('x.csv', table(0, 300)), { validation: await openDataset(held) })
+  const many = await prepared(file('x.csv', table(0, 300)), {
+    validation: await openDataset(held),
+    split: { validation: 0.2, test: 0, seed: 1, by: 'label' },
+  })
   assert.deepEqual(many.report.splits, { train: 240, validation: 60, test: 40 })
   assert.equal(many.report.splitBy, 'label, given file')
   assert.equal(many.test?.rows, 40)

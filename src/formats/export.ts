@@ -25,7 +25,8 @@ export async function exportBundle(
       { suggestion: suggest(formatName, names) },
     )
   }
-  if (format.writeBundle) return format.writeBundle(manifest, files)
+  const whole = await format.writeBundle?.(manifest, files)
+  if (whole) return whole
   if (!format.write) throw fail('UNSUPPORTED', { what: `writing ${format.title}`, instead: format.out })
   if (!files['model.onnx']) {
     throw fail('UNSUPPORTED', {

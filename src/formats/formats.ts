@@ -1,5 +1,7 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import type { StoredDecoder } from './decoders/decoder.ts'
+import type { BlockName } from './gguf/blocks.ts'
 import type { Files, Source } from './source.ts'
 import { isTfjs } from './tfjs/document.ts'
 
@@ -7,6 +9,8 @@ import { isTfjs } from './tfjs/document.ts'
 export interface ReadModel {
   model: ModelProto
   masksPadding?: boolean
+  /** What is more than a graph: a decoder comes with its tokenizer and knows its task. */
+  decoder?: StoredDecoder
 }
 
 /** What a format is written from: a version's graph and what the manifest says of it. */
@@ -42,9 +46,9 @@ export interface Format {
   recognises?(source: Source): boolean
   read?(source: Source): Promise<ReadModel>
   write?(model: WrittenModel, options: WriteOptions): Promise<Files>
-  /** For formats that say all of a model, its task, labels and tokenizer too. */
-  readBundle?(source: Source): Promise<BundleParts>
-  writeBundle?(manifest: Manifest, files: Readonly<Record<string, Uint8Array>>): Promise<Files>
+  /** For formats that say all of a model, its task, labels and tokenizer too; undefined for what `read` and `write` do. */
+  readBundle?(source: Source): Promise<BundleParts | undefined>
+  writeBundle?(manifest: Manifest, files: Readonly<Record<string, Uint8Array>>): Promise<Files | undefined>
   /** What comes out and what goes in, with its limits; for documentation and `athanor formats`. */
   readonly out: string
   readonly in: string
@@ -129,25 +133,26 @@ const tfjsLayers: Format = {
   in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
 }
 
-/** Whether a source is the folder of a model as Hugging Face's libraries keep it. */
-function isFolder(source: Source): boolean {
-  if (!source.names.includes('config.json')) return false
+/** The type of the model whose folder a source is, as Hugging Face's libraries keep it; undefined for anything else. */
+function modelType(source: Source): string | undefined {
+  if (!source.names.includes('config.json')) return undefined
   try {
-    return (
-      typeof (JSON.parse(Buffer.from(source.read('config.json')).toString('utf8')) as { model_type?: unknown })
-        ?.model_type === 'string'
-    )
+    const type = (JSON.parse(textOf(source, 'config.json')) as { model_type?: unknown } | null)?.model_type
+    return typeof type === 'string' ? type : undefined
   } catch {
-    return false
+    return undefined
   }
 }
+
+const decoderTypes: readonly (string | undefined)[] = ['gpt2', 'llama']
 
 const huggingface: Format = {
   name: 'huggingface',
   title: 'Hugging Face folder',
-  files: 'config.json, tokenizer.json, model.safetensors (and onnx/model.onnx)',
-  recognises: isFolder,
+  files: 'config.json, tokenizer.json, model.safetensors, and what the libraries want beside them',
+  recognises: (source) => modelType(source) !== undefined,
   async readBundle(source) {
+    if (decoderTypes.includes(modelType(source))) return undefined
     const [{ readFolder }, { bundleEncoder }] = await Promise.all([
       import('./huggingface/folder.ts'),
       import('./huggingface/bundle.ts'),
@@ -158,14 +163,23 @@ const huggingface: Format = {
     return { manifest, files: bytesOf(Object.entries(files)) }
   },
   async writeBundle(manifest, files) {
+    if (manifest.task === 'text-generation') return undefined
     const [{ writeFolder }, { encoderFrom }] = await Promise.all([
       import('./huggingface/write.ts'),
       import('./huggingface/bundle.ts'),
     ])
     return bytesOf(writeFolder(encoderFrom(manifest, (file) => files[file], manifest.family)))
   },
-  out: 'Encoders: transformers and sentence-transformers load the safetensors; the ONNX graph lies where transformers.js looks for it.',
-  in: 'BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT (MiniLM and sentence-transformers of these): embeddings, masked words, classes of texts or words. From model.safetensors, else from onnx/model.onnx if its products are neither fused nor quantized.',
+  async read(source) {
+    const { readDecoderFolder } = await import('./decoders/huggingface.ts')
+    return readDecoder(readDecoderFolder((name) => (source.names.includes(name) ? source.read(name) : undefined)))
+  },
+  async write(model) {
+    const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
+    return bytesOf(Object.entries(writeDecoderFolder(await decoderOf(model))))
+  },
+  out: 'Encoders: transformers and sentence-transformers load the safetensors; an ONNX graph lies where transformers.js looks for it. Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
+  in: 'BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT (MiniLM and sentence-transformers of these): embeddings, masked words, classes of texts or words. From model.safetensors, else from onnx/model.onnx if its products are neither fused nor quantized. GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. All can be trained on.',
 }
 
 const bytesOf = (files: Iterable<readonly [string, Uint8Array | string]>): Files =>
@@ -213,9 +227,48 @@ const tfjsGraph: Format = {
   in: 'Not supported yet: import the model that it was converted from.',
 }
 
+const gguf = (type: BlockName, name: string): Format => ({
+  name,
+  title: `GGUF, ${type}`,
+  files: 'model.gguf',
+  ...(name === 'gguf' && {
+    recognises: (source: Source) =>
+      one(source, (bytes) => Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'GGUF'),
+    async read(source: Source) {
+      const { readLlamaGguf } = await import('./gguf/llama.ts')
+      return readDecoder(readLlamaGguf(source.read(source.names[0])))
+    },
+  }),
+  async write(model) {
+    const { writeLlamaGguf } = await import('./gguf/llama.ts')
+    return { 'model.gguf': writeLlamaGguf(await decoderOf(model), model.manifest.family, type) }
+  },
+  out: 'Models that write, of the Llama layout, for llama.cpp. Matrices whose rows are no multiple of 32 stay f16.',
+  in:
+    name === 'gguf'
+      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs. They can be trained on.'
+      : 'As gguf.',
+})
+
+const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
+
+async function decoderOf({ manifest, model, tokenizer }: WrittenModel): Promise<StoredDecoder> {
+  const { decoderFrom } = await import('./decoders/decoder.ts')
+  return decoderFrom(manifest, model, tokenizer ?? '')
+}
+
+async function readDecoder(decoder: StoredDecoder): Promise<ReadModel> {
+  const { decoderGraph } = await import('../nn/decoder.ts')
+  return { model: decoderGraph(decoder.config, decoder.weights), decoder }
+}
+
 /** Every format, in the order in which a source is tried. */
 export const formats: readonly Format[] = [
   huggingface,
+  gguf('f16', 'gguf'),
+  gguf('f32', 'gguf-f32'),
+  gguf('q8_0', 'gguf-q8_0'),
+  gguf('q4_0', 'gguf-q4_0'),
   onnx,
   keras,
   kerasH5,

@@ -6,6 +6,7 @@ import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import { signatureOf } from '../graph/signature.ts'
+import type { StoredDecoder } from './decoders/decoder.ts'
 import { type Format, formats } from './formats.ts'
 import type { ImportOptions } from './options.ts'
 import { refusePickles } from './pickle.ts'
@@ -24,7 +25,7 @@ export async function importBundle(
   const whole = formats.some(({ readBundle, recognises }) => readBundle && recognises?.(source))
   if (!whole) refusePickles(source)
   const model = modelFiles(source)
-  const format = formatOf(whole ? source : model, options.format)
+  const format = formatOf(model, options.format)
   const common = {
     format: 'athanor-bundle',
     formatVersion: 1,
@@ -33,11 +34,11 @@ export async function importBundle(
     ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   } as const
-  if (format.readBundle) {
-    const { manifest, files } = await format.readBundle(source)
-    return { manifest: { ...common, ...manifest }, files }
-  }
+  const parts = await format.readBundle?.(source)
+  if (parts) return { manifest: { ...common, ...parts.manifest }, files: parts.files }
+  if (whole) refusePickles(source)
   const read = await format.read!(model)
+  if (read.decoder) return importDecoder(read.decoder, format.name, options)
   const pipeline =
     options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
   const graph = pipeline?.model ?? read.model
@@ -55,11 +56,28 @@ export async function importBundle(
   return { manifest, files }
 }
 
-/** A source without what our exports put beside a model. */
+/** A source without what our exports put beside a model; all of a Hugging Face folder is the model's own. */
 function modelFiles(source: Source): Source {
+  if (source.names.includes('config.json')) return source
   const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'browser.js'])
   const names = source.names.filter((name) => !beside.has(name))
   return names.length > 0 ? { ...source, names } : source
+}
+
+/** A decoder brings its tokenizer and knows its task. */
+async function importDecoder(decoder: StoredDecoder, format: string, { description }: ImportOptions) {
+  const { bundleDecoder } = await import('./decoders/decoder.ts')
+  const { manifest, files } = bundleDecoder(decoder)
+  const whole: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    ...manifest,
+    metrics: {},
+    lineage: { code, options: { format } },
+    ...(description !== undefined && { description }),
+    createdAt: new Date().toISOString(),
+  }
+  return { manifest: whole, files: { ...files, 'tokenizer.json': new TextEncoder().encode(files['tokenizer.json']) } }
 }
 
 /** The format of that name, or the one whose content it is. */

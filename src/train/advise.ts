@@ -149,7 +149,9 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
       options: { ...cut(grams, 400), ngrams: 3, buckets: count < 20_000 ? 524_288 : 1_048_576, width: 8, epochs: 5 },
       reasons: [
         'the baseline to beat: n-grams are hard to do better than on short texts, and train in seconds',
-        grams === 'character' ? 'n-grams of characters: parts of words count too' : 'n-grams of words',
+        grams === 'character'
+          ? 'n-grams of characters: parts of words count too'
+          : 'n-grams of words: short phrases count too',
       ],
     },
     {

@@ -61,7 +61,7 @@ const recurrent =
     return { perToken: PASSES * weights, parameters: vocabulary * w + weights + inner * classes, share: 0.3 }
   }
 
-/** Costs by family; shares are measured ones (docs/accuracy.md), on two cores with AVX2. */
+/** Costs by family; shares are rough, from runs on two cores. */
 const costs: Record<string, (options: Options, work: Work) => Cost> = {
   lstm: recurrent(4),
   gru: recurrent(3),

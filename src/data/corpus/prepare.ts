@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../../base/errors.ts'
-import { ChatTemplate, chatMl, stretches } from '../chat.ts'
+import { ChatTemplate, chatMl, stretches, TRAINING_LIMIT } from '../chat.ts'
 import { TextCodec } from '../codec.ts'
 import { type EncodedSplit, openRun, openSplit, SplitWriter, type TokenRun } from '../encoded.ts'
 import type { GenerationConfig } from '../generation.ts'
@@ -101,7 +101,8 @@ export async function prepareCorpus(
     charactersPerToken: 0,
   }
   const writers = new Map<Part, SplitWriter>()
-  const template = config.chatTemplate === undefined ? undefined : new ChatTemplate(config.chatTemplate)
+  const template =
+    config.chatTemplate === undefined ? undefined : new ChatTemplate(config.chatTemplate, {}, TRAINING_LIMIT)
   let done = 0
   for await (const batch of batches(all())) {
     const texts = batch.map((one) =>

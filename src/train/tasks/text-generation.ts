@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ort from 'onnxruntime-node'
-import { type TrainingGraph, trainingGraph } from '../../autograd/training.ts'
+import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import { fail } from '../../base/errors.ts'
 import type { Manifest, Metrics } from '../../bundle/manifest.ts'
@@ -13,14 +13,11 @@ import {
   type PreparedCorpus,
   prepareCorpus,
 } from '../../data/corpus/prepare.ts'
-import { generationConfig } from '../../data/generation.ts'
 import { mainScript } from '../../data/text.ts'
 import { textGenerationRunner } from '../../engine/runners/text-generation.ts'
+import { bundleDecoder, decoderConfigOf, decoderFrom } from '../../formats/decoders/decoder.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'
-import { signatureOf } from '../../graph/signature.ts'
-import { fromProto } from '../../graph/tensor.ts'
-import { type DecoderConfig, decoderGraph, decoderLoss, decoderLossGraph } from '../../nn/decoder.ts'
-import { countParameters } from '../../nn/families.ts'
+import { type DecoderConfig, decoderLoss, decoderLossGraph } from '../../nn/decoder.ts'
 import type { DecoderFamily } from '../../nn/family.ts'
 import { lowRank, mergeLowRank } from '../../nn/lora.ts'
 import type { Weights } from '../checkpoint.ts'
@@ -40,7 +37,7 @@ const REPORT_EVERY = 250
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
-  const base = job.from && (await openBase(job.from))
+  const base = job.from && openBase(job.from)
   const asked = options.context === null ? undefined : Number(options.context)
   const window = base ? Math.min(asked ?? CONTEXT, base.config.context) : (asked ?? CONTEXT)
   const family = context.family as DecoderFamily
@@ -49,7 +46,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     throw fail('OPTION_INVALID', { option: 'adapt', reason: 'low-rank additions need a model to go on from' })
   const sizes = (vocabulary: number) => base?.config ?? family.config({ ...options, context: window }, vocabulary)
   sizes(1) // what does not fit together is told before the data is read
-  const prepared = yield* prepareData(context, window, base?.tokenizer)
+  const prepared = yield* prepareData(context, window, base && { json: base.tokenizerJson, config: base.generation })
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const config = sizes(prepared.report.vocabulary)
   const graph = trainingGraph((network) =>
@@ -66,7 +63,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     validation: stretchesOf(prepared, prepared.validation, window),
     test: stretchesOf(prepared, prepared.test ?? prepared.validation, window),
   }
-  const bundle = (weights: Weights) => bundleOf(config, prepared, graph, final(weights))
+  const bundle = (weights: Weights) => bundleOf(config, prepared, final(weights))
   return {
     graph,
     ...(base && { initial: base.weights }),
@@ -86,25 +83,14 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   }
 }
 
-/** Sizes, weights and tokenizer of a decoder that we trained or imported; throws UNSUPPORTED for other models. */
-async function openBase({ manifest, files }: NonNullable<TrainJob['from']>) {
-  const decoder = manifest?.pipeline?.decoder as DecoderConfig | undefined
-  if (manifest?.task !== 'text-generation' || !decoder)
-    throw fail('UNSUPPORTED', {
-      what: 'going on from a model that is not a GPT-2 or Llama decoder',
-      instead: 'Train from scratch, or import the model from a Hugging Face folder.',
-    })
-  const model = readModel(readFileSync(files['model.onnx']))
-  const weights: Weights = {}
-  for (const proto of model.graph?.initializer ?? []) {
-    const { dtype, dims, data } = fromProto(proto)
-    if (dtype === 'float32') weights[proto.name] = { dims, data: data as Float32Array }
-  }
-  const tokenizer: GivenTokenizer = {
-    json: readFileSync(files['tokenizer.json'], 'utf8'),
-    config: generationConfig(manifest.pipeline),
-  }
-  return { config: decoder, weights, tokenizer }
+/** The decoder to go on from; throws UNSUPPORTED for other models. */
+function openBase({ manifest, files }: NonNullable<TrainJob['from']>) {
+  decoderConfigOf(manifest)
+  return decoderFrom(
+    manifest!,
+    readModel(readFileSync(files['model.onnx'])),
+    readFileSync(files['tokenizer.json'], 'utf8'),
+  )
 }
 
 /** Prepares the corpus, or opens what an interrupted run prepared; progress goes out as events. */
@@ -164,24 +150,11 @@ async function tokenizerOf(corpus: PrepareCorpusOptions['corpus'], options: Task
   return { kind: kind as 'bpe' | 'character', vocabulary }
 }
 
-function bundleOf(config: DecoderConfig, prepared: PreparedCorpus, graph: TrainingGraph, weights: Weights) {
-  const model = decoderGraph(config, weights)
-  const { report, digest } = prepared
-  const parameters = [...graph.parameters, ...graph.frozen].filter(({ name }) => name in weights)
-  const manifest = {
-    task: 'text-generation' as const,
-    family: config.layout,
-    signature: signatureOf(model),
-    labels: [],
-    pipeline: { ...prepared.config, context: config.context, decoder: { ...config, dropout: 0 } } as Record<
-      string,
-      unknown
-    >,
-    parameters: countParameters(parameters),
-    data: report as unknown as Record<string, unknown>,
-    dataset: { digest, source: report.source, rows: report.documents },
-  }
-  return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': prepared.tokenizer } }
+function bundleOf(config: DecoderConfig, prepared: PreparedCorpus, weights: Weights) {
+  const { report, digest, tokenizer, config: generation } = prepared
+  const { manifest, files } = bundleDecoder({ config, weights, tokenizerJson: tokenizer, generation })
+  const data = report as unknown as Record<string, unknown>
+  return { manifest: { ...manifest, data, dataset: { digest, source: report.source, rows: report.documents } }, files }
 }
 
 /** Mean loss a token, its exponential, and the loss in bits a character, which compares across tokenizers. */
