@@ -40,7 +40,7 @@ export interface DecoderFamily extends Described {
 }
 
 /** What an image classifier is built from. */
-interface ImageClassifierConfig {
+export interface ImageClassifierConfig {
   classes: number
   [option: string]: number | string | boolean | null
 }
