@@ -7,10 +7,12 @@ import type {
   Dataset,
   DriftReport,
   EngineInfo,
+  Entity,
   ErrorBody,
   Evaluation,
   Exported,
   ExportOptions,
+  Fill,
   FormatInfo,
   GenerateOptions,
   Generation,
@@ -43,6 +45,11 @@ export interface ClientOptions {
   timeout?: number
   /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
   retries?: number
+}
+
+interface TextOptions {
+  topK?: number
+  signal?: AbortSignal
 }
 
 interface Call {
@@ -79,40 +86,49 @@ export class Athanor {
   }
 
   /** Labels of a text, best first. */
-  async predict(model: string, text: string, options: { topK?: number; signal?: AbortSignal } = {}): Promise<Ranked[]> {
+  async predict(model: string, text: string, options: TextOptions = {}): Promise<Ranked[]> {
     const [first] = await this.predictAll(model, [text], options)
     return first
   }
 
   /** Labels of each text, best first. */
-  async predictAll(
-    model: string,
-    texts: readonly string[],
-    options: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Ranked[][]> {
+  async predictAll(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Ranked[][]> {
     return (await this.predictDetailed(model, texts, options)).outputs
   }
 
   /** As `predictAll`, with version, request id and timings. */
-  predictDetailed(
+  predictDetailed(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Prediction<Ranked[][]>> {
+    return this.ask(model, texts, options)
+  }
+
+  /** A vector for each text, of a model that embeds (`feature-extraction`). */
+  async embed(model: string, texts: readonly string[], options: { signal?: AbortSignal } = {}): Promise<number[][]> {
+    return (await this.ask<number[]>(model, texts, options)).outputs
+  }
+
+  /** For each text the likeliest words of each of its masks, of a `fill-mask` model. */
+  async fillMask(model: string, texts: readonly string[], options: TextOptions = {}): Promise<Fill[][][]> {
+    return (await this.ask<Fill[][]>(model, texts, options)).outputs
+  }
+
+  /** For each text its labelled stretches, of a `token-classification` model. */
+  async entities(model: string, texts: readonly string[], options: { signal?: AbortSignal } = {}): Promise<Entity[][]> {
+    return (await this.ask<Entity[]>(model, texts, options)).outputs
+  }
+
+  /** What a model of texts answers, as its task has it; with version, request id and timings. */
+  ask<Output = unknown>(
     model: string,
     texts: readonly string[],
-    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Prediction<Ranked[][]>> {
+    { topK, signal }: TextOptions = {},
+  ): Promise<Prediction<Output[]>> {
     const json = { inputs: texts, ...(topK !== undefined && { parameters: { topK } }) }
-    return this.#json(`/api/models/${encodeURIComponent(model)}/predict`, {
-      method: 'POST',
-      json,
-      ...(signal && { signal }),
-    })
+    const path = `/api/models/${encodeURIComponent(model)}/predict`
+    return this.#json(path, { method: 'POST', json, ...(signal && { signal }) })
   }
 
   /** Labels of an image file (its bytes), best first. */
-  async classifyImage(
-    model: string,
-    image: Uint8Array | Blob,
-    { topK, signal }: { topK?: number; signal?: AbortSignal } = {},
-  ): Promise<Ranked[]> {
+  async classifyImage(model: string, image: Uint8Array | Blob, { topK, signal }: TextOptions = {}): Promise<Ranked[]> {
     const path = `/api/models/${encodeURIComponent(model)}/images`
     const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
       method: 'POST',

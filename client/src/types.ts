@@ -9,6 +9,21 @@ export interface Ranked {
   chosen?: boolean
 }
 
+/** A word at the place of a mask. */
+export interface Fill {
+  token: string
+  score: number
+}
+
+/** A stretch of a text that was labelled; `start` and `end` count UTF-16 units, as JavaScript's strings do. */
+export interface Entity {
+  label: string
+  score: number
+  start: number
+  end: number
+  text: string
+}
+
 export interface JsonTensor {
   shape: number[]
   data: unknown[]
@@ -94,7 +109,14 @@ export interface TensorSpec {
 }
 
 export interface Manifest {
-  task: 'text-classification' | 'image-classification' | 'text-generation' | 'tensor'
+  task:
+    | 'text-classification'
+    | 'token-classification'
+    | 'feature-extraction'
+    | 'fill-mask'
+    | 'text-generation'
+    | 'image-classification'
+    | 'tensor'
   family: string
   /** Absent for one label. */
   problem?: Problem
@@ -107,6 +129,7 @@ export interface Manifest {
   lineage: {
     dataset?: { digest: string; source: string; rows: number }
     run?: string
+    parent?: string
     code: string
     seed?: number
     options?: Record<string, unknown>
@@ -120,6 +143,7 @@ export interface Manifest {
   data?: Record<string, unknown>
   profile?: Record<string, unknown>
   pipeline?: Record<string, unknown>
+  encoder?: Record<string, unknown>
   description?: string
   createdAt: string
 }

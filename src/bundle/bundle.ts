@@ -9,13 +9,27 @@ import { Manifest } from './manifest.ts'
 /** The files a bundle of each task must have. */
 export const requiredFiles = {
   'text-classification': ['model.onnx', 'tokenizer.json'],
+  'token-classification': ['model.onnx', 'tokenizer.json'],
+  'feature-extraction': ['model.onnx', 'tokenizer.json'],
+  'fill-mask': ['model.onnx', 'tokenizer.json'],
   'text-generation': ['model.onnx', 'tokenizer.json'],
   'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
 
-/** Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card. */
-const optionalFiles = ['heldout.jsonl', 'heldin.jsonl', 'data-card.md', 'data-card.json'] as const
+/**
+ * Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card; what
+ * other libraries want beside a tokenizer; weights that are kept for training.
+ */
+const optionalFiles = [
+  'heldout.jsonl',
+  'heldin.jsonl',
+  'data-card.md',
+  'data-card.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'rest.safetensors',
+] as const
 
 /** A bundle in a folder: its manifest, and the paths of its files by name. */
 export interface Bundle {

@@ -21,6 +21,8 @@ const Lineage = Type.Object({
   /** sha256 of the data set's content, and the name it was given under. */
   dataset: Type.Optional(Type.Object({ digest: Type.String(), source: Type.String(), rows: Type.Integer() })),
   run: Type.Optional(Type.String()),
+  /** The version it was trained on from. */
+  parent: Type.Optional(Type.String()),
   /** Version of the Athanor that made it. */
   code: Type.String(),
   seed: Type.Optional(Type.Integer()),
@@ -47,6 +49,9 @@ const Lineage = Type.Object({
 
 const Task = Type.Union([
   Type.Literal('text-classification'),
+  Type.Literal('token-classification'),
+  Type.Literal('feature-extraction'),
+  Type.Literal('fill-mask'),
   Type.Literal('text-generation'),
   Type.Literal('image-classification'),
   Type.Literal('tensor'),
@@ -54,9 +59,10 @@ const Task = Type.Union([
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
- * `text-classification` models take `ids` and `lengths` and give `probabilities`; `text-generation` models are decoders
- * with a key/value cache (src/engine/runners/text-generation.ts); `image-classification` models take `pixels` and give
- * `probabilities`; `tensor` models are plain graphs.
+ * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
+ * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`;
+ * `text-generation` models are decoders with a key/value cache (src/engine/runners/text-generation.ts); `image-classification`
+ * models take `pixels` and give `probabilities`; `tensor` models are plain graphs.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
@@ -72,6 +78,8 @@ export const Manifest = Type.Object({
   labels: Type.Array(Type.String()),
   /** Configuration of the text or image pipeline (src/data), present for tasks on texts and images. */
   pipeline: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** Sizes and head of an encoder of BERT's kind (src/nn/bert.ts), which can be trained on and written for other libraries. */
+  encoder: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   parameters: Type.Integer(),
   metrics: Metrics,
   /** Reference profile of the training data, for drift. */

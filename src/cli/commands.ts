@@ -63,12 +63,12 @@ export const commands: readonly CommandEntry[] = [
       option('--name <name>', 'the model to register (made from the file’s name otherwise)'),
       option(
         '--task <task>',
-        'what to learn: text-classification, image-classification, or text-generation on a .txt file, a folder or chats',
+        'what to learn: text-classification, image-classification; text-generation on a .txt file, a folder or chats; with --from an encoder also token-classification, feature-extraction, fill-mask',
       ),
       option('--family <family>', 'model family (chosen for texts; resnet for images, gpt for text-generation)'),
       option(
         '--from <model>',
-        'go on from this model (name, name@version), or from any ONNX file on images or rows of tensors',
+        'train on from this model (name, name@version), the folder of a published encoder, or any ONNX file on images or rows of tensors',
       ),
       option('--model <auto>', 'auto: try several families and keep the best; so without --family and --set'),
       option('--budget <time>', 'time that choosing may take, e.g. 90s, 10m or 1h (5m)'),

@@ -3,6 +3,7 @@ import { compact, type Terminal } from './terminal.ts'
 
 /** Figures in the order in which they are told, and their names. */
 const names: Record<string, string> = {
+  f1: 'entity F1',
   accuracy: 'accuracy',
   microF1: 'micro-F1',
   macroF1: 'macro-F1',
@@ -10,17 +11,24 @@ const names: Record<string, string> = {
   mae: 'mean error',
   rmse: 'root mean square error',
   r2: 'R²',
+  retrievalAccuracy: 'retrieval accuracy',
   spearman: 'Spearman',
   perplexity: 'perplexity',
   bitsPerCharacter: 'bits a character',
 }
 
+/** Figures of which less is better. */
+const errors = new Set(['mae', 'rmse', 'perplexity', 'bitsPerCharacter', 'loss'])
+
+/** The most telling figure of an epoch, and which of two values is better: `Math.max` or `Math.min`. */
+export function score(metrics: Metrics): { title: string; value: number; better: 'max' | 'min' } {
+  const [name, title] = Object.entries(names).find(([name]) => metrics[name] !== undefined) ?? ['loss', 'loss']
+  return { title, value: metrics[name] ?? Number.NaN, better: errors.has(name) ? 'min' : 'max' }
+}
+
 /** The figures of a model in one line: accuracy and F1, or errors; over folds their mean and deviation. */
 export const figures = (metrics: Metrics): string =>
-  (metrics.accuracy === undefined &&
-  metrics.loss !== undefined &&
-  metrics.rmse === undefined &&
-  metrics.microF1 === undefined
+  (metrics.loss !== undefined && ['accuracy', 'rmse', 'microF1', 'f1'].every((name) => metrics[name] === undefined)
     ? [['loss', 'loss'], ...Object.entries(names)]
     : Object.entries(names)
   )

@@ -2,7 +2,7 @@ import asciichart from 'asciichart'
 import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
-import { figures } from './figures.ts'
+import { figures, score } from './figures.ts'
 import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
@@ -16,6 +16,7 @@ export class TrainProgress {
   /** The trials among which a model was chosen. */
   trials: readonly TrialReport[] = []
   #best = 0
+  #metric = 'accuracy'
   #tenth = 0
 
   constructor(out: Terminal) {
@@ -31,10 +32,7 @@ export class TrainProgress {
         ])
         break
       case 'data':
-        for (const line of isCorpusReport(event.report)
-          ? describeCorpus(event.report)
-          : describeReport(event.report as unknown as DataReport))
-          out.say(out.style('dim', line))
+        for (const line of linesOf(event.report)) out.say(out.style('dim', line))
         break
       case 'sample':
         out.say(out.style('dim', `│ ${printable(event.text).trimEnd().replaceAll('\n', '\n│ ')}`))
@@ -46,10 +44,7 @@ export class TrainProgress {
         this.#step(event)
         break
       case 'epoch':
-        if (event.validation.accuracy !== undefined) {
-          this.accuracies.push(event.validation.accuracy)
-          this.#best = Math.max(this.#best, event.validation.accuracy)
-        }
+        this.#score(event.validation)
         if (!out.live || event.validation.accuracy === undefined) {
           const { epoch, epochs, loss, validation } = event
           out.say(
@@ -83,6 +78,12 @@ export class TrainProgress {
     return ['     loss', ...drawn.split('\n')]
   }
 
+  #score(validation: Record<string, number>) {
+    const { title, value, better } = score(validation)
+    this.#metric = title
+    this.#best = this.accuracies.length > 0 ? Math[better](this.#best, value) : value
+    this.accuracies.push(value)
+  }
   #trial({ trial, family, state, epochs, metrics, reason }: TrialReport) {
     if (state === 'running' && epochs > 0 && this.#told === trial) return
     this.#told = trial
@@ -102,7 +103,7 @@ export class TrainProgress {
     const figures = `loss ${number(loss)}  ${compact(samplesPerSecond)} samples/s  eta ${duration(eta)}`
     if (out.live) {
       const accuracy = this.accuracies.length
-        ? `  accuracy ${this.accuracies.at(-1)!.toFixed(3)} (best ${this.#best.toFixed(3)})`
+        ? `  ${this.#metric} ${this.accuracies.at(-1)!.toFixed(3)} (best ${this.#best.toFixed(3)})`
         : ''
       out.redraw([
         `epoch ${epoch}/${epochs} ${out.style('cyan', bar(fraction, 26))}${percent}  ${figures}`,
@@ -113,4 +114,12 @@ export class TrainProgress {
       out.say(`${percent}  epoch ${epoch}/${epochs}  ${figures}`)
     }
   }
+}
+
+/** What is told of the data: in full for classifiers of texts, otherwise how it was split. */
+function linesOf(report: Record<string, unknown>): string[] {
+  if (isCorpusReport(report)) return describeCorpus(report)
+  if ('removed' in report) return describeReport(report as unknown as DataReport)
+  const splits = Object.entries((report.splits ?? {}) as Record<string, number>)
+  return [`${report.source}: ${report.rowsRead} rows, ${splits.map(([part, rows]) => `${rows} ${part}`).join(', ')}`]
 }

@@ -1,12 +1,13 @@
 import { fail } from '../base/errors.ts'
 import { kerasTokenizer } from './keras-tokenizer.ts'
+import { PublishedTokenizer } from './published.ts'
 import { type Normalisation, normalise } from './text.ts'
 import { bpe, characters, type Tokenizer, words } from './tokenizers.ts'
 
 export interface PipelineConfig {
   normalise: Normalisation
-  /** `keras` is a tokenizer that came with an imported model; it is not trained here. */
-  tokenizer: 'character' | 'word' | 'bpe' | 'keras'
+  /** `keras` and `published` are tokenizers that came with a model; they are not trained here. */
+  tokenizer: 'character' | 'word' | 'bpe' | 'keras' | 'published'
   /** Most tokens known, the two special ones (0 padding, 1 unknown) included. */
   vocabulary: number
   minimumCount: number
@@ -17,7 +18,10 @@ export interface PipelineConfig {
 }
 
 const kinds = { character: characters, word: words, bpe } as const
-const load = { ...kinds, keras: { load: kerasTokenizer } } as const
+const published = {
+  load: (json: string, { maxLength }: { maxLength: number }): Tokenizer => new PublishedTokenizer(json, { maxLength }),
+}
+const load = { ...kinds, keras: { load: kerasTokenizer }, published } as const
 
 /**
  * The preprocessing that travels with a model: normalisation and tokenizer, as data (`config` in the manifest,
@@ -32,13 +36,24 @@ export class TextPipeline {
     this.#tokenizer = tokenizer
   }
 
+  /** The preprocessing of a published model, which keeps `maxLength` tokens of a text. */
+  static published(tokenizerJson: string, maxLength: number): TextPipeline {
+    const tokenizer = new PublishedTokenizer(tokenizerJson, { maxLength })
+    const normalise = { unicode: 'none', lowercase: false } as const
+    const { size: vocabulary } = tokenizer
+    return new TextPipeline({ normalise, tokenizer: 'published', vocabulary, minimumCount: 1, maxLength }, tokenizer)
+  }
+
   /** Learns a vocabulary from texts. */
   static async train(texts: AsyncIterable<string>, config: PipelineConfig): Promise<TextPipeline> {
     async function* normalised() {
       for await (const text of texts) yield normalise(text, config.normalise)
     }
-    if (config.tokenizer === 'keras')
-      throw fail('UNSUPPORTED', { what: 'training a Keras tokenizer', instead: 'Choose character, word or bpe.' })
+    if (config.tokenizer === 'keras' || config.tokenizer === 'published')
+      throw fail('UNSUPPORTED', {
+        what: `training a ${config.tokenizer} tokenizer`,
+        instead: 'Choose character, word or bpe.',
+      })
     const kind = kinds[config.tokenizer]
     return new TextPipeline(config, await kind.train(normalised(), config))
   }
@@ -59,6 +74,8 @@ export class TextPipeline {
   /** Token ids of each text, at least one and at most `maxLength`. */
   async encode(texts: readonly string[]): Promise<Int32Array[]> {
     const { maxLength, normalise: how, truncate } = this.config
+    // it cuts texts itself, where it may keep the tokens that frame them
+    if (this.config.tokenizer === 'published') return this.#tokenizer.encode(texts)
     const { raw } = this.#tokenizer
     // four UTF-16 units a token is plenty for characters and words; a huge text is not normalised whole
     const limit =

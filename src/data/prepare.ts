@@ -30,8 +30,8 @@ export interface PrepareOptions {
   problem?: Problem
   split: SplitOptions
   pipeline: PipelineWish
-  /** A pipeline and labels that are known already, of a version that is trained further: nothing is learnt of the texts. */
-  known?: { pipeline: TextPipeline; labels: readonly string[] }
+  /** A pipeline, and perhaps labels, of a version that is trained further: nothing is learnt of the texts. */
+  known?: { pipeline: TextPipeline; labels?: readonly string[] }
   /** Texts that must not be trained on: rows that a version is judged by. */
   exclude?: readonly string[]
   /** Whether the training rows stay as text beside their ids, one JSON string a line, for a teacher to read. */
@@ -78,7 +78,7 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
   const asked = { dropUnlabelled, keepLeakage, problem: options.problem ?? 'classification', characters }
   const more = {
     ...(validation && { heldOut: validation }),
-    ...(options.known && { labels: options.known.labels }),
+    ...(options.known?.labels && { labels: options.known.labels }),
     ...(options.exclude && { exclude: options.exclude }),
   }
   const cleaned = await clean({ ...asked, ...more, train, folder }, (read) => onProgress('reading', read))

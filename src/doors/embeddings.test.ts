@@ -3,19 +3,15 @@ import { after, before, test } from 'node:test'
 import { InferenceClient } from '@huggingface/inference'
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
-import { requiredFiles } from '../bundle/bundle.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 import { tinyClassifier } from '../testing/tiny.ts'
 import { tinyEmbedder } from '../testing/tiny-embedder.ts'
 
-// until models of this task can be run
-const skip = !('feature-extraction' in requiredFiles)
 const texts = ['the fox', '今天', 'a lazy dog jumps']
 let server: TestServer
 let openai: OpenAI
 let vectors: number[][]
 before(async () => {
-  if (skip) return
   server = await startTestServer({ doorPorts: [{ name: 'ollama', port: 0 }] })
   openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
   const { registry } = server.app.house
@@ -40,7 +36,7 @@ const unit = (vector: readonly number[]) => vector.map((value) => value / Math.h
 const cosine = (a: readonly number[], b: readonly number[]) =>
   unit(a).reduce((sum, value, i) => sum + value * unit(b)[i], 0)
 
-test('OpenAI: vectors as numbers and as base64, whole and cut', { skip }, async () => {
+test('OpenAI: vectors as numbers and as base64, whole and cut', async () => {
   for (const encoding_format of [undefined, 'float', 'base64'] as const) {
     const { data } = await openai.embeddings.create({
       model: 'vectors',
@@ -75,7 +71,7 @@ test('OpenAI: vectors as numbers and as base64, whole and cut', { skip }, async 
   }
 })
 
-test('vLLM’s and TEI’s routes: rerank, score, embed, similarity', { skip }, async () => {
+test('vLLM’s and TEI’s routes: rerank, score, embed, similarity', async () => {
   const scores = vectors.slice(1).map((vector) => cosine(vectors[0], vector))
   const order = scores.map((score, index) => ({ index, score })).sort((a, b) => b.score - a.score)
   const documents = texts.slice(1)
@@ -108,7 +104,7 @@ test('vLLM’s and TEI’s routes: rerank, score, embed, similarity', { skip }, 
   assert.equal((await post('/tei/vectors/rerank', { query: 5, texts: documents })).status, 400)
 })
 
-test('Hugging Face, Ollama and the Open Inference Protocol', { skip }, async () => {
+test('Hugging Face, Ollama and the Open Inference Protocol', async () => {
   const hf = new InferenceClient('none').endpoint(`${server.url}/hf/models/vectors`)
   near((await hf.featureExtraction({ inputs: texts[0] })) as number[], vectors[0])
   const alike = await hf.sentenceSimilarity({

@@ -50,12 +50,12 @@ export const formatRoutes = [
     { summary: 'Formats that models are read from and written to', permission: 'read', tag },
     {},
     async () => ({
-      formats: formats.map(({ name, title, files, read, write, out, in: into }) => ({
+      formats: formats.map(({ name, title, files, read, readBundle, write, writeBundle, out, in: into }) => ({
         name,
         title,
         files,
-        reads: read !== undefined,
-        writes: write !== undefined,
+        reads: (read ?? readBundle) !== undefined,
+        writes: (write ?? writeBundle) !== undefined,
         out,
         in: into,
       })),

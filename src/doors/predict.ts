@@ -1,16 +1,19 @@
 import { Type } from 'typebox'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
-import { rank } from '../serve/deployments.ts'
 import { ReadColumns } from '../train/events.ts'
+import { nativeOutputs } from './answers.ts'
 import { counted } from './counted.ts'
-import { flattenNumbers, imageFromText, toValues } from './data.ts'
+import { flattenNumbers, imageFromText } from './data.ts'
 import { abortWith, route } from './route.ts'
 
 const PredictionBody = Type.Object({
   model: Type.String(),
   version: Type.Integer(),
   requestId: Type.String(),
-  /** Texts: for each, labels best first. Tensors: outputs by name. */
+  /**
+   * Texts: for each, labels best first; its embedding; words for each mask; or labelled stretches. Tensors: outputs by
+   * name.
+   */
   outputs: Type.Unknown(),
   timings: Type.Object({
     queue: Type.Number(),
@@ -47,7 +50,7 @@ export const predictRoutes = [
   route(
     'POST /api/models/:model/predict',
     {
-      summary: 'Classify texts or images (in base64), or run a plain graph on tensors',
+      summary: 'Classify, embed or complete texts, classify images (in base64), or run a plain graph on tensors',
       permission: 'use',
       tag: 'predict',
     },
@@ -60,7 +63,8 @@ export const predictRoutes = [
         const { name, manifest } = await house.deployments.resolve(ref)
         if (typeof inputs === 'string' || Array.isArray(inputs)) {
           const texts = typeof inputs === 'string' ? [inputs] : inputs
-          if (manifest.task !== 'image-classification') return house.deployments.predict(ref, texts, { signal })
+          if (manifest.task !== 'image-classification')
+            return house.deployments.predict(ref, texts, { signal, ...parameters })
           const images = texts.map((text, i) => imageFromText(text, `inputs[${i}]`))
           return house.deployments.classifyImages(ref, images, { signal })
         }
@@ -72,23 +76,13 @@ export const predictRoutes = [
         }
         return house.deployments.infer(ref, tensors, { signal })
       })
-      const { model, version, manifest, output, timings, total } = prediction
+      const { model, version, timings, total } = prediction
       const { queue, pre, run, post } = timings
       return {
         model,
         version,
         requestId: request.id,
-        outputs:
-          'probabilities' in output
-            ? Array.from({ length: output.probabilities.length / manifest.labels.length }, (_, row) =>
-                rank(manifest, output.probabilities, row, parameters?.topK),
-              )
-            : Object.fromEntries(
-                Object.entries(output.outputs).map(([name, tensor]) => [
-                  name,
-                  { dtype: tensor.dtype, shape: tensor.dims, data: toValues(tensor) },
-                ]),
-              ),
+        outputs: nativeOutputs(prediction, parameters?.topK),
         timings: { queue, pre, run, post, total },
       }
     },

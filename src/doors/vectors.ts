@@ -28,7 +28,9 @@ export async function embed(
   dimensions?: number | null,
 ): Promise<{ prediction: Prediction; vectors: Float32Array[] }> {
   const prediction = await askTexts(caller, ref, texts, ['feature-extraction'])
-  const { vectors, width } = prediction.output as unknown as { vectors: Float32Array; width: number }
+  const { output } = prediction
+  if (output.kind !== 'vectors') throw new TypeError(`an encoder answered ${output.kind}`)
+  const { vectors, width } = output
   if (typeof dimensions === 'number' && dimensions > width) {
     const message = `dimensions: the model has ${width}, got ${dimensions}`
     throw fail('BAD_REQUEST', { message, param: 'dimensions' })

@@ -105,7 +105,7 @@ function classTensors(manifest: Manifest, probabilities: Float32Array): Record<s
   }
 }
 
-const views: Partial<Record<string, View>> = {
+const views: Partial<Record<Manifest['task'], View>> = {
   'image-classification': {
     inputs: () => [image],
     outputs: classOutputs,

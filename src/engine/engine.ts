@@ -69,7 +69,7 @@ interface Pending {
 }
 
 type NewRequest =
-  | { texts: string[] }
+  | { texts: string[]; topK?: number }
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
@@ -131,7 +131,7 @@ export class Engine {
     const base = { id: this.#nextId++, at: monotonic() }
     const request: EngineRequest =
       'texts' in what
-        ? { ...base, kind: 'texts', texts: what.texts }
+        ? { ...base, kind: 'texts', ...what }
         : 'images' in what
           ? { ...base, kind: 'images', images: what.images }
           : { ...base, kind: 'tensors', inputs: what.inputs }

@@ -64,17 +64,40 @@ export type GenerationEvent =
       usage: { promptTokens: number; completionTokens: number }
     }
 
-/** One request to an engine: texts or images to classify, tensors for a plain graph, or a text to write. `at` is the monotonic time it came. */
+/**
+ * One request to an engine: texts to judge (`topK`: how many words for each mask), images to classify, tensors for a plain
+ * graph, or a text to write. `at` is the monotonic time it came.
+ */
 export type EngineRequest = { id: number; at: number } & (
-  | { kind: 'texts'; texts: string[] }
+  | { kind: 'texts'; texts: string[]; topK?: number }
   | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
   | { kind: 'generate'; generation: GenerationRequest }
 )
 
-/** Class probabilities (texts or images, classes) row by row, or output tensors by name. */
+/** A word at the place of a mask. */
+export interface Fill {
+  token: string
+  score: number
+}
+/** A stretch of a text that was labelled, in UTF-16 units. */
+export interface Entity {
+  label: string
+  score: number
+  start: number
+  end: number
+  text: string
+}
+
+/**
+ * For texts: class probabilities (texts, classes; for images too) row by row, vectors (texts, width), the words for each mask of each
+ * text, or the labelled stretches of each; otherwise output tensors by name.
+ */
 export type EngineOutput =
   | { kind: 'texts' | 'images'; probabilities: Float32Array }
+  | { kind: 'vectors'; vectors: Float32Array; width: number }
+  | { kind: 'fills'; fills: Fill[][][] }
+  | { kind: 'entities'; entities: Entity[][] }
   | { kind: 'tensors'; outputs: Record<string, Tensor> }
 
 export type EngineAnswer = { id: number } & (

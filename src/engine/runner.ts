@@ -1,10 +1,13 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/reference.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
+import { featureExtractionRunner } from './runners/feature-extraction.ts'
+import { fillMaskRunner } from './runners/fill-mask.ts'
 import { imageClassificationRunner } from './runners/image-classification.ts'
 import { tensorRunner } from './runners/tensor.ts'
 import { textClassificationRunner } from './runners/text-classification.ts'
 import { textGenerationRunner } from './runners/text-generation.ts'
+import { tokenClassificationRunner } from './runners/token-classification.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
@@ -34,6 +37,9 @@ export type OpenRunner = (
 /** How a bundle of each task is run. */
 const runners: Record<Manifest['task'], OpenRunner> = {
   'text-classification': textClassificationRunner,
+  'token-classification': tokenClassificationRunner,
+  'feature-extraction': featureExtractionRunner,
+  'fill-mask': fillMaskRunner,
   'text-generation': textGenerationRunner,
   'image-classification': imageClassificationRunner,
   tensor: tensorRunner,

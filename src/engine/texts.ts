@@ -1,3 +1,4 @@
+import ort from 'onnxruntime-node'
 import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
 import type { Runner } from './runner.ts'
 import { failure } from './session.ts'
@@ -62,7 +63,13 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
         target.batch = Math.max(target.batch, batch.length)
         if (target.left !== 0) continue
         const request = requests[r]
-        const output = task.answer(target.results, request)
+        let output: EngineOutput
+        try {
+          output = task.answer(target.results, request)
+        } catch (error) {
+          yield failure(request.id, error)
+          continue
+        }
         const timings = {
           queue: started - request.at,
           pre: ready - started,
@@ -97,4 +104,18 @@ function* cut<Row extends { readonly ids: ArrayLike<number> }>(
     batch.push(placed)
   }
   if (batch.length > 0) yield batch
+}
+
+/** Rows padded to the last, which is the longest: ids (batch, time), lengths (batch). */
+export function textFeeds(batch: readonly { readonly ids: ArrayLike<number> }[]): Record<string, ort.Tensor> {
+  const time = batch.at(-1)!.ids.length
+  const ids = new BigInt64Array(batch.length * time)
+  batch.forEach((row, r) => {
+    for (let t = 0; t < row.ids.length; t++) ids[r * time + t] = BigInt(row.ids[t])
+  })
+  const lengths = BigInt64Array.from(batch, (row) => BigInt(row.ids.length))
+  return {
+    ids: new ort.Tensor('int64', ids, [batch.length, time]),
+    lengths: new ort.Tensor('int64', lengths, [batch.length]),
+  }
 }

@@ -11,7 +11,7 @@ const heads = {
 test('the documentation’s table is the table of formats', () => {
   const rows = formats.map(
     (f) =>
-      `| \`${f.name}\` | ${f.title} | ${f.files} | ${f.write ? 'yes. ' : ''}${f.out} | ${f.read ? 'yes. ' : ''}${f.in} |`,
+      `| \`${f.name}\` | ${f.title} | ${f.files} | ${f.write || f.writeBundle ? 'yes. ' : ''}${f.out} | ${f.read || f.readBundle ? 'yes. ' : ''}${f.in} |`,
   )
   for (const [file, head] of Object.entries(heads)) {
     const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')

@@ -18,13 +18,15 @@ export async function exportBundle(
 ): Promise<Files> {
   const format = formats.find(({ name }) => name === formatName)
   if (!format) {
-    const names = formats.filter(({ write }) => write).map(({ name }) => name)
+    const names = formats.filter(({ write, writeBundle }) => write || writeBundle).map(({ name }) => name)
     throw fail(
       'OPTION_INVALID',
       { option: 'format', reason: `"${formatName.slice(0, 40)}" is none of ${names.join(', ')}` },
       { suggestion: suggest(formatName, names) },
     )
   }
+  const whole = await format.writeBundle?.(manifest, files)
+  if (whole) return whole
   if (!format.write) throw fail('UNSUPPORTED', { what: `writing ${format.title}`, instead: format.out })
   if (!files['model.onnx']) {
     throw fail('UNSUPPORTED', {

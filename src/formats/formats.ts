@@ -29,6 +29,12 @@ export interface WriteOptions {
   keepOperators?: boolean
 }
 
+/** What a format that says all of a model gives: what the manifest says of it, and the bundle's files. */
+interface BundleParts {
+  manifest: Omit<Manifest, 'format' | 'formatVersion' | 'metrics' | 'lineage' | 'createdAt'>
+  files: Files
+}
+
 /** One row of the table: what a format is, how it is told apart, how it is read and written. */
 export interface Format {
   /** The name to give to --format. */
@@ -40,6 +46,9 @@ export interface Format {
   recognises?(source: Source): boolean
   read?(source: Source): Promise<ReadModel>
   write?(model: WrittenModel, options: WriteOptions): Promise<Files>
+  /** For formats that say all of a model, its task, labels and tokenizer too; undefined for what `read` and `write` do. */
+  readBundle?(source: Source): Promise<BundleParts | undefined>
+  writeBundle?(manifest: Manifest, files: Readonly<Record<string, Uint8Array>>): Promise<Files | undefined>
   /** What comes out and what goes in, with its limits; for documentation and `athanor formats`. */
   readonly out: string
   readonly in: string
@@ -124,6 +133,58 @@ const tfjsLayers: Format = {
   in: 'As Keras 3; weights quantized to 8 or 16 bits are read as floats.',
 }
 
+/** The type of the model whose folder a source is, as Hugging Face's libraries keep it; undefined for anything else. */
+function modelType(source: Source): string | undefined {
+  if (!source.names.includes('config.json')) return undefined
+  try {
+    const type = (JSON.parse(textOf(source, 'config.json')) as { model_type?: unknown } | null)?.model_type
+    return typeof type === 'string' ? type : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const decoderTypes: readonly (string | undefined)[] = ['gpt2', 'llama']
+
+const huggingface: Format = {
+  name: 'huggingface',
+  title: 'Hugging Face folder',
+  files: 'config.json, tokenizer.json, model.safetensors, and what the libraries want beside them',
+  recognises: (source) => modelType(source) !== undefined,
+  async readBundle(source) {
+    if (decoderTypes.includes(modelType(source))) return undefined
+    const [{ readFolder }, { bundleEncoder }] = await Promise.all([
+      import('./huggingface/folder.ts'),
+      import('./huggingface/bundle.ts'),
+    ])
+    const { manifest, files } = bundleEncoder(
+      await readFolder(new Map(source.names.map((name) => [name, async () => source.read(name)]))),
+    )
+    return { manifest, files: bytesOf(Object.entries(files)) }
+  },
+  async writeBundle(manifest, files) {
+    if (manifest.task === 'text-generation') return undefined
+    const [{ writeFolder }, { encoderFrom }] = await Promise.all([
+      import('./huggingface/write.ts'),
+      import('./huggingface/bundle.ts'),
+    ])
+    return bytesOf(writeFolder(encoderFrom(manifest, (file) => files[file], manifest.family)))
+  },
+  async read(source) {
+    const { readDecoderFolder } = await import('./decoders/huggingface.ts')
+    return readDecoder(readDecoderFolder((name) => (source.names.includes(name) ? source.read(name) : undefined)))
+  },
+  async write(model) {
+    const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
+    return bytesOf(Object.entries(writeDecoderFolder(await decoderOf(model))))
+  },
+  out: 'Encoders: transformers and sentence-transformers load the safetensors; an ONNX graph lies where transformers.js looks for it. Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
+  in: 'BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT (MiniLM and sentence-transformers of these): embeddings, masked words, classes of texts or words. From model.safetensors, else from onnx/model.onnx if its products are neither fused nor quantized. GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. All can be trained on.',
+}
+
+const bytesOf = (files: Iterable<readonly [string, Uint8Array | string]>): Files =>
+  Object.fromEntries([...files].map(([name, content]) => [name, Buffer.from(content)]))
+
 const savedModel: Format = {
   name: 'savedmodel',
   title: 'TensorFlow SavedModel',
@@ -164,25 +225,6 @@ const tfjsGraph: Format = {
   },
   out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
   in: 'Not supported yet: import the model that it was converted from.',
-}
-
-const huggingface: Format = {
-  name: 'huggingface',
-  title: 'Hugging Face folder',
-  files: 'config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json',
-  recognises: (source) =>
-    source.names.includes('config.json') && /"model_type"\s*:\s*"(gpt2|llama)"/.test(textOf(source, 'config.json')),
-  async read(source) {
-    const { readDecoderFolder } = await import('./decoders/huggingface.ts')
-    return readDecoder(readDecoderFolder((name) => (source.names.includes(name) ? source.read(name) : undefined)))
-  },
-  async write(model) {
-    const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
-    const files = Object.entries(writeDecoderFolder(await decoderOf(model)))
-    return Object.fromEntries(files.map(([name, content]) => [name, Buffer.from(content)]))
-  },
-  out: 'Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
-  in: 'GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. They can be trained on.',
 }
 
 const gguf = (type: BlockName, name: string): Format => ({

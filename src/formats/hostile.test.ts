@@ -5,8 +5,11 @@ import { strToU8, zipSync } from 'fflate'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
 import { TensorProto_DataLocation as Location, StringStringEntryProtoSchema } from '../graph/gen/onnx_pb.js'
+import { decoderGraph } from '../nn/decoder.ts'
+import { smallDecoder } from '../testing/decoders.ts'
 import { madeVariants } from '../testing/variants.ts'
-import { formats } from './formats.ts'
+import { bundleDecoder } from './decoders/decoder.ts'
+import { formats, type WrittenModel } from './formats.ts'
 import { importBundle } from './import.ts'
 import { writeHdf5 } from './keras/hdf5.ts'
 import { type Files, sourceOf } from './source.ts'
@@ -185,6 +188,15 @@ function mutated(bytes: Uint8Array, next: () => number): Uint8Array {
 /** How many changed files are read; ATHANOR_FUZZ raises it. */
 const FUZZ = Number(process.env.ATHANOR_FUZZ ?? 400)
 
+/** Formats whose reader and writer are those of decoders. */
+const decoding = ['huggingface', 'gguf']
+async function writing(): Promise<WrittenModel> {
+  const decoder = await smallDecoder('llama', { width: 32 })
+  const { manifest } = bundleDecoder(decoder)
+  const model = decoderGraph(decoder.config, decoder.weights)
+  return { model, manifest: { ...made.manifest, ...manifest }, tokenizer: decoder.tokenizerJson }
+}
+
 for (const format of formats) {
   if (!format.read || !format.write) continue
   const share = formats.filter(({ read, write }) => read && write).length
@@ -196,7 +208,7 @@ for (const format of formats) {
       state ^= state << 5
       return state >>> 0
     }
-    const files = await format.write!(made, {})
+    const files = await format.write!(decoding.includes(format.name) ? await writing() : made, {})
     const names = Object.keys(files)
     for (let i = 0; i < Math.ceil(FUZZ / share); i++) {
       const name = names[next() % names.length]

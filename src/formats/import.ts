@@ -21,27 +21,35 @@ export async function importBundle(
   source: Source,
   options: ImportOptions,
 ): Promise<{ manifest: Manifest; files: Files }> {
-  refusePickles(source)
+  // a published folder may have pickles beside what is read; it refuses them where there is nothing else
+  const whole = formats.some(({ readBundle, recognises }) => readBundle && recognises?.(source))
+  if (!whole) refusePickles(source)
   const model = modelFiles(source)
   const format = formatOf(model, options.format)
+  const common = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    metrics: {},
+    lineage: { code, options: { format: format.name } },
+    ...(options.description !== undefined && { description: options.description }),
+    createdAt: new Date().toISOString(),
+  } as const
+  const parts = await format.readBundle?.(source)
+  if (parts) return { manifest: { ...common, ...parts.manifest }, files: parts.files }
+  if (whole) refusePickles(source)
   const read = await format.read!(model)
   if (read.decoder) return importDecoder(read.decoder, format.name, options)
   const pipeline =
     options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
   const graph = pipeline?.model ?? read.model
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...common,
     task: pipeline ? 'text-classification' : 'tensor',
     family: format.name,
     signature: signatureOf(graph),
     labels: pipeline?.labels ?? options.labels ?? [],
     ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
     parameters: countStored(graph),
-    metrics: {},
-    lineage: { code, options: { format: format.name } },
-    ...(options.description !== undefined && { description: options.description }),
-    createdAt: new Date().toISOString(),
   }
   const files: Files = { 'model.onnx': writeModel(graph) }
   if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
@@ -74,10 +82,10 @@ async function importDecoder(decoder: StoredDecoder, format: string, { descripti
 
 /** The format of that name, or the one whose content it is. */
 function formatOf(source: Source, name: string | undefined): Format {
-  const readable = formats.filter(({ read }) => read)
+  const readable = formats.filter(({ read, readBundle }) => read || readBundle)
   const names = readable.map((format) => format.name)
   const found = formats.find((format) => (name === undefined ? format.recognises?.(source) : format.name === name))
-  if (found?.read) return found
+  if (found?.read || found?.readBundle) return found
   if (found) throw fail('UNSUPPORTED', { what: `reading ${found.title}`, instead: found.in })
   if (name === undefined) throw fail('FORMAT_UNKNOWN', { what: `"${source.names[0].slice(0, 80)}"` })
   throw fail(

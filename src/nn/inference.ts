@@ -1,6 +1,7 @@
 import type { Network } from '../autograd/training.ts'
+import { fail } from '../base/errors.ts'
 import type { GraphBuilder } from '../graph/builder.ts'
-import { float32 } from '../graph/tensor.ts'
+import { elements, float32 } from '../graph/tensor.ts'
 
 export type Weights = Record<string, { data: Float32Array }>
 
@@ -10,7 +11,12 @@ export function inferenceNetwork(graph: GraphBuilder, weights: Weights): Network
     graph: graph.scope(path.slice(0, -1)),
     training: false,
     scope: (name) => at(`${path}${name}/`),
-    parameter: (name, dims) => graph.initializer(path + name, float32(dims, weights[path + name].data)),
+    parameter(name, dims) {
+      const data = weights[path + name]?.data
+      if (data?.length !== elements(dims))
+        throw fail('BUNDLE_INVALID', { reason: `weight "${path}${name}" of shape [${dims}] is missing or another` })
+      return graph.initializer(path + name, float32(dims, data))
+    },
     dropout: (x) => x,
   })
   return { ...at(''), graph }

@@ -31,6 +31,11 @@ export interface CallOptions {
   deadline?: number
 }
 
+export interface TextCallOptions extends CallOptions {
+  /** Most words for each mask. */
+  topK?: number
+}
+
 export interface LoadedEngine {
   model: string
   version: number
@@ -66,15 +71,20 @@ export class Deployments {
     registry.onChange = () => this.#resolved.clear()
   }
 
-  /** Class probabilities of texts; throws TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws. */
-  async predict(ref: string, texts: readonly string[], options: CallOptions = {}): Promise<Prediction> {
+  /**
+   * What a model says of texts: class probabilities, vectors, words for masks, or labelled stretches, by its task. Throws
+   * TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws.
+   */
+  async predict(ref: string, texts: readonly string[], options: TextCallOptions = {}): Promise<Prediction> {
     const { batchLimit, textLimit } = this.#config
     if (texts.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one text' })
     if (texts.length > batchLimit)
       throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
     for (const text of texts)
       if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
-    const prediction = await this.#call(ref, 'text-classification', () => ({ texts: [...texts] }), options)
+    const { topK } = options
+    const request = { texts: [...texts], ...(topK !== undefined && { topK }) }
+    const prediction = await this.#call(ref, ofTexts, () => request, options)
     return { ...prediction, texts }
   }
 
@@ -84,14 +94,14 @@ export class Deployments {
     if (images.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one image' })
     if (images.length > batchLimit)
       throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} images, got ${images.length}` })
-    return this.#call(ref, 'image-classification', () => ({ images: [...images] }), options)
+    return this.#call(ref, ['image-classification'], () => ({ images: [...images] }), options)
   }
 
   /** Outputs of a plain graph; the inputs must fit its signature (TENSOR_INVALID otherwise). */
   async infer(ref: string, inputs: Record<string, Tensor>, options: CallOptions = {}): Promise<Prediction> {
     return this.#call(
       ref,
-      'tensor',
+      ['tensor'],
       ({ name, manifest }) => {
         checkTensors(manifest.signature.inputs as TensorSpec[], inputs, name)
         return { inputs }
@@ -111,7 +121,7 @@ export class Deployments {
     { signal, deadline = this.#config.generationDeadline }: CallOptions = {},
   ): AsyncGenerator<GenerationEvent, undefined> {
     const version = await this.resolve(ref)
-    checkTask(version, 'text-generation')
+    checkTask(version, ['text-generation'])
     const request = checkGeneration(input, this.#config.textLimit)
     const engine = await this.#admit(version)
     yield* engine.generate(request, { ...(signal && { signal }), deadline })
@@ -119,13 +129,13 @@ export class Deployments {
 
   async #call(
     ref: string,
-    task: Manifest['task'],
+    tasks: readonly Manifest['task'][],
     request: (version: Version) => Parameters<Engine['request']>[0],
     { signal, deadline = this.#config.deadline }: CallOptions,
   ): Promise<Prediction> {
     const version = await this.resolve(ref)
     const { name, manifest } = version
-    checkTask(version, task)
+    checkTask(version, tasks)
     const what = request(version)
     const engine = await this.#admit(version)
     const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
@@ -239,13 +249,19 @@ export class Deployments {
 
 const takes: Record<Manifest['task'], string> = {
   'text-classification': 'takes texts to classify',
+  'token-classification': 'takes texts to label',
+  'feature-extraction': 'takes texts to embed',
+  'fill-mask': 'takes texts to complete',
   'text-generation': 'writes texts: use its generate route',
   'image-classification': 'takes images to classify',
   tensor: 'takes tensors by name',
 }
 
-function checkTask({ name, manifest }: Version, task: Manifest['task']) {
-  if (manifest.task !== task) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
+/** Tasks whose models answer texts. */
+const ofTexts = ['text-classification', 'token-classification', 'feature-extraction', 'fill-mask'] as const
+
+function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
+  if (!tasks.includes(manifest.task)) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
 }
 
 const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`

@@ -30,10 +30,10 @@ export async function tinyEmbedder() {
   const sums = o.reduceSum(rows, [1])
   g.output(o.div(sums, o.unsqueeze(o.cast(lengths, 'float32'), [1])), 'embeddings')
   const model = g.build()
-  const manifest = {
+  const manifest: Manifest = {
     format: 'athanor-bundle',
     formatVersion: 1,
-    task: 'feature-extraction' as string,
+    task: 'feature-extraction',
     family: 'tiny',
     signature: signatureOf(model),
     labels: [],
@@ -42,7 +42,7 @@ export async function tinyEmbedder() {
     metrics: {},
     lineage: { code: 'test' },
     createdAt: new Date(0).toISOString(),
-  } as unknown as Manifest
+  }
   return {
     manifest,
     files: { 'model.onnx': writeModel(model), 'tokenizer.json': Buffer.from(pipeline.tokenizerJson) },

@@ -1,10 +1,12 @@
 import { fail } from '../base/errors.ts'
+import { suggest } from '../base/suggest.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import { holdsImages } from '../data/images/names.ts'
+import { type EncoderFamily, encoderFamily, ratesByTuning } from '../nn/encoder-family.ts'
 import { families } from '../nn/families.ts'
 import type { Family } from '../nn/family.ts'
 import type { RunSpec } from './events.ts'
-import { loopOptions, type Option, type Options, resolveOptions } from './options.ts'
+import { loopOptions, type Option, type Options, resolveOptions, textOptions } from './options.ts'
 import type { RunJob } from './process.ts'
 import { tasks } from './tasks.ts'
 
@@ -36,6 +38,14 @@ export interface TrainResult {
   seconds: number
 }
 
+const { heldOutRows, heldInRows } = textOptions
+
+type TaskName = keyof typeof tasks
+type AnyFamily = Family | EncoderFamily
+const everyFamily: Readonly<Record<string, AnyFamily>> = { ...families, encoder: encoderFamily }
+
+const tasksOf = (family: AnyFamily): readonly TaskName[] => ('tasks' in family ? [...family.tasks] : [family.task])
+
 /** Whether a model is to be chosen: asked for, or nothing was said that belongs to one family or another task. */
 export const isAuto = ({ model, task = TEXTS, family, from, options, search, folds }: RunSpec): boolean =>
   model === 'auto' ||
@@ -49,35 +59,43 @@ export function defaultFamily(dataset: string, filename: string, from?: string):
   return images ? 'resnet' : undefined
 }
 
-export function familyOf(spec: RunSpec): { name: string; family: Family } {
-  const { task } = spec
-  if (task !== undefined && !Object.hasOwn(tasks, task))
-    throw fail('OPTION_INVALID', {
-      option: 'task',
-      reason: `expected one of ${Object.keys(tasks).join(', ')}, got "${task.slice(0, 80)}"`,
-    })
-  const first = Object.entries<Family>(families).find(([, family]) => family.task === task)?.[0]
-  const name = spec.family ?? first ?? 'lstm'
-  if (!Object.hasOwn(families, name)) {
-    throw fail('OPTION_INVALID', {
-      option: 'family',
-      reason: `expected one of ${Object.keys(families).join(', ')}, got "${name}"`,
-    })
+/** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
+export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task: TaskName } {
+  const { task: asked, from } = spec
+  const refuse = (option: string, reason: string, suggestion?: string) =>
+    fail('OPTION_INVALID', { option, reason }, suggestion === undefined ? {} : { suggestion })
+  if (asked !== undefined && !Object.hasOwn(tasks, asked)) {
+    const known = Object.keys(tasks)
+    throw refuse('task', `expected one of ${known.join(', ')}, got "${asked.slice(0, 80)}"`, suggest(asked, known))
   }
-  const family: Family = families[name as keyof typeof families]
-  if (task !== undefined && family.task !== task)
-    throw fail('OPTION_INVALID', { option: 'family', reason: `"${name}" is for ${family.task}` })
-  const imported = 'imported' in family
-  if (imported ? spec.from === undefined : spec.from !== undefined && family.task !== 'text-generation') {
-    const reason = imported ? `the family ${name} trains a model given as "from"` : `not for the family ${name}`
-    throw fail('OPTION_INVALID', { option: 'from', reason })
+  const able = Object.entries(everyFamily).filter(([, one]) => tasksOf(one).includes(asked as TaskName))
+  const starts = (one: AnyFamily) => 'tasks' in one || 'imported' in one
+  const first = (able.find(([, one]) => starts(one) === (from !== undefined)) ?? able[0])?.[0]
+  const name = spec.family ?? first ?? defaultFamily(spec.dataset, '', from) ?? 'lstm'
+  if (!Object.hasOwn(everyFamily, name)) {
+    const known = Object.keys(everyFamily)
+    throw refuse('family', `expected one of ${known.join(', ')}, got "${name.slice(0, 80)}"`, suggest(name, known))
   }
-  return { name, family }
+  const family = everyFamily[name]
+  const known = tasksOf(family)
+  const task = known.find((one) => one === (asked ?? known[0]))
+  if (!task) throw refuse('family', `"${name}" is for ${known.join(', ')}`)
+  if ('tasks' in family && from === undefined) throw refuse('from', `the family ${name} starts from a published model`)
+  if ('imported' in family && from === undefined)
+    throw refuse('from', `the family ${name} trains a model given as "from"`)
+  if (!starts(family) && task !== 'text-generation' && from !== undefined)
+    throw refuse('from', `not for the family ${name}`)
+  if (task !== TEXTS && (spec.folds !== undefined || spec.search))
+    throw refuse(spec.search ? 'search' : 'folds', `only for ${TEXTS}, not for ${task}`)
+  return { name, family, task }
 }
 
 /** All options of a family: those of the loop and of its task with the family's defaults, and its own. */
-function optionTable({ task, options, defaults = {} }: Family): Record<string, Option> {
-  const common = Object.entries<Option>({ ...tasks[task].options, ...loopOptions }).map(([name, option]) => [
+function optionTable(family: AnyFamily): Record<string, Option> {
+  const { options, defaults = {} } = family
+  // a published encoder brings its preprocessing with it
+  const preprocessing = 'tasks' in family ? { heldOutRows, heldInRows } : tasks[family.task].options
+  const common = Object.entries<Option>({ ...preprocessing, ...loopOptions }).map(([name, option]) => [
     name,
     { ...option, default: defaults[name] ?? option.default },
   ])
@@ -85,14 +103,21 @@ function optionTable({ task, options, defaults = {} }: Family): Record<string, O
 }
 
 /** Their values for a specification; throws OPTION_INVALID. */
-export const optionsOf = (spec: RunSpec): Options =>
-  resolveOptions(optionTable(familyOf(spec).family), (spec.options ?? {}) as Options)
+export function optionsOf(spec: RunSpec): Options {
+  const { family } = familyOf(spec)
+  const given = (spec.options ?? {}) as Options
+  const options = resolveOptions(optionTable(family), given)
+  if ('tasks' in family && given.learningRate === undefined)
+    options.learningRate = ratesByTuning[String(options.tuning)]
+  return options
+}
 
-/** Every family with its task, description and options. */
+/** Every family with its tasks (`task` is what it does if not told otherwise), description and options. */
 export const describeFamilies = () =>
-  Object.entries<Family>(families).map(([name, family]) => ({
+  Object.entries(everyFamily).map(([name, family]) => ({
     name,
-    task: family.task,
+    task: tasksOf(family)[0],
+    tasks: [...tasksOf(family)],
     description: family.description,
     options: optionTable(family),
   }))

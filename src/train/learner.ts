@@ -1,5 +1,6 @@
 import type { TrainingGraph } from '../autograd/training.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import type { EncoderFamily } from '../nn/encoder-family.ts'
 import type { Family } from '../nn/family.ts'
 import type { Batch } from './batch.ts'
 import type { Weights } from './checkpoint.ts'
@@ -39,7 +40,7 @@ type LearnerManifest = Omit<Manifest, 'format' | 'formatVersion' | 'metrics' | '
 export interface TaskContext {
   readonly job: TrainJob
   readonly name: string
-  readonly family: Family
+  readonly family: Family | EncoderFamily
   readonly options: Options
   readonly seed: number
   readonly threads: number

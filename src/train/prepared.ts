@@ -52,14 +52,17 @@ export async function* prepareData(
   more: Pick<PrepareOptions, 'known' | 'exclude' | 'keepTexts'> = {},
 ): AsyncGenerator<TrainEvent, Prepared> {
   const wish = wishOf(options)
-  const folder = job.cleaned ? join(job.cleaned, keyOf([wish, job.fold, seed])) : join(job.folder, 'data')
+  const known = more.known?.pipeline
+  const folder = job.cleaned
+    ? join(job.cleaned, keyOf([wish, job.fold, seed, known?.config]))
+    : join(job.folder, 'data')
   const finished = openPrepared(folder)
   if (finished) return finished
   if (!existsSync(folder)) mkdirSync(folder)
   const { cleaned } = job
   if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, options, seed, folder, more, tell))
   const rows = openCleaned(cleaned)!
-  const how = { wish, seed, samples: samplesOf(options) }
+  const how = { wish, ...(known && { known }), seed, samples: samplesOf(options) }
   return yield* whileWorking((tell) => encode(cleaned, rows, partingOf(job, rows, seed), how, folder, tell))
 }
 

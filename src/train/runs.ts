@@ -112,9 +112,11 @@ export class Runs {
     const base = given.from === undefined ? undefined : await this.#version(given.from)
     const family =
       given.family ??
-      (given.task !== undefined || base?.manifest?.task === 'text-generation'
-        ? base?.manifest?.family
-        : defaultFamily(given.dataset, names[0], given.from))
+      (base?.manifest?.encoder !== undefined
+        ? 'encoder'
+        : given.task !== undefined || base?.manifest?.task === 'text-generation'
+          ? base?.manifest?.family
+          : defaultFamily(given.dataset, names[0], given.from))
     // a name may mean another version when the run goes on after a pause
     const spec = { ...given, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
     optionsOf(spec)

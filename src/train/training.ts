@@ -76,13 +76,13 @@ export class Training {
   static async *open(job: TrainJob, open?: Task['open']): AsyncGenerator<TrainEvent, Training> {
     const { spec, folder } = job
     const seed = spec.seed ?? 1
-    const { name, family } = familyOf(spec)
+    const { name, family, task } = familyOf(spec)
     const options = optionsOf(spec)
     const number = (name: string) => Number(options[name])
     mkdirSync(folder, { recursive: true })
     yield { type: 'state', state: 'preparing' }
     const threads = options.threads === null ? Math.min(8, availableParallelism()) : number('threads')
-    const learner = yield* (open ?? tasks[family.task].open)({ job, name, family, options, seed, threads })
+    const learner = yield* (open ?? tasks[task].open)({ job, name, family, options, seed, threads })
     const epochs = options.epochs === null ? defaultEpochs(learner.rows) : number('epochs')
     const decays = decayingBy(String(options.decayOf))
     const session = await TrainingSession.create(learner.graph, {
@@ -178,7 +178,7 @@ export class Training {
   /** Measures the best weights on the held-out split and writes the bundle, with what else is to be said of both. */
   async *conclude(more: Extra = {}): AsyncGenerator<TrainEvent, TrainResult> {
     const { learner } = this
-    const { spec, folder, run } = this.#job
+    const { spec, folder, run, from } = this.#job
     await this.close()
     yield { type: 'state', state: 'evaluating' }
     const best = this.best()!
@@ -195,7 +195,15 @@ export class Training {
     const { manifest, files } = await learner.bundle(best.weights)
     const { dataset, ...described } = manifest
     const options = { ...this.#options, epochs: this.epochs }
-    const lineage = { ...(dataset && { dataset }), run, code, seed: spec.seed ?? 1, options, ...more.lineage }
+    const made = {
+      ...(dataset && { dataset }),
+      run,
+      ...(from && { parent: from.ref }),
+      code,
+      seed: spec.seed ?? 1,
+      options,
+    }
+    const lineage = { ...made, ...more.lineage }
     const createdAt = new Date().toISOString()
     const format = { format: 'athanor-bundle', formatVersion: 1 } as const
     await writeBundle(bundle, { ...format, ...described, metrics, lineage, createdAt }, files)

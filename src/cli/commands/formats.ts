@@ -42,10 +42,8 @@ export interface ImportFlags {
 export async function importModel(context: Context, path: string, flags: ImportFlags) {
   const { client, out } = context
   const { name, tokenizer, labels, length, ...rest } = flags
-  const files = await filesOf(path)
-  const target = name ?? modelNameFrom(basename(resolve(path)))
-  const sent: { name: string; digest: string }[] = []
-  for (const [file, at] of files) sent.push({ name: file, digest: await send(at, context) })
+  const target = name ?? nameOf(path)
+  const sent = await sendAll(path, context)
   const { format, description, padding, truncating } = rest
   const options: ImportOptions = {
     ...(format !== undefined && { format }),
@@ -62,6 +60,24 @@ export async function importModel(context: Context, path: string, flags: ImportF
   out.say(`  Next:  athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
 }
 
+/** Registers the folder of a published model, to be trained on from; returns what to call the version. */
+export async function importFolder(context: Context, folder: string): Promise<string> {
+  const { name, version } = await context.client.models.importSent(nameOf(folder), await sendAll(folder, context), {})
+  context.out.say(`${folder} registered as ${name}@${version}`)
+  return `${name}@${version}`
+}
+
+const nameOf = (path: string) => modelNameFrom(basename(resolve(path)))
+
+async function sendAll(path: string, context: Context): Promise<{ name: string; digest: string }[]> {
+  const sent: { name: string; digest: string }[] = []
+  for (const [file, at] of await filesOf(path)) sent.push({ name: file, digest: await send(at, context) })
+  return sent
+}
+
+/** Weights that published folders hold once more for other libraries; they are not sent where safetensors are there. */
+const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
+
 /** The path itself, or the files of a folder by their names below it; links are refused. */
 async function filesOf(path: string): Promise<[name: string, path: string][]> {
   const found = await stat(path).catch(() => undefined)
@@ -76,7 +92,10 @@ async function filesOf(path: string): Promise<[name: string, path: string][]> {
     files.push([at.slice(join(path, sep).length).split(sep).join('/'), at])
   }
   if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
-  return files.sort(([a], [b]) => (a < b ? -1 : 1))
+  const published =
+    files.some(([name]) => name === 'config.json') && files.some(([name]) => name === 'model.safetensors')
+  const needed = published ? files.filter(([name]) => !copies.test(name)) : files
+  return needed.sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 /** An ONNX file with the files beside it that exporters keep its tensors in. */

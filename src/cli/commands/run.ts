@@ -27,6 +27,14 @@ export async function run(context: Context, model: string, texts: string[], opti
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
     throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })
   const most = { ...(topK !== undefined && { topK }) }
+  if (task in shown) {
+    const { outputs } = await client.ask(model, inputs, most)
+    if (out.json) return out.document(outputs)
+    return outputs.forEach((output, i) => {
+      for (const line of shown[task]!(output as never))
+        out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
+    })
+  }
   const outputs = files
     ? await Promise.all(inputs.map((path) => classify(client, model, path, most)))
     : await client.predictAll(model, inputs, most)
@@ -41,6 +49,21 @@ export async function run(context: Context, model: string, texts: string[], opti
     const line = several ? show(ranked.filter(({ chosen }) => chosen)) || 'none' : show(ranked.slice(0, topK ?? 3))
     out.data(inputs.length === 1 ? line : `${line}\t${inputs[i].slice(0, 60)}`)
   })
+}
+
+/** How the answers of encoders are shown, by task; as JSON they are told in full. */
+const shown: Record<string, ((output: never) => string[]) | undefined> = {
+  'feature-extraction': (vector: number[]) => [
+    `${vector
+      .slice(0, 4)
+      .map((value) => value.toFixed(4))
+      .join(' ')} … (${vector.length})`,
+  ],
+  'fill-mask': (masks: { token: string; score: number }[][]) =>
+    masks.map((words) => words.map(({ token, score }) => `${token} ${score.toFixed(4)}`).join('  ')),
+  'token-classification': (entities: { label: string; score: number; text: string }[]) => [
+    entities.map(({ label, score, text }) => `${text} ${label} ${score.toFixed(4)}`).join('  ') || '-',
+  ],
 }
 
 async function classify(client: Athanor, model: string, path: string, options: { topK?: number }) {

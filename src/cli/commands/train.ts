@@ -10,6 +10,7 @@ import { follow } from '../follow.ts'
 import { type ReadingOptions, readingOf, secondsOf, wholeNumber } from '../reading.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
+import { importFolder } from './formats.ts'
 
 export interface TrainOptions extends ReadingOptions {
   validation?: string
@@ -94,7 +95,7 @@ async function start(context: Context, source: string | undefined, options: Trai
     ...readingOf(options),
     ...(task !== undefined && { task }),
     ...(family !== undefined && { family }),
-    ...(from !== undefined && { from: await graphOf(from, context) }),
+    ...(from !== undefined && { from: await versionOf(from, context) }),
     ...(model !== undefined && { model }),
     ...(budget !== undefined && { budget }),
     ...(seed !== undefined && { seed }),
@@ -107,10 +108,14 @@ async function start(context: Context, source: string | undefined, options: Trai
   return context.client.runs.create(spec)
 }
 
-/** An ONNX file is sent to the server; anything else names a registered model. */
-async function graphOf(from: string, context: Context): Promise<string> {
-  const file = (await stat(from).catch(() => undefined))?.isFile()
-  return file || from.endsWith('.onnx') ? upload(from, context) : from
+/**
+ * A model to train on from: its name; the folder of a published one, which is registered first; or an ONNX file, which is
+ * sent to the server.
+ */
+async function versionOf(from: string, context: Context): Promise<string> {
+  const found = await stat(from).catch(() => undefined)
+  if (found?.isDirectory()) return importFolder(context, from)
+  return found?.isFile() || from.endsWith('.onnx') ? upload(from, context) : from
 }
 
 /** What is trained on, a file or the labelled requests of a model, and the name of what comes of it. */

@@ -1,11 +1,10 @@
-import ort from 'onnxruntime-node'
 import { outputOf } from '../../base/problem.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/reference.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
-import { textRunner } from '../texts.ts'
+import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities`, or `values` where they give a number. */
 export const textClassificationRunner: OpenRunner = async (manifest, read, options) => {
@@ -21,7 +20,7 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
       encode: async (texts) =>
         (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
       async infer(batch) {
-        const values = (await session.run(feeds(batch), [output]))[output].data as Float32Array
+        const values = (await session.run(textFeeds(batch), [output]))[output].data as Float32Array
         return batch.map(({ ids, script }, row) => {
           const scores = values.subarray(row * classes, (row + 1) * classes)
           const window = sketch?.add({ ids, script, probabilities: scores })
@@ -39,18 +38,4 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
     },
     tokenBudget,
   )
-}
-
-/** Rows padded to the last, which is the longest: ids (batch, time), lengths (batch). */
-function feeds(batch: readonly { ids: Int32Array }[]): Record<string, ort.Tensor> {
-  const time = batch.at(-1)!.ids.length
-  const ids = new BigInt64Array(batch.length * time)
-  batch.forEach((row, r) => {
-    for (let t = 0; t < row.ids.length; t++) ids[r * time + t] = BigInt(row.ids[t])
-  })
-  const lengths = BigInt64Array.from(batch, (row) => BigInt(row.ids.length))
-  return {
-    ids: new ort.Tensor('int64', ids, [batch.length, time]),
-    lengths: new ort.Tensor('int64', lengths, [batch.length]),
-  }
 }

@@ -7,8 +7,8 @@ import { fail } from '../../base/errors.ts'
 import { outputOf } from '../../base/problem.ts'
 import { cardFiles } from '../../data/card.ts'
 import type { EncodedSplit } from '../../data/encoded.ts'
-import type { TextPipeline } from '../../data/pipeline.ts'
-import { TEXTS } from '../../data/prepare.ts'
+import { TextPipeline } from '../../data/pipeline.ts'
+import { type Prepared, TEXTS } from '../../data/prepare.ts'
 import { readSamples, sampleFiles } from '../../data/samples.ts'
 import { writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
@@ -19,15 +19,18 @@ import { assemble, feedsOf, type Window } from '../assemble.ts'
 import type { Batch } from '../batch.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import type { Weights } from '../checkpoint.ts'
+import { openBase } from '../encoders/base.ts'
+import { type EncoderNetwork, encoderNetwork } from '../encoders/network.ts'
 import type { TrainEvent } from '../events.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
+import { problemOf } from '../problem.ts'
 import { classifierReference } from '../reference.ts'
 import { bestThresholds, betterOf, chosenBy, metricsOf, type Scorer, scorerOf } from '../scores.ts'
-import { classWeightsOf, targetsOf } from '../targets.ts'
+import { classWeightsOf, type Targets, targetsOf } from '../targets.ts'
 
 /** Labels or a number for a text, by a family over token ids. */
 export const textClassification: Task = {
@@ -51,10 +54,16 @@ export async function* openTextClassifier(
   context: TaskContext,
   { known: former, initial, exclude, teacher }: Learning = {},
 ): AsyncGenerator<TrainEvent, Learner> {
-  const { job, name, options, seed, threads } = context
-  const family = context.family as TextFamily
+  const { job, options, seed, threads } = context
+  const base = openBase(context)
+  if (base && problemOf(job.spec) !== 'classification')
+    throw fail('UNSUPPORTED', {
+      what: `a published encoder for ${problemOf(job.spec)}`,
+      instead: 'Give each text one label, or train a family of our own, without "from".',
+    })
+  const given = base ? { pipeline: TextPipeline.published(base.tokenizerJson, base.maxLength) } : former
   const prepared = yield* prepareData(job, options, seed, {
-    ...(former && { known: former }),
+    ...(given && { known: given }),
     ...(exclude && { exclude }),
     keepTexts: teacher !== undefined,
   })
@@ -64,31 +73,25 @@ export async function* openTextClassifier(
   const head = heads[problem]
   const targets = targetsOf(problem, prepared)
   const classes = head.width(labels.length)
-  const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes }
-  const weights = classWeightsOf(String(options.classWeights), problem, labels, profile.labels)
-  const metric = options.chooseBy === 'auto' ? chosenBy[problem] : String(options.chooseBy)
+  // what an encoder has no option for is as if nothing were said
+  const weights = classWeightsOf(String(options.classWeights ?? 'none'), problem, labels, profile.labels)
+  const { chooseBy = 'auto' } = options
+  const metric = chooseBy === 'auto' ? chosenBy[problem] : String(chooseBy)
   if (!metricsOf[problem].includes(metric)) {
     const reason = `expected one of ${metricsOf[problem].join(', ')} for ${problem}, got "${metric}"`
     throw fail('OPTION_INVALID', { option: 'chooseBy', reason })
   }
 
-  const learnt = trainingGraph((network) => {
-    const { ids, lengths } = classifierInputs(network.graph)
-    const truth = head.target(network.graph, classes)
-    const smoothing = Number(options.labelSmoothing)
-    const each = weights && { weights: network.graph.input('weights', 'float32', ['batch']) }
-    const logits = family.build(network, ids, lengths, config)
-    const own = head.loss(logits, truth, { smoothing, ...each })
-    if (!teacher) return own
-    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), teacher)
-  })
+  const weighted = weights !== undefined
+  const network = base
+    ? encoderNetwork(base, { task: 'text-classification', classes }, labels, options)
+    : ownNetwork(context, { ...prepared, labels }, { weighted, teacher, scale: targets.scale })
+  const start = initial ?? network.initial
   const taught = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
-  const served = { problem, ...(targets.scale && { scale: targets.scale }) }
-  const inference = (trained: Weights) => inferenceGraph(family, config, trained, served)
 
   /** What weights give for each row of a split, through the graph that will be served. */
   async function* answers(trained: Weights, split: EncodedSplit) {
-    const session = await ort.InferenceSession.create(writeModel(inference(trained)), {
+    const session = await ort.InferenceSession.create(writeModel(network.served(trained)), {
       intraOpNumThreads: threads,
       logSeverityLevel: 3,
     })
@@ -124,8 +127,8 @@ export async function* openTextClassifier(
   }
 
   return {
-    graph: learnt,
-    ...(initial && { initial }),
+    graph: network.graph,
+    ...(start && { initial: start }),
     rows: train.rows,
     batches: (epoch) => epochBatches(train, Number(options.batchSize), seed, epoch),
     assemble(rows, epoch) {
@@ -135,7 +138,7 @@ export async function* openTextClassifier(
       const share = Number(options.wordDropout)
       if (share > 0) dropTokens(batch, rows, share, seed, epoch)
       return weights
-        ? weighted(
+        ? weighing(
             batch,
             Float32Array.from(rows, (row) => weights[train.label(row)]),
           )
@@ -146,39 +149,69 @@ export async function* openTextClassifier(
       return score(trained, test, scorerOf(problem, labels, await thresholdsOf(trained)))
     },
     chosenBy: { metric, better: betterOf(metric) },
-    latency: (trained) => latencyOf(writeModel(inference(trained)), profile.lengths.p50),
+    latency: (trained) => latencyOf(writeModel(network.served(trained)), profile.lengths.p50),
     async bundle(trained) {
-      const graph = inference(trained)
-      const model = writeModel(graph)
+      const { manifest, files } = network.bundle(trained)
       const samples = samplesIn(prepared.folder)
       const held = samples[sampleFiles.heldOut]
       const rows = held ? readSamples(Buffer.from(held).toString('utf8')) : []
+      const model = files['model.onnx'] as Uint8Array
       // what requests are compared with later: shares of labels, which only one label a text has
       const reference =
         problem === 'classification' ? await classifierReference(model, pipeline, labels, rows, threads) : undefined
       const thresholds = await thresholdsOf(trained)
       return {
         manifest: {
-          task: 'text-classification',
-          family: name,
+          ...manifest,
           ...(problem !== 'classification' && { problem }),
           ...(thresholds && { thresholds }),
-          signature: signatureOf(graph),
-          labels,
-          pipeline: pipeline.config as unknown as Record<string, unknown>,
-          parameters: countParameters(learnt.parameters),
           profile: profile as unknown as Record<string, unknown>,
           data: prepared.report as unknown as Record<string, unknown>,
           ...(reference && { reference }),
           dataset: { digest: prepared.digest, source: prepared.report.source, rows: prepared.report.rowsRead },
         },
-        files: {
-          'model.onnx': model,
-          'tokenizer.json': pipeline.tokenizerJson,
-          ...cardFiles(prepared),
-          ...samples,
-        },
+        files: { ...files, ...cardFiles(prepared), ...samples },
       }
+    },
+  }
+}
+
+/** A network of one of our own families, which starts from nothing. */
+function ownNetwork(
+  { name, family: given, options }: TaskContext,
+  { problem, labels, pipeline }: Pick<Prepared, 'problem' | 'labels' | 'pipeline'>,
+  how: { weighted: boolean; teacher: Teacher | undefined; scale: Targets['scale'] },
+): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
+  const family = given as TextFamily
+  const head = heads[problem]
+  const classes = head.width(labels.length)
+  const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes }
+  const graph = trainingGraph((network) => {
+    const { ids, lengths } = classifierInputs(network.graph)
+    const truth = head.target(network.graph, classes)
+    const smoothing = Number(options.labelSmoothing)
+    const each = how.weighted && { weights: network.graph.input('weights', 'float32', ['batch']) }
+    const logits = family.build(network, ids, lengths, config)
+    const own = head.loss(logits, truth, { smoothing, ...each })
+    if (!how.teacher) return own
+    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), how.teacher)
+  })
+  const scale = how.scale && { scale: how.scale }
+  const served = (trained: Weights) => inferenceGraph(family, config, trained, { problem, ...scale })
+  return {
+    graph,
+    served,
+    bundle(trained) {
+      const model = served(trained)
+      const manifest = {
+        task: 'text-classification' as const,
+        family: name,
+        signature: signatureOf(model),
+        labels,
+        pipeline: pipeline.config as unknown as Record<string, unknown>,
+        parameters: countParameters(graph.parameters),
+      }
+      return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson } }
     },
   }
 }
@@ -212,7 +245,7 @@ function dropTokens({ tensors, sizes }: Batch, rows: Int32Array, share: number, 
 }
 
 /** A batch whose rows count differently in the loss. */
-const weighted = (batch: Batch, weights: Float32Array): Batch => ({
+const weighing = (batch: Batch, weights: Float32Array): Batch => ({
   ...batch,
   tensors: { ...batch.tensors, weights: { type: 'float32', dims: [batch.rows], data: weights } },
   weights,

@@ -1,0 +1,44 @@
+import { extname, join } from 'node:path'
+import { fail } from '../base/errors.ts'
+import { decodeFile, encodingOf } from './encoding.ts'
+import { parsePackageSpec, savePackageFile } from './packages.ts'
+import { readJsonLines, readParquet, readSeparated, type TableRow } from './tables.ts'
+
+/** A data file for tasks that read more than a text and its label: where it is, and the name to show. */
+export interface DataFile {
+  readonly path: string
+  readonly name: string
+}
+
+/** The file itself, or that of a package (`npm:<package>@<version>#path`), saved to a folder. */
+export async function fileOf({ path, name }: DataFile, folder: string): Promise<DataFile> {
+  if (!path.startsWith('npm:')) return { path, name }
+  const spec = parsePackageSpec(path)
+  if (spec.path === undefined)
+    throw fail('UNSUPPORTED', { what: `${path} without a file`, instead: `Name the file in it: ${path}#path/to/file` })
+  const saved = join(folder, spec.path.split('/').at(-1)!)
+  await savePackageFile({ ...spec, path: spec.path }, saved)
+  return { path: saved, name: spec.path }
+}
+
+/** Rows of a CSV, TSV, JSONL or Parquet file by their column names; throws DATA_FORMAT_UNKNOWN. */
+export async function* tableRows({ path, name }: DataFile): AsyncGenerator<TableRow> {
+  const ending = extname(name).toLowerCase()
+  const file = { path, source: name, encoding: ending === '.parquet' ? 'binary' : await encodingOf(path, undefined) }
+  if (ending === '.csv') yield* readSeparated(file, ',')
+  else if (ending === '.tsv') yield* readSeparated(file, '\t')
+  else if (ending === '.jsonl' || ending === '.ndjson') yield* readJsonLines(file)
+  else if (ending === '.parquet') yield* readParquet(file)
+  else throw fail('DATA_FORMAT_UNKNOWN', { source: name })
+}
+
+/** Lines of a text file, without their ends. */
+export async function* textLines({ path, name }: DataFile): AsyncGenerator<string> {
+  let rest = ''
+  for await (const piece of decodeFile(path, await encodingOf(path, undefined), name)) {
+    const lines = (rest + piece).split(/\r?\n/)
+    rest = lines.pop()!
+    yield* lines
+  }
+  if (rest !== '') yield rest
+}

@@ -1,0 +1,31 @@
+import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
+import type { OpenRunner } from '../runner.ts'
+import { openSession } from '../session.ts'
+import { textFeeds, textRunner } from '../texts.ts'
+
+/** Graphs of `ids` and `lengths` that give `embeddings` (batch, width). */
+export const featureExtractionRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+  const session = await openSession(read('model.onnx'), threads)
+  const json = Buffer.from(read('tokenizer.json')).toString('utf8')
+  const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
+  return textRunner<{ ids: Int32Array }, Float32Array>(
+    {
+      encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
+      async infer(batch) {
+        const { embeddings } = await session.run(textFeeds(batch), ['embeddings'])
+        const [, width] = embeddings.dims
+        const values = embeddings.data as Float32Array
+        return batch.map((_, row) => values.subarray(row * width, (row + 1) * width))
+      },
+      answer(results) {
+        const width = results[0]?.length ?? 0
+        const vectors = new Float32Array(results.length * width)
+        results.forEach((vector, row) => {
+          vectors.set(vector, row * width)
+        })
+        return { kind: 'vectors', vectors, width }
+      },
+    },
+    tokenBudget,
+  )
+}

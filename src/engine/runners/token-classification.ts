@@ -1,0 +1,30 @@
+import { PublishedTokenizer, type Spans } from '../../data/published.ts'
+import { entitiesOf } from '../entities.ts'
+import type { Entity } from '../messages.ts'
+import type { OpenRunner } from '../runner.ts'
+import { openSession } from '../session.ts'
+import { textFeeds, textRunner } from '../texts.ts'
+
+/** Graphs of `ids` and `lengths` that give `probabilities` (batch, time, classes). */
+export const tokenClassificationRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+  const session = await openSession(read('model.onnx'), threads)
+  const json = Buffer.from(read('tokenizer.json')).toString('utf8')
+  const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
+  const { labels } = manifest
+  return textRunner<Spans & { text: string }, Entity[]>(
+    {
+      encode: async (texts) => (await tokenizer.spans(texts)).map((spans, i) => ({ ...spans, text: texts[i] })),
+      async infer(batch) {
+        const { probabilities } = await session.run(textFeeds(batch), ['probabilities'])
+        const values = probabilities.data as Float32Array
+        const [, time, classes] = probabilities.dims
+        return batch.map((row, r) => {
+          const at = r * time * classes
+          return entitiesOf(row, values.subarray(at, at + row.ids.length * classes), labels)
+        })
+      },
+      answer: (results) => ({ kind: 'entities', entities: [...results] }),
+    },
+    tokenBudget,
+  )
+}
