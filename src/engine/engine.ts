@@ -73,8 +73,10 @@ type NewRequest =
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
-/** Seconds before the n-th restart in a row. */
-const backoff = (crashes: number) => Math.min(30, crashes <= 1 ? 0 : 2 ** (crashes - 2))
+/** Seconds before a restart after so many quick deaths in a row. */
+const backoff = (quickDeaths: number) => (quickDeaths === 0 ? 0 : Math.min(30, 2 ** (quickDeaths - 1)))
+/** An engine that served this many milliseconds did not die of its start. */
+const SETTLED = 5_000
 const CRASHES_ALLOWED = 5
 const CRASH_WINDOW = 60_000
 
@@ -95,6 +97,9 @@ export class Engine {
   #outgoing: EngineRequest[] = []
   #lastSign = monotonic()
   #crashes: number[] = []
+  #quickDeaths = 0
+  /** When the process became ready; 0 until it is. */
+  #readyAt = 0
   #nextId = 1
   readonly #watchdog: NodeJS.Timeout
   /** Told of each death of the process. */
@@ -286,6 +291,7 @@ export class Engine {
       else if (message.type === 'ready') {
         clearTimeout(timer)
         this.state = 'ready'
+        this.#readyAt = monotonic()
         resolve()
         for (const { request } of this.#pending.values()) this.#queue(request)
       } else {
@@ -314,6 +320,8 @@ export class Engine {
     this.onCrash(reason)
     const now = monotonic()
     this.#crashes = [...this.#crashes.filter((at) => now - at < CRASH_WINDOW), now]
+    this.#quickDeaths = now - this.#readyAt < SETTLED || this.#readyAt === 0 ? this.#quickDeaths + 1 : 0
+    this.#readyAt = 0
     this.#outgoing = []
     for (const pending of [...this.#pending.values()]) {
       if (pending.attempts >= 2 || pending.begun) pending.reject(fail('ENGINE_CRASHED', { name: this.spec.name }))
@@ -328,7 +336,7 @@ export class Engine {
       if (this.state !== 'restarting') return
       this.#ready = this.#start()
       this.#ready.catch(() => undefined)
-    }, backoff(this.#crashes.length) * 1000)
+    }, backoff(this.#quickDeaths) * 1000)
   }
 
   #checkAlive() {

@@ -1,13 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/reference.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
-import { featureExtractionRunner } from './runners/feature-extraction.ts'
-import { fillMaskRunner } from './runners/fill-mask.ts'
-import { imageClassificationRunner } from './runners/image-classification.ts'
-import { tensorRunner } from './runners/tensor.ts'
-import { textClassificationRunner } from './runners/text-classification.ts'
-import { textGenerationRunner } from './runners/text-generation.ts'
-import { tokenClassificationRunner } from './runners/token-classification.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
@@ -34,15 +27,16 @@ export type OpenRunner = (
   options: RunnerOptions,
 ) => Promise<Runner>
 
-/** How a bundle of each task is run. */
-const runners: Record<Manifest['task'], OpenRunner> = {
-  'text-classification': textClassificationRunner,
-  'token-classification': tokenClassificationRunner,
-  'feature-extraction': featureExtractionRunner,
-  'fill-mask': fillMaskRunner,
-  'text-generation': textGenerationRunner,
-  'image-classification': imageClassificationRunner,
-  tensor: tensorRunner,
+/** How a bundle of each task is run; an engine loads what its own task needs. */
+const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {
+  'text-classification': async () => (await import('./runners/text-classification.ts')).textClassificationRunner,
+  'token-classification': async () => (await import('./runners/token-classification.ts')).tokenClassificationRunner,
+  'feature-extraction': async () => (await import('./runners/feature-extraction.ts')).featureExtractionRunner,
+  'fill-mask': async () => (await import('./runners/fill-mask.ts')).fillMaskRunner,
+  'text-generation': async () => (await import('./runners/text-generation.ts')).textGenerationRunner,
+  'image-classification': async () => (await import('./runners/image-classification.ts')).imageClassificationRunner,
+  tensor: async () => (await import('./runners/tensor.ts')).tensorRunner,
 }
 
-export const createRunner: OpenRunner = (manifest, read, options) => runners[manifest.task](manifest, read, options)
+export const createRunner: OpenRunner = async (manifest, read, options) =>
+  (await runners[manifest.task]())(manifest, read, options)
