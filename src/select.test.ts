@@ -139,6 +139,8 @@ test('a model is chosen: worse candidates are dropped, the table stays with the 
   const { run, events } = await follow(await client.runs.resume(created.run))
   assert.equal(run.state, 'done', JSON.stringify(run.error))
   assert.ok(run.metrics!.accuracy > 0.9)
+  const done = events.find((event) => event.type === 'done')!
+  assert.ok(Math.abs(done.seconds - run.metrics!.trainingSeconds) < 1, 'the time of all trials')
   const table = events.find((event) => event.type === 'selection')!
   assert.equal(table.metric, 'accuracy')
   assert.equal(table.trials.filter(({ state }) => state === 'chosen').length, 1)

@@ -188,7 +188,8 @@ export class Trials {
       yield { type: 'selection', metric: this.metric, trials } as const
       const metrics = { trainingSeconds: Number(this.seconds.toFixed(2)), trials: trials.length, ...extra.metrics }
       const selection = trials as unknown as Record<string, unknown>[]
-      return yield* training.conclude({ ...extra, metrics, lineage: { ...extra.lineage, selection } })
+      const result = yield* training.conclude({ ...extra, metrics, lineage: { ...extra.lineage, selection } })
+      return { ...result, seconds: this.seconds } // of all trials, not of the last stretch of one
     } finally {
       await training.close()
     }
