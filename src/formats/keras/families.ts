@@ -1,6 +1,6 @@
 import { float32, type Tensor } from '../../graph/tensor.ts'
 import { permuted } from './convolution.ts'
-import type { KnownFamily } from './family.ts'
+import type { KnownFamily } from '../known-family.ts'
 import { KerasNetwork, type KerasValue, type KerasWeight } from './network.ts'
 
 type Write = (network: KerasNetwork, ids: KerasValue, known: KnownFamily) => KerasValue

@@ -22,6 +22,7 @@ import type { Weights } from '../checkpoint.ts'
 import { openBase } from '../encoders/base.ts'
 import { type EncoderNetwork, encoderNetwork } from '../encoders/network.ts'
 import type { TrainEvent } from '../events.ts'
+import { formerOf } from '../former.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
@@ -35,12 +36,12 @@ import { classWeightsOf, type Targets, targetsOf } from '../targets.ts'
 /** Labels or a number for a text, by a family over token ids. */
 export const textClassification: Task = {
   options: { ...textOptions, ...headOptions },
-  open: (context) => openTextClassifier(context),
+  open: (context) => openTextClassifier(context, formerOf(context)),
 }
 
 /** What a classifier learns from beside its data. */
 export interface Learning {
-  /** Pipeline and labels of a version that is trained further. */
+  /** Pipeline and labels of a version that is trained further; rows of other labels are refused. */
   readonly known?: { pipeline: TextPipeline; labels: readonly string[] }
   /** Weights to start from. */
   readonly initial?: Weights
@@ -55,7 +56,7 @@ export async function* openTextClassifier(
   { known: former, initial, exclude, teacher }: Learning = {},
 ): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
-  const base = openBase(context)
+  const base = context.name === 'encoder' ? openBase(context) : undefined
   if (base && problemOf(job.spec) !== 'classification')
     throw fail('UNSUPPORTED', {
       what: `a published encoder for ${problemOf(job.spec)}`,
