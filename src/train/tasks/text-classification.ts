@@ -29,6 +29,7 @@ import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
 import { problemOf } from '../problem.ts'
+import { raritiesOf } from '../rarity.ts'
 import { classifierReference } from '../reference.ts'
 import { bestThresholds, betterOf, chosenBy, metricsOf, type Scorer, scorerOf } from '../scores.ts'
 import { classWeightsOf, type Targets, targetsOf } from '../targets.ts'
@@ -87,7 +88,8 @@ export async function* openTextClassifier(
   const network = base
     ? encoderNetwork(base, { task: 'text-classification', classes }, labels, options)
     : ownNetwork(context, { ...prepared, labels }, { weighted, teacher, scale: targets.scale })
-  const start = initial ?? network.initial
+  const start =
+    initial ?? network.initial ?? ('config' in network ? await countedIn(context, network.config, train) : undefined)
   const taught = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
 
   /** What weights give for each row of a split, through the graph that will be served. */
@@ -182,7 +184,7 @@ function ownNetwork(
   { name, family: given, options }: TaskContext,
   { problem, labels, pipeline }: Pick<Prepared, 'problem' | 'labels' | 'pipeline'>,
   how: { weighted: boolean; teacher: Teacher | undefined; scale: Targets['scale'] },
-): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
+): Omit<EncoderNetwork, 'initial'> & { initial?: Weights; config: ClassifierConfig } {
   const family = given as TextFamily
   const head = heads[problem]
   const classes = head.width(labels.length)
@@ -200,6 +202,7 @@ function ownNetwork(
   const scale = how.scale && { scale: how.scale }
   const served = (trained: Weights) => inferenceGraph(family, config, trained, { problem, ...scale })
   return {
+    config,
     graph,
     served,
     bundle(trained) {
@@ -215,6 +218,14 @@ function ownNetwork(
       return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson } }
     },
   }
+}
+
+/** What a family wants to know of the training texts before it learns of them. */
+async function countedIn({ family, threads }: TaskContext, config: ClassifierConfig | undefined, train: EncodedSplit) {
+  const counted = config && (family as TextFamily).counted?.(config)
+  if (!counted) return undefined
+  const data = await raritiesOf(train, counted, config, threads)
+  return { [counted.parameter]: { dims: [counted.size], data } } satisfies Weights
 }
 
 /** The sample files that preparing left in a folder. */
