@@ -41,6 +41,8 @@ export interface ClientOptions {
   url?: string
   /** Sent as a bearer token, for servers that ask for one. */
   key?: string
+  /** The tenant to act for, as an operator of the server; the key's own otherwise. */
+  tenant?: string
   /** Milliseconds a request may take; uploads and event streams are not limited. */
   timeout?: number
   /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
@@ -75,12 +77,14 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 export class Athanor {
   readonly url: string
   readonly #key: string | undefined
+  readonly #tenant: string | undefined
   readonly #timeout: number
   readonly #retries: number
 
-  constructor({ url = 'http://127.0.0.1:7700', key, timeout = 60_000, retries = 2 }: ClientOptions = {}) {
+  constructor({ url = 'http://127.0.0.1:7700', key, tenant, timeout = 60_000, retries = 2 }: ClientOptions = {}) {
     this.url = url.replace(/\/+$/, '')
     this.#key = key
+    this.#tenant = tenant
     this.#timeout = timeout
     this.#retries = retries
   }
@@ -435,6 +439,7 @@ export class Athanor {
       headers: {
         ...(json !== undefined && { 'content-type': 'application/json' }),
         ...(this.#key && { authorization: `Bearer ${this.#key}` }),
+        ...(this.#tenant && { 'x-athanor-tenant': this.#tenant }),
         ...headers,
       },
       ...(json !== undefined && { body: JSON.stringify(json) }),

@@ -138,12 +138,12 @@ export const runRoutes = [
 ]
 
 export const platformRoutes = [
-  route('GET /health', { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
+  route('GET /health', { summary: 'The server answers', permission: 'public', tag: 'platform' }, {}, async () => ({
     status: 'ok',
   })),
   route(
     'GET /ready',
-    { summary: 'The server can do its work', permission: 'read', tag: 'platform' },
+    { summary: 'The server can do its work', permission: 'public', tag: 'platform' },
     {},
     async ({ store }) => {
       await store.db.selectFrom('models').select('name').limit(1).execute()

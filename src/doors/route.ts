@@ -1,5 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
+import type { Access } from '../access/access.ts'
+import type { Permission, Principal } from '../access/roles.ts'
 import type { Config } from '../base/config.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Deployments } from '../serve/deployments.ts'
@@ -14,8 +16,12 @@ import type { Feedback } from '../watch/feedback.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics } from '../watch/metrics.ts'
 
-/** The rooms that doors open onto. */
+/** The rooms that doors open onto: those of one tenant, and as far as the caller may see into them. */
 export interface House {
+  readonly tenant: string
+  /** Who calls; in the house as it was opened, the operator. */
+  readonly who: Principal
+  readonly access: Access
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
@@ -32,9 +38,6 @@ export interface House {
   readonly startedAt: number
   readonly url: () => string
 }
-
-/** What a caller must be allowed to do to use a route; a route without a permission is not opened. */
-export type Permission = 'read' | 'use' | 'write' | 'admin'
 
 interface Schemas {
   params?: TSchema

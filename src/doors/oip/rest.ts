@@ -164,13 +164,18 @@ export const oipRoutes = [
     version: code,
     extensions,
   })),
-  route('GET /v2/health/live', { summary: 'The server answers', permission: 'read', tag }, {}, async () => ({
+  route('GET /v2/health/live', { summary: 'The server answers', permission: 'public', tag }, {}, async () => ({
     live: true,
   })),
-  route('GET /v2/health/ready', { summary: 'The server can take requests', permission: 'read', tag }, {}, async () => ({
-    live: true,
-    ready: true,
-  })),
+  route(
+    'GET /v2/health/ready',
+    { summary: 'The server can take requests', permission: 'public', tag },
+    {},
+    async () => ({
+      live: true,
+      ready: true,
+    }),
+  ),
   ...perModel,
   route(
     'POST /v2/repository/index',
