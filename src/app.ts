@@ -20,7 +20,9 @@ import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
 import { Feedback } from './watch/feedback.ts'
 import { Log } from './watch/log.ts'
-import { Metrics } from './watch/metrics.ts'
+import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import { readMachine } from './watch/resources/machine.ts'
+import { ownUse, useOf } from './watch/resources/processes.ts'
 
 export interface App {
   readonly url: string
@@ -66,6 +68,16 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
     }
     runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+    const samples = async (): Promise<Samples> => ({
+      engines: (await deployments.list()).map(({ pid, ...engine }) => {
+        const use = pid === undefined ? undefined : useOf(pid)
+        return { ...engine, ...(use && { use }) }
+      }),
+      activeRuns: runs.active,
+      openAlerts: countBy(alerts.open, ({ rule }) => rule),
+      server: ownUse(),
+      machine: readMachine(store.home),
+    })
     let url = ''
     const house: House = {
       config,
@@ -77,6 +89,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       deployments,
       entries,
       metrics,
+      observe: (served) => metrics.observe(served),
+      samples,
       drift,
       alerts,
       feedback,
@@ -128,4 +142,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     await store.close()
     throw error
   }
+}
+
+function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {
+  return new Map([...Map.groupBy(items, keyOf)].map(([key, group]) => [key, group.length]))
 }

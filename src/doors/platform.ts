@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
+import { contentType } from '../watch/metrics/exposition.ts'
 import { abortWith, route } from './route.ts'
 import { openEvents } from './sse.ts'
 
@@ -154,9 +155,9 @@ export const platformRoutes = [
     'GET /metrics',
     { summary: 'Metrics in Prometheus’ text format', permission: 'read', tag: 'platform' },
     {},
-    async ({ metrics, deployments, runs }, { reply }) => {
-      reply.type(metrics.contentType)
-      return metrics.text(await deployments.list(), runs.active)
+    async (house, { reply }) => {
+      reply.type(contentType)
+      return house.metrics.text(await house.samples())
     },
   ),
   route(

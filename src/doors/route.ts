@@ -12,7 +12,8 @@ import type { Alerts } from '../watch/alerts.ts'
 import type { Drift } from '../watch/drift.ts'
 import type { Feedback } from '../watch/feedback.ts'
 import type { Log } from '../watch/log.ts'
-import type { Metrics } from '../watch/metrics.ts'
+import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
+import type { Served } from '../watch/metrics/served.ts'
 
 /** The rooms that doors open onto. */
 export interface House {
@@ -25,10 +26,14 @@ export interface House {
   readonly deployments: Deployments
   readonly entries: LogEntries
   readonly metrics: Metrics
+  /** Told of every inference request when it ends, answered or not. */
+  readonly observe: (served: Served) => void
   readonly drift: Drift
   readonly alerts: Alerts
   readonly feedback: Feedback
   readonly log: Log
+  /** What the server, its engines and the machine use now. */
+  readonly samples: () => Promise<Samples>
   readonly startedAt: number
   readonly url: () => string
 }

@@ -58,6 +58,22 @@ export interface Schema {
     at: string
   }
   feedback: { request_id: string; row: number; label: string; at: string }
+  history: {
+    span: string
+    at: string
+    writer: string
+    model: string
+    version: number
+    door: string
+    requests: number
+    rows: number
+    errors: number
+    refused: number
+    prompt_tokens: number
+    completion_tokens: number
+    latency: string
+    first_token: string
+  }
 }
 
 const first: Migration = {
@@ -212,9 +228,34 @@ const purpose: Migration = {
   },
 }
 
+/** What was counted by the minute and the hour. */
+const history: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('history')
+      .addColumn('span', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('writer', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('requests', 'integer', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('errors', 'integer', (c) => c.notNull())
+      .addColumn('refused', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer', (c) => c.notNull())
+      .addColumn('completion_tokens', 'integer', (c) => c.notNull())
+      .addColumn('latency', 'text', (c) => c.notNull())
+      .addColumn('first_token', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('history_key', ['span', 'at', 'writer', 'model', 'version', 'door'])
+      .execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
+  '0004_history': history,
 }

@@ -125,7 +125,7 @@ function serviceOf(house: House): Service {
     modelStatistics: ({ name, version }) =>
       answer(house, async () => {
         const found = name === '' ? await registry.list() : [await findModel(house, refOf(name, version))]
-        const all = await Promise.all(found.map((one) => metrics.statistics(one.name, one.version)))
+        const all = found.map((one) => metrics.statistics(one.name, one.version))
         const duration = ({ count, ns }: { count: number; ns: number }) => ({ count: BigInt(count), ns: BigInt(ns) })
         return {
           modelStats: all.map(({ inference_count, inference_stats: stats, ...rest }) => ({
