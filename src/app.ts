@@ -8,6 +8,7 @@ import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
+import { HistoryRows } from './store/history.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
@@ -19,6 +20,7 @@ import { Alerts, checkWebhook } from './watch/alerts.ts'
 import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
 import { Feedback } from './watch/feedback.ts'
+import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
 import { Metrics, type Samples } from './watch/metrics/metrics.ts'
 import { readMachine } from './watch/resources/machine.ts'
@@ -58,6 +60,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
     const drift = new Drift(new Windows(store), alerts, metrics)
     const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+    const history = new History(new HistoryRows(store), log)
     const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
     deployments.onWindow = (version, window) => {
@@ -89,8 +92,12 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       deployments,
       entries,
       metrics,
-      observe: (served) => metrics.observe(served),
+      observe(served) {
+        metrics.observe(served)
+        history.observe(served)
+      },
       samples,
+      history,
       drift,
       alerts,
       feedback,
@@ -123,6 +130,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await deployments.close()
       clearInterval(errorRate)
       await feedback.close()
+      await history.close()
       await alerts.close()
       await log.close()
       metrics.close()

@@ -7,6 +7,7 @@ import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
+import { type TopOptions, top } from './commands/top.ts'
 import { type TrainOptions, train } from './commands/train.ts'
 import { logs, ps } from './commands/watch.ts'
 import type { Context, GlobalOptions } from './context.ts'
@@ -307,6 +308,18 @@ export const commands: readonly CommandEntry[] = [
     options: [option('--all', 'finished runs too')],
     needs: 'server',
     act: ({ context, options }) => ps(context, options),
+  },
+  {
+    name: 'top',
+    group: WATCH,
+    summary: 'Show requests, errors, latencies and tokens of the last quarter of an hour, and go on until Ctrl-C',
+    example: 'athanor top --by model,version',
+    options: [
+      option('--by <parts>', 'a line for each model, version or door, or several of these (model)'),
+      option('--once', 'end after the first look'),
+    ],
+    needs: 'server',
+    act: ({ context, options }: Call<TopOptions> & { context: Context }) => top(context, options),
   },
   {
     name: 'drift <model>',

@@ -3,6 +3,8 @@ import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
 import { contentType } from '../watch/metrics/exposition.ts'
+import { readMachine } from '../watch/resources/machine.ts'
+import { ownUse, useOf } from '../watch/resources/processes.ts'
 import { abortWith, route } from './route.ts'
 import { openEvents } from './sse.ts'
 
@@ -178,8 +180,18 @@ export const platformRoutes = [
     { summary: 'Engines and what they use', permission: 'read', tag: 'platform' },
     {},
     async ({ deployments }) => ({
-      engines: (await deployments.list()).map(({ stats, ...engine }) => ({ ...engine, ...stats })),
+      engines: (await deployments.list()).map(({ stats, ...engine }) => ({
+        ...engine,
+        ...stats,
+        ...(engine.pid !== undefined && useOf(engine.pid)),
+      })),
     }),
+  ),
+  route(
+    'GET /api/resources',
+    { summary: 'What the server and the machine have and use', permission: 'read', tag: 'platform' },
+    {},
+    async ({ store }) => ({ server: ownUse(), ...readMachine(store.home) }),
   ),
   route(
     'GET /api/logs',

@@ -11,6 +11,7 @@ import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
 import type { Drift } from '../watch/drift.ts'
 import type { Feedback } from '../watch/feedback.ts'
+import type { History } from '../watch/history/history.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
 import type { Served } from '../watch/metrics/served.ts'
@@ -32,6 +33,7 @@ export interface House {
   readonly alerts: Alerts
   readonly feedback: Feedback
   readonly log: Log
+  readonly history: History
   /** What the server, its engines and the machine use now. */
   readonly samples: () => Promise<Samples>
   readonly startedAt: number
