@@ -1,5 +1,5 @@
 import { type Config, configure, type DoorPort } from './base/config.ts'
-import { fail } from './base/errors.ts'
+import { asAthanorError, fail } from './base/errors.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
@@ -8,10 +8,12 @@ import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
+import { ErrorGroups } from './store/error-groups.ts'
 import { HistoryRows } from './store/history.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
+import { LoggedRequests } from './store/requests.ts'
 import { openStore } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
@@ -19,10 +21,13 @@ import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
 import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
+import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
 import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
 import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import { redact } from './watch/requests/redact.ts'
+import { RequestLog } from './watch/requests/request-log.ts'
 import { readMachine } from './watch/resources/machine.ts'
 import { ownUse, useOf } from './watch/resources/processes.ts'
 
@@ -58,8 +63,18 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const entries = new LogEntries(store)
     const log = new Log(entries, config.logLevel)
     const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
+    const keep = config.keepTexts ? (config.redact ? redact : (text: string) => text) : undefined
+    const errorWatch = new ErrorWatch(new ErrorGroups(store), (error) =>
+      log.warn('errors.unsaved', { message: asAthanorError(error).message }),
+    )
+    log.onError = (entry) => errorWatch.add(entry)
+    const requestLog = new RequestLog(new LoggedRequests(store), log, {
+      share: config.logRequests,
+      days: config.logDays,
+      ...(keep && { keep }),
+    })
     const drift = new Drift(new Windows(store), alerts, metrics)
-    const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+    const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
     const history = new History(new HistoryRows(store), log)
     const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
@@ -95,9 +110,12 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       observe(served) {
         metrics.observe(served)
         history.observe(served)
+        requestLog.observe(served)
       },
       samples,
       history,
+      errorWatch,
+      requestLog,
       drift,
       alerts,
       feedback,
@@ -131,6 +149,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       clearInterval(errorRate)
       await feedback.close()
       await history.close()
+      await requestLog.close()
+      await errorWatch.close()
       await alerts.close()
       await log.close()
       metrics.close()

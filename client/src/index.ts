@@ -10,6 +10,7 @@ import type {
   EngineInfo,
   Entity,
   ErrorBody,
+  ErrorGroup,
   Evaluation,
   Exported,
   ExportOptions,
@@ -23,6 +24,7 @@ import type {
   ImportOptions,
   JsonTensor,
   LogEntry,
+  LoggedRequest,
   ModelDetail,
   ModelSummary,
   Prediction,
@@ -329,6 +331,23 @@ export class Athanor {
     filter: { level?: string; model?: string; code?: string; request?: string; since?: string; limit?: number } = {},
   ): Promise<LogEntry[]> {
     return (await this.#json<{ entries: LogEntry[] }>('/api/logs', { query: filter })).entries
+  }
+
+  /** Errors that are alike, newest first. */
+  async errors(filter: { model?: string; code?: string; limit?: number } = {}): Promise<ErrorGroup[]> {
+    return (await this.#json<{ errors: ErrorGroup[] }>('/api/errors', { query: filter })).errors
+  }
+
+  /** Errors that are alike, with the stack of the newest. */
+  error(fingerprint: string): Promise<ErrorGroup> {
+    return this.#json(`/api/errors/${encodeURIComponent(fingerprint)}`)
+  }
+
+  /** Logged requests, newest first. */
+  async requests(
+    filter: { model?: string; code?: string; door?: string; request?: string; since?: string; limit?: number } = {},
+  ): Promise<LoggedRequest[]> {
+    return (await this.#json<{ requests: LoggedRequest[] }>('/api/requests', { query: filter })).requests
   }
 
   /** How the requests of a version compare with its held-out rows. */

@@ -14,6 +14,39 @@ export interface LogEntry {
   detail?: string
 }
 
+/** Errors that are alike. */
+export interface ErrorGroup {
+  fingerprint: string
+  code: string
+  event: string
+  model: string
+  message: string
+  count: number
+  firstAt: string
+  lastAt: string
+  version?: number
+  /** The newest. */
+  requests: string[]
+  /** For operators: cause and stack of the newest. */
+  detail?: string
+}
+
+/** A logged request; contents only where the server keeps them. */
+export interface LoggedRequest {
+  requestId: string
+  at: string
+  door: string
+  model?: string
+  version?: number
+  code?: string
+  ms: number
+  rows: number
+  promptTokens?: number
+  completionTokens?: number
+  input?: string
+  output?: string
+}
+
 export interface EngineInfo {
   model: string
   version: number

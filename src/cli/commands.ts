@@ -2,6 +2,7 @@ import { Option } from 'commander'
 import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
+import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
@@ -363,6 +364,31 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, options }) => logs(context, options),
+  },
+  {
+    name: 'errors [fingerprint]',
+    group: WATCH,
+    summary: 'Show errors that are alike: how often, when, and the newest requests; of one, its stack',
+    example: 'athanor errors --model sentiment',
+    options: [option('--model <name>', 'of one model'), option('--code <code>', 'of one error code')],
+    needs: 'server',
+    act: ({ context, args, options }) => errors(context, args[0], options),
+  },
+  {
+    name: 'requests',
+    group: WATCH,
+    summary: 'Show logged requests',
+    example: 'athanor requests --model sentiment --code OVERLOADED',
+    options: [
+      option('--model <name>', 'of one model'),
+      option('--code <code>', 'that failed so'),
+      option('--door <name>', 'of one protocol'),
+      option('--request <id>', 'one request'),
+      option('--since <time>', 'from this time on (ISO 8601)'),
+      option('--limit <number>', 'how many (50)'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => requests(context, options),
   },
   {
     name: 'doctor',

@@ -81,7 +81,7 @@ export async function beginGeneration(
   const version = await findModel(caller.house, ref)
   const { house, signal } = caller
   const asked = house.deployments.generate(`${version.name}@${version.version}`, input, { signal })
-  const events = watched(caller, version, asked)
+  const events = watched(caller, version, input, asked)
   const first = await events.next()
   return { version, events: chain(first, events) }
 }
@@ -108,23 +108,27 @@ function chain(
 async function* watched(
   { house, door, requestId }: Caller,
   { name, version, manifest: { task } }: Version,
+  { prompt, messages }: GenerationInput,
   events: AsyncIterable<GenerationEvent>,
 ): AsyncGenerator<GenerationEvent, undefined> {
   const started = performance.now()
   const live = house.metrics.asked(name, version)
   const about = { requestId, door, model: name, version, task, rows: 1 }
   const gaps: number[] = []
+  let text = ''
   let first: number | undefined
   let last = started
   let over = false
+  const content = () => ({ input: prompt ?? JSON.stringify(messages), output: text })
   const ended = (finish: Written['finish'], usage: Written['usage']) => {
     over = true
     const ms = performance.now() - started
-    house.observe({ ...about, ms, at: Date.now(), written: { finish, usage, first: first ?? ms, gaps } })
+    house.observe({ ...about, ms, at: Date.now(), written: { finish, usage, first: first ?? ms, gaps }, content })
   }
   try {
     for await (const event of events) {
       const now = performance.now()
+      text += event.text
       if (event.type === 'end') ended(event.finish, event.usage)
       else if (first === undefined) {
         first = now - started

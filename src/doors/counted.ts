@@ -1,5 +1,6 @@
 import { asAthanorError } from '../base/errors.ts'
 import type { Prediction } from '../serve/deployments.ts'
+import { nativeOutputs } from './answers.ts'
 import type { House } from './route.ts'
 
 /** Runs `call`, telling of its answer or failure under a door's name. */
@@ -16,7 +17,11 @@ export async function counted(
     const total = performance.now() - started
     const { model, version, manifest, output, timings, texts } = prediction
     const about = { requestId, door, model, version, task: manifest.task }
-    house.observe({ ...about, rows: rowsOf(prediction), ms: total, at: Date.now(), timings })
+    const content = () => ({
+      ...(texts && { input: texts.join('\n') }),
+      output: JSON.stringify(nativeOutputs(prediction, 3)),
+    })
+    house.observe({ ...about, rows: rowsOf(prediction), ms: total, at: Date.now(), timings, content })
     if (texts && output.kind === 'texts')
       house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
     return { ...prediction, total }

@@ -18,6 +18,18 @@ const Alert = Type.Object({
   silenced: Type.Boolean(),
 })
 
+const ErrorGroup = Type.Object({
+  fingerprint: Type.String(),
+  code: Type.String(),
+  event: Type.String(),
+  model: Type.String(),
+  message: Type.String(),
+  count: Type.Integer(),
+  firstAt: Type.String(),
+  lastAt: Type.String(),
+  version: Type.Optional(Type.Integer()),
+  requests: Type.Array(Type.String()),
+})
 const Quantiles = Type.Object({ p50: Type.Number(), p95: Type.Number(), p99: Type.Number() })
 const point = {
   requests: Type.Integer(),
@@ -77,6 +89,53 @@ export const watchRoutes = [
     },
     async ({ history }, { query: { by, ...query } }) =>
       history.read({ ...query, ...(by !== undefined && { by: parts.filter((part) => by.split(',').includes(part)) }) }),
+  ),
+  route(
+    'GET /api/errors',
+    { summary: 'Errors that are alike, newest first', permission: 'read', tag },
+    {
+      querystring: Type.Object(
+        {
+          model: Type.Optional(Type.String()),
+          code: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({ errors: Type.Array(ErrorGroup) }),
+    },
+    async ({ errorWatch }, { query }) => ({ errors: await errorWatch.list(query) }),
+  ),
+  route(
+    'GET /api/errors/:fingerprint',
+    { summary: 'Errors that are alike, with the stack of the newest', permission: 'admin', tag },
+    {
+      params: Type.Object({ fingerprint: Type.String({ pattern: '^[0-9a-f]{12}$' }) }),
+      response: Type.Object({ ...ErrorGroup.properties, detail: Type.Optional(Type.String()) }),
+    },
+    async ({ errorWatch }, { params: { fingerprint } }) => {
+      const group = await errorWatch.get(fingerprint)
+      if (!group) throw fail('ERROR_NOT_FOUND', { fingerprint })
+      return group
+    },
+  ),
+  route(
+    'GET /api/requests',
+    { summary: 'Logged requests, newest first; contents only where they are kept', permission: 'admin', tag },
+    {
+      querystring: Type.Object(
+        {
+          model: Type.Optional(Type.String()),
+          code: Type.Optional(Type.String()),
+          door: Type.Optional(Type.String()),
+          request: Type.Optional(Type.String()),
+          since: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+    },
+    async ({ requestLog }, { query }) => ({ requests: await requestLog.list(query) }),
   ),
   route(
     'GET /api/models/:model/drift',

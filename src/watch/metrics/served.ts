@@ -30,4 +30,6 @@ export interface Served {
   written?: Written
   /** Why it failed. */
   code?: ErrorCode
+  /** What was asked and answered, for logs that keep contents. */
+  content?: () => { input?: string; output?: string }
 }
