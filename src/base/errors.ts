@@ -152,6 +152,7 @@ export const errors = {
     'no kept answer of request "{request}", row {row}',
     'Send the requestId of an answer, and row from 0; the newest answers are kept.',
   ],
+  ERROR_NOT_FOUND: [404, 'no errors with the fingerprint {fingerprint}', 'All of them: athanor errors'],
   ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
   FEEDBACK_MISSING: [
     404,

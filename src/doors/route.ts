@@ -12,9 +12,13 @@ import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
 import type { Drift } from '../watch/drift.ts'
+import type { ErrorWatch } from '../watch/errors.ts'
 import type { Feedback } from '../watch/feedback.ts'
+import type { History } from '../watch/history/history.ts'
 import type { Log } from '../watch/log.ts'
-import type { Metrics } from '../watch/metrics.ts'
+import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
+import type { Served } from '../watch/metrics/served.ts'
+import type { RequestLog } from '../watch/requests/request-log.ts'
 
 /** The rooms that doors open onto: those of one tenant, and as far as the caller may see into them. */
 export interface House {
@@ -31,10 +35,17 @@ export interface House {
   readonly deployments: Deployments
   readonly entries: LogEntries
   readonly metrics: Metrics
+  /** Told of every inference request when it ends, answered or not. */
+  readonly observe: (served: Served) => void
   readonly drift: Drift
   readonly alerts: Alerts
   readonly feedback: Feedback
   readonly log: Log
+  readonly history: History
+  readonly errorWatch: ErrorWatch
+  readonly requestLog: RequestLog
+  /** What the server, its engines and the machine use now. */
+  readonly samples: () => Promise<Samples>
   readonly startedAt: number
   readonly url: () => string
 }

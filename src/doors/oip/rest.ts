@@ -139,7 +139,7 @@ const perModel = places.flatMap(([path, params]) => [
     { params },
     async ({ deployments, metrics }, { params }) => {
       const { name, version } = await deployments.resolve(refOf(params))
-      return { model_stats: [await metrics.statistics(name, version)] }
+      return { model_stats: [metrics.statistics(name, version)] }
     },
   ),
   route(
