@@ -1,4 +1,5 @@
 import { type Config, configure, type DoorPort } from './base/config.ts'
+import { Egress } from './base/egress.ts'
 import { fail } from './base/errors.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
@@ -11,6 +12,7 @@ import { Datasets } from './store/datasets.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
+import { Secrets } from './store/secrets.ts'
 import { openStore } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
@@ -57,7 +59,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const drift = new Drift(new Windows(store), alerts, metrics)
     const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
     const errorRate = watchErrors(metrics, alerts, log)
-    const deployments = new Deployments({ registry, config })
+    const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(config.home) }
+    const deployments = new Deployments({ registry, config, outside })
     deployments.onWindow = (version, window) => {
       drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
     }
@@ -75,6 +78,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       transfers: new Transfers(store.home),
       runs,
       deployments,
+      outside,
       entries,
       metrics,
       drift,

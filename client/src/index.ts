@@ -1,5 +1,6 @@
-import { AthanorError, unreachable } from './error.ts'
+import { AthanorError, errorFrom, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
+import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
@@ -34,6 +35,7 @@ import type {
 } from './types.ts'
 
 export { AthanorError } from './error.ts'
+export type * from './remote.ts'
 export type * from './types.ts'
 
 export interface ClientOptions {
@@ -218,6 +220,9 @@ export class Athanor {
         headers: { 'content-type': 'application/octet-stream' },
         timeout: 0,
       }),
+    /** Registers a model of another server; its key is kept sealed over there and never shown again. */
+    addRemote: (name: string, remote: RemoteSpec): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/remote`, { method: 'POST', json: remote }),
     /**
      * Registers a model of another format from its files. `tokenizer` is the JSON of a Keras Tokenizer, with which the
      * model takes texts.
@@ -480,17 +485,3 @@ const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string'
 
 const hex = (bytes: ArrayBuffer) =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
-  }
-}

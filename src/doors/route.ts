@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import type { Config } from '../base/config.ts'
+import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
+import type { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
@@ -23,6 +25,7 @@ export interface House {
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
+  readonly outside: Outside & { readonly secrets: Secrets }
   readonly entries: LogEntries
   readonly metrics: Metrics
   readonly drift: Drift
