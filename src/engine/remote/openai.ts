@@ -51,7 +51,7 @@ const messageOf = ({ role, content, calls, callId }: ChatMessage) => ({
 })
 
 /** A generation as the body of a request to OpenAI's API; what is as it is by default is left out. */
-export function bodyOf(request: GenerationRequest, { model, url }: Pick<Remote, 'model' | 'url'>) {
+function bodyOf(request: GenerationRequest, { model, url }: Pick<Remote, 'model' | 'url'>) {
   const { prompt, messages, maxTokens, stop, seed, json, tools, toolChoice, logprobs, whole } = request
   // OpenAI's own newer models refuse the older name, most other servers know no other
   const limit = new URL(url).hostname === 'api.openai.com' && messages ? 'max_completion_tokens' : 'max_tokens'
