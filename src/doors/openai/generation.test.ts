@@ -257,11 +257,7 @@ test('what is out of range or cannot be done is refused before anything is writt
     [completion({ model: 'classifier' }), 400, null],
     [completion({ model: 'short', prompt: 'far too long a prompt' }), 400, null],
     [chat({ tools: [{ type: 'function', function: { name: 'f' } }] }), 400, null],
-    [
-      chat({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema: {} } } }),
-      400,
-      null,
-    ],
+    [chat({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema: {} } } }), 400, null],
     [chat({ response_format: { type: 'yaml' } }), 400, 'response_format.type'],
     [chat({ messages: [] }), 400, 'messages'],
     [chat({ messages: [{ role: 'king', content: 'x' }] }), 400, 'messages.0.role'],
