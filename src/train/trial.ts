@@ -6,8 +6,9 @@ import { charactersFor } from '../data/prepare.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
 import type { TrainJob } from './job.ts'
 import type { Options } from './options.ts'
-import { openSources, partingOf, whileWorking } from './prepared.ts'
+import { openSources, partingOf } from './prepared.ts'
 import { problemOf } from './problem.ts'
+import { withProgress } from './progress.ts'
 import { type Extra, type Halt, Training } from './training.ts'
 
 /** A trial with what choosing needs beside what is told of it. */
@@ -220,7 +221,7 @@ function report({ score: _score, scores: _scores, minutes, ...told }: Trial): Tr
 /** Cleans a job's data for all of its trainings. */
 export async function* cleanSources(job: TrainJob, folder: string): AsyncGenerator<TrainEvent, Cleaned> {
   const { spec } = job
-  return yield* whileWorking(async (tell) => {
+  return yield* withProgress(async (tell) => {
     const { train, heldOut, close } = await openSources(job)
     try {
       const options = {
