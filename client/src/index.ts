@@ -3,7 +3,9 @@ import { parseEvents } from './events.ts'
 import type {
   Advice,
   Alert,
+  AuditEntry,
   ChatMessage,
+  CreatedKey,
   Dataset,
   DriftReport,
   EngineInfo,
@@ -19,18 +21,28 @@ import type {
   GenerationEvent,
   ImportOptions,
   JsonTensor,
+  Key,
+  Limits,
   LogEntry,
   ModelDetail,
   ModelSummary,
+  NewKey,
   Prediction,
+  Price,
   Ranked,
   RefineSpec,
+  Role,
   Run,
   RunSpec,
   Snippet,
   Status,
+  Tenant,
   TrainEvent,
   Transfer,
+  UsageFilter,
+  UsageRow,
+  User,
+  WhoAmI,
 } from './types.ts'
 
 export { AthanorError } from './error.ts'
@@ -330,6 +342,67 @@ export class Athanor {
       this.#events(run, options),
   }
 
+  /** Who the key of this client belongs to, and what is left of its limits and budgets. */
+  whoami(): Promise<WhoAmI> {
+    return this.#json('/api/whoami')
+  }
+
+  /** Keys of a tenant. A key itself is told once, when it is made or given a new secret. */
+  readonly keys = {
+    create: (key: NewKey): Promise<CreatedKey> => this.#json('/api/keys', { method: 'POST', json: key }),
+    list: async (): Promise<Key[]> => (await this.#json<{ keys: Key[] }>('/api/keys')).keys,
+    /** The old secret works on for `graceSeconds`. */
+    rotate: (id: string, options: { graceSeconds?: number } = {}): Promise<CreatedKey> =>
+      this.#json(`/api/keys/${encodeURIComponent(id)}/rotate`, { method: 'POST', json: options }),
+    setLimits: (id: string, limits: Limits): Promise<Key> =>
+      this.#json(`/api/keys/${encodeURIComponent(id)}/limits`, { method: 'PUT', json: limits }),
+    revoke: (id: string): Promise<void> => this.#json(`/api/keys/${encodeURIComponent(id)}`, { method: 'DELETE' }),
+  }
+
+  /** People of a tenant, whom keys can belong to. */
+  readonly users = {
+    list: async (): Promise<User[]> => (await this.#json<{ users: User[] }>('/api/users')).users,
+    set: (name: string, user: { role: Role; disabled?: boolean }): Promise<User> =>
+      this.#json(`/api/users/${encodeURIComponent(name)}`, { method: 'PUT', json: user }),
+  }
+
+  /** Tenants and what they may use; for operators. */
+  readonly tenants = {
+    list: async (): Promise<Tenant[]> => (await this.#json<{ tenants: Tenant[] }>('/api/tenants')).tenants,
+    /** Makes a tenant, or sets all of its limits; without limits those it has stay. */
+    set: (tenant: string, limits?: Limits): Promise<Tenant> =>
+      this.#json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'PUT', json: limits ? { limits } : {} }),
+    close: (tenant: string): Promise<void> =>
+      this.#json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'DELETE' }),
+  }
+
+  /** What models cost; `*` stands for every tenant or model that has no price of its own. */
+  readonly prices = {
+    list: async (): Promise<Price[]> => (await this.#json<{ prices: Price[] }>('/api/prices')).prices,
+    set: async (
+      tenant: string,
+      model: string,
+      price: Partial<Pick<Price, 'request' | 'input' | 'output'>>,
+    ): Promise<Price[]> =>
+      (await this.#json<{ prices: Price[] }>(pricePath(tenant, model), { method: 'PUT', json: price })).prices,
+    remove: (tenant: string, model: string): Promise<void> =>
+      this.#json(pricePath(tenant, model), { method: 'DELETE' }),
+  }
+
+  /** Usage by day, model and key; operators may ask for all tenants. */
+  readonly usage = {
+    list: async (filter: UsageFilter = {}): Promise<UsageRow[]> =>
+      (await this.#json<{ usage: UsageRow[] }>('/api/usage', { query: usageQuery(filter) })).usage,
+    csv: async (filter: UsageFilter = {}): Promise<string> =>
+      (await this.#send('/api/usage', { query: { ...usageQuery(filter), format: 'csv' } })).text(),
+  }
+
+  /** Who changed what, newest first. */
+  async audit({ all, ...filter }: { actor?: string; limit?: number; all?: boolean } = {}): Promise<AuditEntry[]> {
+    const query = { ...filter, ...(all && { all: 'true' }) }
+    return (await this.#json<{ entries: AuditEntry[] }>('/api/audit', { query })).entries
+  }
+
   /** Refines a version in a run of its own; follow it with `runs.events`. A refused one fails with GATE_REFUSED. */
   refine(spec: RefineSpec): Promise<Run> {
     return this.#json('/api/refinements', { method: 'POST', json: spec })
@@ -480,6 +553,11 @@ export class Athanor {
     }
   }
 }
+
+const pricePath = (tenant: string, model: string) =>
+  `/api/prices/${encodeURIComponent(tenant)}/${encodeURIComponent(model)}`
+
+const usageQuery = ({ all, ...days }: UsageFilter) => ({ ...days, ...(all && { all: 'true' }) })
 
 const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string' ? { prompt } : { messages: prompt })
 

@@ -483,3 +483,120 @@ export interface Exported {
   format: string
   files: { name: string; digest: string; bytes: number }[]
 }
+
+export type Role = 'viewer' | 'user' | 'developer' | 'admin'
+
+/** What a tenant or key may use; what is absent is not limited. */
+export interface Limits {
+  requestsPerMinute?: number
+  tokensPerMinute?: number
+  /** Requests at the same time. */
+  concurrent?: number
+  /** In the currency of the prices, spent by `period` (month). */
+  budget?: number
+  period?: 'day' | 'month' | 'total'
+}
+
+export interface NewKey {
+  name: string
+  /** `user` by default. */
+  role?: Role
+  /** The person it belongs to. */
+  user?: string
+  /** Models it is for, `*` for any characters; all if absent. */
+  models?: string[]
+  /** Protocols it is for; all if absent. */
+  doors?: string[]
+  limits?: Limits
+  expiresAt?: string
+}
+
+export interface Key extends NewKey {
+  id: string
+  /** How the key begins. */
+  prefix: string
+  tenant: string
+  role: Role
+  limits: Limits
+  createdAt: string
+  createdBy: string
+  revokedAt?: string
+  lastUsedAt?: string
+}
+
+/** A key, told this once, and what is known of it. */
+export interface CreatedKey {
+  key: string
+  about: Key
+}
+
+export interface User {
+  tenant: string
+  name: string
+  role: Role
+  createdAt: string
+  disabledAt?: string
+}
+
+export interface Tenant {
+  tenant: string
+  limits: Limits
+  createdAt: string
+  closedAt?: string
+}
+
+/** What a request, a thousand tokens read and a thousand tokens written cost. */
+export interface Price {
+  tenant: string
+  model: string
+  request: number
+  input: number
+  output: number
+}
+
+/** How much of a limit by minute is left, and the milliseconds until all of it is. */
+interface Left {
+  limit: number
+  remaining: number
+  reset: number
+}
+
+export interface WhoAmI {
+  key: string
+  tenant: string
+  role: Role
+  operator: boolean
+  models?: string[]
+  doors?: string[]
+  left: { requests?: Left; tokens?: Left }
+  budgets: { budget: number; period: string; spent: number; remaining: number; resetsAt?: string }[]
+}
+
+/** First and last day, as `2026-11-26`. */
+export interface UsageFilter {
+  from?: string
+  to?: string
+  all?: boolean
+}
+
+export interface UsageRow {
+  tenant: string
+  day: string
+  model: string
+  key: string
+  requests: number
+  refused: number
+  inputTokens: number
+  outputTokens: number
+  cost: number
+}
+
+export interface AuditEntry {
+  at: string
+  tenant: string
+  actor: string
+  action: string
+  target: string
+  detail: Record<string, unknown>
+  requestId: string
+}
