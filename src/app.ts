@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort } from './base/config.ts'
-import { fail } from './base/errors.ts'
+import { Egress } from './base/egress.ts'
+import { asAthanorError, fail } from './base/errors.ts'
 import { Gate } from './doors/gate.ts'
 import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
@@ -13,9 +14,13 @@ import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
+import { ErrorGroups } from './store/error-groups.ts'
+import { HistoryRows } from './store/history.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
+import { LoggedRequests } from './store/requests.ts'
+import { Secrets } from './store/secrets.ts'
 import { openStore, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
@@ -23,9 +28,15 @@ import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
 import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
+import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
+import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
-import { Metrics } from './watch/metrics.ts'
+import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import { redact } from './watch/requests/redact.ts'
+import { RequestLog } from './watch/requests/request-log.ts'
+import { readMachine } from './watch/resources/machine.ts'
+import { ownUse, useOf } from './watch/resources/processes.ts'
 
 export interface App {
   readonly url: string
@@ -58,10 +69,22 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
   const entries = new LogEntries(store)
   const log = new Log(entries, config.logLevel)
   const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
+  const keep = config.keepTexts ? (config.redact ? redact : (text: string) => text) : undefined
+  const errorWatch = new ErrorWatch(new ErrorGroups(store), (error) =>
+    log.warn('errors.unsaved', { message: asAthanorError(error).message }),
+  )
+  log.onError = (entry) => errorWatch.add(entry)
+  const requestLog = new RequestLog(new LoggedRequests(store), log, {
+    share: config.logRequests,
+    days: config.logDays,
+    ...(keep && { keep }),
+  })
   const drift = new Drift(new Windows(store), alerts, metrics)
-  const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+  const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
+  const history = new History(new HistoryRows(store), log)
   const errorRate = watchErrors(metrics, alerts, log)
-  const deployments = new Deployments({ registry, config })
+  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
+  const deployments = new Deployments({ registry, config, outside })
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -70,6 +93,16 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
   }
   runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+  const samples = async (): Promise<Samples> => ({
+    engines: (await deployments.list()).map(({ pid, ...engine }) => {
+      const use = pid === undefined ? undefined : useOf(pid)
+      return { ...engine, ...(use && { use }) }
+    }),
+    activeRuns: runs.active,
+    openAlerts: countBy(alerts.open, ({ rule }) => rule),
+    server: ownUse(),
+    machine: readMachine(store.home),
+  })
   const house: House = {
     tenant,
     who: access.inTenant(local, tenant),
@@ -81,8 +114,18 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     transfers: new Transfers(store.home),
     runs,
     deployments,
+    outside,
     entries,
     metrics,
+    observe(served) {
+      metrics.observe(served)
+      history.observe(served)
+      requestLog.observe(served)
+    },
+    samples,
+    history,
+    errorWatch,
+    requestLog,
     drift,
     alerts,
     feedback,
@@ -97,6 +140,9 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
       await deployments.close()
       clearInterval(errorRate)
       await feedback.close()
+      await history.close()
+      await requestLog.close()
+      await errorWatch.close()
       await alerts.close()
       await log.close()
       metrics.close()
@@ -169,4 +215,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     await close()
     throw error
   }
+}
+
+function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {
+  return new Map([...Map.groupBy(items, keyOf)].map(([key, group]) => [key, group.length]))
 }

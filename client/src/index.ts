@@ -1,16 +1,18 @@
+import { type AuditEntry, accessOf, type WhoAmI } from './access.ts'
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
+import { type Call, type ClientOptions, Http } from './http.ts'
+import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
-  AuditEntry,
   ChatMessage,
-  CreatedKey,
   Dataset,
   DriftReport,
   EngineInfo,
   Entity,
   ErrorBody,
+  ErrorGroup,
   Evaluation,
   Exported,
   ExportOptions,
@@ -19,61 +21,35 @@ import type {
   GenerateOptions,
   Generation,
   GenerationEvent,
+  HistoryQuery,
+  HistoryReport,
   ImportOptions,
   JsonTensor,
-  Key,
-  Limits,
   LogEntry,
+  LoggedRequest,
   ModelDetail,
   ModelSummary,
-  NewKey,
   Prediction,
-  Price,
   Ranked,
   RefineSpec,
-  Role,
+  Resources,
   Run,
   RunSpec,
   Snippet,
   Status,
-  Tenant,
   TrainEvent,
   Transfer,
-  UsageFilter,
-  UsageRow,
-  User,
-  WhoAmI,
 } from './types.ts'
 
+export type * from './access.ts'
 export { AthanorError } from './error.ts'
+export type { ClientOptions } from './http.ts'
+export type * from './remote.ts'
 export type * from './types.ts'
-
-export interface ClientOptions {
-  /** Where the server is; `http://127.0.0.1:7700` by default. */
-  url?: string
-  /** Sent as a bearer token, for servers that ask for one. */
-  key?: string
-  /** The tenant to act for, as an operator of the server; the key's own otherwise. */
-  tenant?: string
-  /** Milliseconds a request may take; uploads and event streams are not limited. */
-  timeout?: number
-  /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
-  retries?: number
-}
 
 interface TextOptions {
   topK?: number
   signal?: AbortSignal
-}
-
-interface Call {
-  method?: string
-  query?: Record<string, string | number | undefined>
-  json?: unknown
-  body?: BodyInit
-  signal?: AbortSignal
-  timeout?: number
-  headers?: Record<string, string>
 }
 
 const ended = new Set(['done', 'failed', 'cancelled', 'interrupted'])
@@ -88,17 +64,11 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
  */
 export class Athanor {
   readonly url: string
-  readonly #key: string | undefined
-  readonly #tenant: string | undefined
-  readonly #timeout: number
-  readonly #retries: number
+  readonly #http: Http
 
-  constructor({ url = 'http://127.0.0.1:7700', key, tenant, timeout = 60_000, retries = 2 }: ClientOptions = {}) {
-    this.url = url.replace(/\/+$/, '')
-    this.#key = key
-    this.#tenant = tenant
-    this.#timeout = timeout
-    this.#retries = retries
+  constructor(options: ClientOptions = {}) {
+    this.#http = new Http(options)
+    this.url = this.#http.url
   }
 
   /** Labels of a text, best first. */
@@ -234,6 +204,9 @@ export class Athanor {
         headers: { 'content-type': 'application/octet-stream' },
         timeout: 0,
       }),
+    /** Registers a model of another server; its key is kept sealed over there and never shown again. */
+    addRemote: (name: string, remote: RemoteSpec): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/remote`, { method: 'POST', json: remote }),
     /**
      * Registers a model of another format from its files. `tokenizer` is the JSON of a Keras Tokenizer, with which the
      * model takes texts.
@@ -347,55 +320,12 @@ export class Athanor {
     return this.#json('/api/whoami')
   }
 
-  /** Keys of a tenant. A key itself is told once, when it is made or given a new secret. */
-  readonly keys = {
-    create: (key: NewKey): Promise<CreatedKey> => this.#json('/api/keys', { method: 'POST', json: key }),
-    list: async (): Promise<Key[]> => (await this.#json<{ keys: Key[] }>('/api/keys')).keys,
-    /** The old secret works on for `graceSeconds`. */
-    rotate: (id: string, options: { graceSeconds?: number } = {}): Promise<CreatedKey> =>
-      this.#json(`/api/keys/${encodeURIComponent(id)}/rotate`, { method: 'POST', json: options }),
-    setLimits: (id: string, limits: Limits): Promise<Key> =>
-      this.#json(`/api/keys/${encodeURIComponent(id)}/limits`, { method: 'PUT', json: limits }),
-    revoke: (id: string): Promise<void> => this.#json(`/api/keys/${encodeURIComponent(id)}`, { method: 'DELETE' }),
-  }
-
-  /** People of a tenant, whom keys can belong to. */
-  readonly users = {
-    list: async (): Promise<User[]> => (await this.#json<{ users: User[] }>('/api/users')).users,
-    set: (name: string, user: { role: Role; disabled?: boolean }): Promise<User> =>
-      this.#json(`/api/users/${encodeURIComponent(name)}`, { method: 'PUT', json: user }),
-  }
-
-  /** Tenants and what they may use; for operators. */
-  readonly tenants = {
-    list: async (): Promise<Tenant[]> => (await this.#json<{ tenants: Tenant[] }>('/api/tenants')).tenants,
-    /** Makes a tenant, or sets all of its limits; without limits those it has stay. */
-    set: (tenant: string, limits?: Limits): Promise<Tenant> =>
-      this.#json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'PUT', json: limits ? { limits } : {} }),
-    close: (tenant: string): Promise<void> =>
-      this.#json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'DELETE' }),
-  }
-
-  /** What models cost; `*` stands for every tenant or model that has no price of its own. */
-  readonly prices = {
-    list: async (): Promise<Price[]> => (await this.#json<{ prices: Price[] }>('/api/prices')).prices,
-    set: async (
-      tenant: string,
-      model: string,
-      price: Partial<Pick<Price, 'request' | 'input' | 'output'>>,
-    ): Promise<Price[]> =>
-      (await this.#json<{ prices: Price[] }>(pricePath(tenant, model), { method: 'PUT', json: price })).prices,
-    remove: (tenant: string, model: string): Promise<void> =>
-      this.#json(pricePath(tenant, model), { method: 'DELETE' }),
-  }
-
-  /** Usage by day, model and key; operators may ask for all tenants. */
-  readonly usage = {
-    list: async (filter: UsageFilter = {}): Promise<UsageRow[]> =>
-      (await this.#json<{ usage: UsageRow[] }>('/api/usage', { query: usageQuery(filter) })).usage,
-    csv: async (filter: UsageFilter = {}): Promise<string> =>
-      (await this.#send('/api/usage', { query: { ...usageQuery(filter), format: 'csv' } })).text(),
-  }
+  readonly #access = accessOf(() => this.#http)
+  readonly keys = this.#access.keys
+  readonly users = this.#access.users
+  readonly tenants = this.#access.tenants
+  readonly prices = this.#access.prices
+  readonly usage = this.#access.usage
 
   /** Who changed what, newest first. */
   async audit({ all, ...filter }: { actor?: string; limit?: number; all?: boolean } = {}): Promise<AuditEntry[]> {
@@ -426,6 +356,23 @@ export class Athanor {
     filter: { level?: string; model?: string; code?: string; request?: string; since?: string; limit?: number } = {},
   ): Promise<LogEntry[]> {
     return (await this.#json<{ entries: LogEntry[] }>('/api/logs', { query: filter })).entries
+  }
+
+  /** Errors that are alike, newest first. */
+  async errors(filter: { model?: string; code?: string; limit?: number } = {}): Promise<ErrorGroup[]> {
+    return (await this.#json<{ errors: ErrorGroup[] }>('/api/errors', { query: filter })).errors
+  }
+
+  /** Errors that are alike, with the stack of the newest. */
+  error(fingerprint: string): Promise<ErrorGroup> {
+    return this.#json(`/api/errors/${encodeURIComponent(fingerprint)}`)
+  }
+
+  /** Logged requests, newest first. */
+  async requests(
+    filter: { model?: string; code?: string; door?: string; request?: string; since?: string; limit?: number } = {},
+  ): Promise<LoggedRequest[]> {
+    return (await this.#json<{ requests: LoggedRequest[] }>('/api/requests', { query: filter })).requests
   }
 
   /** How the requests of a version compare with its held-out rows. */
@@ -460,6 +407,16 @@ export class Athanor {
 
   async engines(): Promise<EngineInfo[]> {
     return (await this.#json<{ engines: EngineInfo[] }>('/api/engines')).engines
+  }
+
+  /** Requests, errors, latencies and tokens by the minute or the hour. */
+  history({ by, ...query }: HistoryQuery = {}): Promise<HistoryReport> {
+    return this.#json('/api/history', { query: { ...query, ...(by && { by: by.join(',') }) } })
+  }
+
+  /** What the server and the machine have and use. */
+  resources(): Promise<Resources> {
+    return this.#json('/api/resources')
   }
 
   status(): Promise<Status> {
@@ -497,83 +454,16 @@ export class Athanor {
     }
   }
 
-  async #json<T>(path: string, call: Call = {}): Promise<T> {
-    const response = await this.#send(path, call)
-    return (response.status === 204 ? undefined : await response.json()) as T
+  #json<T>(path: string, call: Call = {}): Promise<T> {
+    return this.#http.json(path, call)
   }
 
-  async #send(path: string, call: Call): Promise<Response> {
-    const { method = 'GET', query = {}, json, body, signal, timeout = this.#timeout, headers = {} } = call
-    const given = Object.entries(query).filter(([, value]) => value !== undefined)
-    const search = given.length > 0 ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : ''
-    const limits = [...(signal ? [signal] : []), ...(timeout > 0 ? [AbortSignal.timeout(timeout)] : [])]
-    const init: RequestInit & { duplex?: 'half' } = {
-      method,
-      headers: {
-        ...(json !== undefined && { 'content-type': 'application/json' }),
-        ...(this.#key && { authorization: `Bearer ${this.#key}` }),
-        ...(this.#tenant && { 'x-athanor-tenant': this.#tenant }),
-        ...headers,
-      },
-      ...(json !== undefined && { body: JSON.stringify(json) }),
-      ...(body !== undefined && { body, duplex: 'half' as const }),
-      ...(limits.length > 0 && { signal: AbortSignal.any(limits) }),
-    }
-    // an upload cannot be read twice, and starting a run twice would be wrong
-    const repeatable = body === undefined && (method === 'GET' || path.endsWith('/predict'))
-    for (let attempt = 0; ; attempt++) {
-      const again = repeatable && attempt < this.#retries && !signal?.aborted
-      let response: Response
-      try {
-        response = await fetch(this.url + path + search, init)
-      } catch (error) {
-        if (signal?.aborted) throw error
-        if ((error as Error).name === 'TimeoutError') {
-          throw new AthanorError(
-            {
-              code: 'DEADLINE_EXCEEDED',
-              status: 504,
-              message: `no answer within ${timeout} ms`,
-              hint: 'Try again, or raise the timeout.',
-            },
-            { cause: error },
-          )
-        }
-        if (!again) throw unreachable(this.url, error)
-        await pause(100 * 2 ** attempt)
-        continue
-      }
-      if (response.ok) return response
-      if (again && (response.status === 429 || response.status === 503)) {
-        await response.body?.cancel()
-        await pause(Number(response.headers.get('retry-after') ?? 1) * 1000)
-        continue
-      }
-      throw await errorFrom(response)
-    }
+  #send(path: string, call: Call): Promise<Response> {
+    return this.#http.send(path, call)
   }
 }
-
-const pricePath = (tenant: string, model: string) =>
-  `/api/prices/${encodeURIComponent(tenant)}/${encodeURIComponent(model)}`
-
-const usageQuery = ({ all, ...days }: UsageFilter) => ({ ...days, ...(all && { all: 'true' }) })
 
 const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string' ? { prompt } : { messages: prompt })
 
 const hex = (bytes: ArrayBuffer) =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
-  }
-}

@@ -1,3 +1,7 @@
+import type { RemoteSpec } from './remote.ts'
+
+export type * from './watching.ts'
+
 /** What the server sends and takes; field by field as in its OpenAPI document. */
 export type Metrics = Record<string, number>
 
@@ -69,7 +73,7 @@ export interface GeneratedToken {
 export interface GenerationEnd {
   type: 'end'
   text: string
-  finish: 'stop' | 'length' | 'cancelled'
+  finish: 'stop' | 'length' | 'calls' | 'cancelled'
   usage: { promptTokens: number; completionTokens: number }
   model: string
   version: number
@@ -117,6 +121,9 @@ export interface Manifest {
     | 'text-generation'
     | 'image-classification'
     | 'tensor'
+  /** What runs it; onnxruntime if absent. */
+  engine?: 'onnx' | 'llama' | 'remote'
+  remote?: Omit<RemoteSpec, 'task' | 'key' | 'description'> & { binary?: boolean }
   family: string
   /** Absent for one label. */
   problem?: Problem
@@ -366,72 +373,6 @@ export interface Evaluation {
   perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
 }
 
-export interface LogEntry {
-  at: string
-  level: string
-  event: string
-  code?: string
-  message?: string
-  hint?: string
-  model?: string
-  version?: number
-  requestId?: string
-  ms?: number
-  detail?: string
-}
-
-export interface EngineInfo {
-  model: string
-  version: number
-  pid?: number
-  state: string
-  loadedAt: string
-  requests: number
-  waiting: number
-  rss?: number
-  cpuSeconds?: number
-  batches?: number
-}
-
-/** How far a feature of requests is from the held-out rows, and the level from which on that is not normal. */
-export interface Distance {
-  distance: number
-  level: number
-  stability: number
-  largest?: number
-}
-
-export interface DriftReport {
-  model: string
-  version: number
-  /** False where a version has nothing to compare with. */
-  watched: boolean
-  reference?: { rows: number; accuracy: number }
-  drifted: { feature: string; meaning: string }[]
-  estimatedAccuracy?: number
-  labelled: { rows: number; accuracy?: number }
-  windows: {
-    at: string
-    rows: number
-    distances: Record<string, Distance>
-    drifted: string[]
-    estimatedAccuracy: number
-  }[]
-}
-
-export interface Alert {
-  id: number
-  rule: string
-  model: string
-  version: number
-  message: string
-  value: number
-  level: number
-  since: string
-  until?: string
-  silenced: boolean
-}
-
 export interface Status {
   version: string
   url: string
@@ -482,121 +423,4 @@ export interface Exported {
   version: number
   format: string
   files: { name: string; digest: string; bytes: number }[]
-}
-
-export type Role = 'viewer' | 'user' | 'developer' | 'admin'
-
-/** What a tenant or key may use; what is absent is not limited. */
-export interface Limits {
-  requestsPerMinute?: number
-  tokensPerMinute?: number
-  /** Requests at the same time. */
-  concurrent?: number
-  /** In the currency of the prices, spent by `period` (month). */
-  budget?: number
-  period?: 'day' | 'month' | 'total'
-}
-
-export interface NewKey {
-  name: string
-  /** `user` by default. */
-  role?: Role
-  /** The person it belongs to. */
-  user?: string
-  /** Models it is for, `*` for any characters; all if absent. */
-  models?: string[]
-  /** Protocols it is for; all if absent. */
-  doors?: string[]
-  limits?: Limits
-  expiresAt?: string
-}
-
-export interface Key extends NewKey {
-  id: string
-  /** How the key begins. */
-  prefix: string
-  tenant: string
-  role: Role
-  limits: Limits
-  createdAt: string
-  createdBy: string
-  revokedAt?: string
-  lastUsedAt?: string
-}
-
-/** A key, told this once, and what is known of it. */
-export interface CreatedKey {
-  key: string
-  about: Key
-}
-
-export interface User {
-  tenant: string
-  name: string
-  role: Role
-  createdAt: string
-  disabledAt?: string
-}
-
-export interface Tenant {
-  tenant: string
-  limits: Limits
-  createdAt: string
-  closedAt?: string
-}
-
-/** What a request, a thousand tokens read and a thousand tokens written cost. */
-export interface Price {
-  tenant: string
-  model: string
-  request: number
-  input: number
-  output: number
-}
-
-/** How much of a limit by minute is left, and the milliseconds until all of it is. */
-interface Left {
-  limit: number
-  remaining: number
-  reset: number
-}
-
-export interface WhoAmI {
-  key: string
-  tenant: string
-  role: Role
-  operator: boolean
-  models?: string[]
-  doors?: string[]
-  left: { requests?: Left; tokens?: Left }
-  budgets: { budget: number; period: string; spent: number; remaining: number; resetsAt?: string }[]
-}
-
-/** First and last day, as `2026-11-26`. */
-export interface UsageFilter {
-  from?: string
-  to?: string
-  all?: boolean
-}
-
-export interface UsageRow {
-  tenant: string
-  day: string
-  model: string
-  key: string
-  requests: number
-  refused: number
-  inputTokens: number
-  outputTokens: number
-  cost: number
-}
-
-export interface AuditEntry {
-  at: string
-  tenant: string
-  actor: string
-  action: string
-  target: string
-  detail: Record<string, unknown>
-  requestId: string
 }

@@ -103,6 +103,50 @@ export interface Schema {
     detail: string
     request_id: string
   }
+  history: {
+    span: string
+    at: string
+    writer: string
+    model: string
+    version: number
+    door: string
+    requests: number
+    rows: number
+    errors: number
+    refused: number
+    prompt_tokens: number
+    completion_tokens: number
+    latency: string
+    first_token: string
+  }
+  requests: {
+    id: Generated<number>
+    request_id: string
+    at: string
+    door: string
+    model: string | null
+    version: number | null
+    code: string | null
+    ms: number
+    rows: number
+    prompt_tokens: number | null
+    completion_tokens: number | null
+    input: string | null
+    output: string | null
+  }
+  error_groups: {
+    fingerprint: string
+    code: string
+    event: string
+    model: string
+    message: string
+    count: number
+    first_at: string
+    last_at: string
+    version: number | null
+    requests: string
+    detail: string | null
+  }
 }
 
 const first: Migration = {
@@ -341,10 +385,75 @@ const access: Migration = {
   },
 }
 
+/** What was counted by the minute and the hour. */
+const history: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('history')
+      .addColumn('span', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('writer', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('requests', 'integer', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('errors', 'integer', (c) => c.notNull())
+      .addColumn('refused', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer', (c) => c.notNull())
+      .addColumn('completion_tokens', 'integer', (c) => c.notNull())
+      .addColumn('latency', 'text', (c) => c.notNull())
+      .addColumn('first_token', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('history_key', ['span', 'at', 'writer', 'model', 'version', 'door'])
+      .execute()
+  },
+}
+
+/** Logged requests, and errors that are alike. */
+const requests: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('requests')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('version', 'integer')
+      .addColumn('code', 'text')
+      .addColumn('ms', 'real', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer')
+      .addColumn('completion_tokens', 'integer')
+      .addColumn('input', 'text')
+      .addColumn('output', 'text')
+      .execute()
+    await schema.createIndex('requests_at').on('requests').column('at').execute()
+    await schema
+      .createTable('error_groups')
+      .addColumn('fingerprint', 'text', (c) => c.primaryKey())
+      .addColumn('code', 'text', (c) => c.notNull())
+      .addColumn('event', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('message', 'text', (c) => c.notNull())
+      .addColumn('count', 'integer', (c) => c.notNull())
+      .addColumn('first_at', 'text', (c) => c.notNull())
+      .addColumn('last_at', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer')
+      .addColumn('requests', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text')
+      .execute()
+    await schema.createIndex('error_groups_last_at').on('error_groups').column('last_at').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
   '0004_access': access,
+  '0005_history': history,
+  '0006_requests': requests,
 }

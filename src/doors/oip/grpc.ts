@@ -145,7 +145,7 @@ function serviceOf(outer: House, gate: Gate): Service {
     modelStatistics: ({ name, version }, context) =>
       answer(context, 'read', async (house) => {
         const found = name === '' ? await house.registry.list() : [await findModel(house, refOf(name, version))]
-        const all = await Promise.all(found.map((one) => house.metrics.statistics(one.name, one.version)))
+        const all = found.map((one) => house.metrics.statistics(one.name, one.version))
         const duration = ({ count, ns }: { count: number; ns: number }) => ({ count: BigInt(count), ns: BigInt(ns) })
         return {
           modelStats: all.map(({ inference_count, inference_stats: stats, ...rest }) => ({
