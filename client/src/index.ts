@@ -1,3 +1,4 @@
+import { type AuditEntry, accessOf, type WhoAmI } from './access.ts'
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import { type Call, type ClientOptions, Http } from './http.ts'
@@ -40,6 +41,7 @@ import type {
   Transfer,
 } from './types.ts'
 
+export type * from './access.ts'
 export { AthanorError } from './error.ts'
 export type { ClientOptions } from './http.ts'
 export type * from './remote.ts'
@@ -311,6 +313,24 @@ export class Athanor {
     /** What a run tells, from its beginning (or after event `after`) to its end; reconnects where the stream breaks. */
     events: (run: string, options: { signal?: AbortSignal; after?: number } = {}): AsyncGenerator<TrainEvent> =>
       this.#events(run, options),
+  }
+
+  /** Who the key of this client belongs to, and what is left of its limits and budgets. */
+  whoami(): Promise<WhoAmI> {
+    return this.#json('/api/whoami')
+  }
+
+  readonly #access = accessOf(() => this.#http)
+  readonly keys = this.#access.keys
+  readonly users = this.#access.users
+  readonly tenants = this.#access.tenants
+  readonly prices = this.#access.prices
+  readonly usage = this.#access.usage
+
+  /** Who changed what, newest first. */
+  async audit({ all, ...filter }: { actor?: string; limit?: number; all?: boolean } = {}): Promise<AuditEntry[]> {
+    const query = { ...filter, ...(all && { all: 'true' }) }
+    return (await this.#json<{ entries: AuditEntry[] }>('/api/audit', { query })).entries
   }
 
   /** Refines a version in a run of its own; follow it with `runs.events`. A refused one fails with GATE_REFUSED. */

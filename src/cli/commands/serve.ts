@@ -4,7 +4,9 @@ import type { GlobalOptions } from '../context.ts'
 import { Terminal } from '../terminal.ts'
 
 /** Runs the server in the foreground until Ctrl-C or SIGTERM. */
-export async function serve(options: GlobalOptions & { port?: string; host?: string; log?: string; door?: string[] }) {
+export async function serve(
+  options: GlobalOptions & { port?: string; host?: string; requireKeys?: boolean; log?: string; door?: string[] },
+) {
   const out = new Terminal(options)
   const port = options.port === undefined ? undefined : Number(options.port)
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65_536))
@@ -17,6 +19,7 @@ export async function serve(options: GlobalOptions & { port?: string; host?: str
     doorPorts: (options.door ?? []).map(parseDoorPort),
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),
+    ...(options.requireKeys && { requireKeys: true }),
     logLevel: (options.log ?? 'warn') as 'warn',
   })
   setFlagsFromString('--semi-space-growth-factor=2')
