@@ -4,6 +4,7 @@ import type { Draw, GrammarState, Model, Sequence } from './library.ts'
 
 /** Tokens that a character may be spread over. */
 const PIECES = 4
+const LAST = -1
 /** Tokens that count as lately written. */
 const LATELY = 256
 
@@ -48,8 +49,9 @@ export async function* writing(work: Work): AsyncGenerator<GenerationEvent, unde
       break
     }
   }
-  const rest = stream.end()
-  yield { type: 'end', text: rest.text, finish: rest.stopped ? 'stop' : finish, usage: usage() }
+  const left = stream.push(LAST)
+  const rest = left.stopped ? { text: '', stopped: true } : stream.end()
+  yield { type: 'end', text: left.text + rest.text, finish: rest.stopped ? 'stop' : finish, usage: usage() }
   return undefined
 }
 
@@ -124,10 +126,11 @@ class Characters {
     this.#before = prompt.slice(-PIECES)
   }
 
+  /** `LAST` brings what is left when no token follows. */
   bytes(token: number): Uint8Array {
-    this.#open.push(token)
+    if (token !== LAST) this.#open.push(token)
     const text = this.#model.detokenize(this.#open, false, this.#before)
-    if (text.endsWith('\ufffd') && this.#open.length < PIECES) return new Uint8Array()
+    if (token !== LAST && text.endsWith('\ufffd') && this.#open.length < PIECES) return new Uint8Array()
     this.#before.push(...this.#open)
     this.#before.splice(0, this.#before.length - PIECES)
     this.#open = []
