@@ -6,11 +6,13 @@ import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
+import { Rollouts } from './serve/rollouts.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
+import { RolloutRecords } from './store/rollouts.ts'
 import { openStore } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
@@ -57,7 +59,12 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const drift = new Drift(new Windows(store), alerts, metrics)
     const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
     const errorRate = watchErrors(metrics, alerts, log)
-    const deployments = new Deployments({ registry, config })
+    const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
+    const deployments = new Deployments({ registry, config, rollouts })
+    rollouts.onChange = (model, { who, what, detail }) => {
+      log.info('deployment.changed', { model, message: `${model}: ${what} ${detail} (${who})` })
+    }
+    rollouts.onError = (error) => log.error('deployment.unkept', error)
     deployments.onWindow = (version, window) => {
       drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
     }
@@ -99,6 +106,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     })
     writeServerInfo(config.home, { url, pid: process.pid })
     log.info('server.started', { message: url })
+    for (const model of rollouts.pinned)
+      deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
     let closing: Promise<void> | undefined
     const close = async () => {
       removeServerInfo(config.home)
@@ -107,6 +116,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await Promise.all([server.close(), doorPorts.close()])
       clearTimeout(cut)
       await deployments.close()
+      await rollouts.close()
       clearInterval(errorRate)
       await feedback.close()
       await alerts.close()

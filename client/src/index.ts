@@ -1,4 +1,5 @@
-import { AthanorError, unreachable } from './error.ts'
+import { deploymentCalls } from './deployments.ts'
+import { AthanorError, errorFrom, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import type {
   Advice,
@@ -33,6 +34,7 @@ import type {
   Transfer,
 } from './types.ts'
 
+export type * from './deployments.ts'
 export { AthanorError } from './error.ts'
 export type * from './types.ts'
 
@@ -311,6 +313,9 @@ export class Athanor {
     delete: (id: string): Promise<void> => this.#json(`/api/datasets/${encodeURIComponent(id)}`, { method: 'DELETE' }),
   }
 
+  /** Which versions answer for a model, and how it is served. */
+  readonly deployments = deploymentCalls((path, call) => this.#json(path, call))
+
   readonly runs = {
     create: (spec: RunSpec): Promise<Run> => this.#json('/api/runs', { method: 'POST', json: spec }),
     list: async (): Promise<Run[]> => (await this.#json<{ runs: Run[] }>('/api/runs')).runs,
@@ -480,17 +485,3 @@ const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string'
 
 const hex = (bytes: ArrayBuffer) =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
-  }
-}

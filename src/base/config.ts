@@ -1,5 +1,6 @@
-import { homedir } from 'node:os'
+import { homedir, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { parseBytes, parseDuration } from './units.ts'
 
 /** A protocol at a port of its own; `model` for those that serve one model. */
 export interface DoorPort {
@@ -38,7 +39,14 @@ export interface Config {
   allowedHosts: readonly string[]
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
+  /** Milliseconds without a request after which an engine is ended; 0 for never. `ATHANOR_KEEP_ALIVE=10m`. */
+  keepAlive: number
+  /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
+  memoryBudget: number
 }
+
+/** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
+const ENGINES_SHARE = 0.7
 
 /** The configuration from defaults, the environment, and what the caller sets. */
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
@@ -59,6 +67,16 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     generationDeadline: 300_000,
+    keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
+    memoryBudget: env.ATHANOR_MEMORY_BUDGET
+      ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
+      : Math.floor(ENGINES_SHARE * usableMemory()),
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
+}
+
+/** Bytes of the machine's memory, or of the control group's limit where that is lower. */
+function usableMemory(): number {
+  const confined = process.constrainedMemory()
+  return confined > 0 ? Math.min(confined, totalmem()) : totalmem()
 }

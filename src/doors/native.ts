@@ -5,6 +5,7 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { rolloutRoutes } from './rollouts.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -18,6 +19,7 @@ export const native: Door = {
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
+    ...rolloutRoutes,
     ...imageRoutes,
     ...generateRoutes,
     ...datasetRoutes,

@@ -85,7 +85,7 @@ export async function createServer(house: House): Promise<FastifyInstance> {
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown, config.bodyLimit)
     if (!isCallerError(error)) house.log.error('http.failed', error, { requestId: request.id })
-    if (error.status === 429 || error.status === 503) reply.header('retry-after', '1')
+    if (error.status === 429 || error.status === 503) reply.header('retry-after', String(error.details.retryAfter ?? 1))
     const { status = error.status, headers = {}, body } = doorOf(request.url, doors).failure(error, request.id)
     reply.code(status).headers(headers).send(body)
   })

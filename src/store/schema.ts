@@ -58,6 +58,17 @@ export interface Schema {
     at: string
   }
   feedback: { request_id: string; row: number; label: string; at: string }
+  serving: { model: string; settings: string }
+  deployments: { ref: string; model: string; plan: string; evidence: string; updated_at: string }
+  deployment_changes: {
+    id: Generated<number>
+    ref: string
+    at: string
+    who: string
+    what: string
+    detail: string
+    plan: string
+  }
 }
 
 const first: Migration = {
@@ -212,9 +223,39 @@ const purpose: Migration = {
   },
 }
 
+/** How models are served, and which versions answer for a ref. */
+const rollout: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    const owned = (name: string) => schema.createTable(name).addColumn('model', 'text', (c) => c.notNull())
+    await owned('serving')
+      .addColumn('settings', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('serving_key', ['model'])
+      .execute()
+    await owned('deployments')
+      .addColumn('ref', 'text', (c) => c.primaryKey())
+      .addColumn('plan', 'text', (c) => c.notNull())
+      .addColumn('evidence', 'text', (c) => c.notNull())
+      .addColumn('updated_at', 'text', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('deployment_changes')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('ref', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('who', 'text', (c) => c.notNull())
+      .addColumn('what', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text', (c) => c.notNull())
+      .addColumn('plan', 'text', (c) => c.notNull())
+      .execute()
+    await schema.createIndex('deployment_changes_ref').on('deployment_changes').columns(['ref', 'id']).execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
+  '0004_rollout': rollout,
 }

@@ -7,7 +7,7 @@ import { newId } from '../../base/ids.ts'
 import { version as code } from '../../base/version.ts'
 import { isCallerError } from '../../watch/log.ts'
 import { type Caller, findModel } from '../ask.ts'
-import type { House } from '../route.ts'
+import { type House, readCallHeaders } from '../route.ts'
 import { viewOf } from '../views.ts'
 import { DataType, GRPCInferenceService } from './gen/inference_pb.js'
 import { infer, inferStream } from './grpc-infer.ts'
@@ -61,10 +61,10 @@ export function grpcServer(house: House): GrpcServer {
   }
 }
 
-function callerOf(house: House, { signal, responseHeader }: HandlerContext): Caller {
+function callerOf(house: House, { signal, responseHeader, requestHeader }: HandlerContext): Caller {
   const requestId = newId('req')
   responseHeader.set('x-request-id', requestId)
-  return { house, door: 'grpc', requestId, signal }
+  return { house, door: 'grpc', requestId, signal, ...readCallHeaders(Object.fromEntries(requestHeader)) }
 }
 
 /** Runs one call; what it throws is told with its gRPC code. */
