@@ -57,6 +57,9 @@ export interface Choice {
   told?: (outcome: Omit<Outcome, 'ofCandidate'>) => void
 }
 
+/** Requests that may wait whatever they are thought to take: what a few took says little. */
+const QUEUE = 8
+
 /** Asks versions: finds what a ref means, holds an engine of it for the call, and refuses what cannot be answered in time. */
 export class Deployments {
   readonly #registry: Registry
@@ -228,12 +231,12 @@ export class Deployments {
     const leased = this.#engines.lease(version)
     const lease = await (this.isLoaded(name, version.version) ? leased : within(leased, deadline, signal))
     const { waiting, expectedWait } = lease.engine
-    if (waiting < this.#config.queueLimit && expectedWait <= deadline) return lease
+    const hopeless = waiting > QUEUE && expectedWait > deadline
+    if (waiting < this.#config.queueLimit && !hopeless) return lease
     lease.release()
     const wait = Math.round(expectedWait)
     const retryAfter = Math.max(1, Math.ceil((wait - deadline) / 1000))
-    if (expectedWait > deadline)
-      throw fail('DEADLINE_HOPELESS', { name, queued: waiting, wait, limit: deadline, retryAfter })
+    if (hopeless) throw fail('DEADLINE_HOPELESS', { name, queued: waiting, wait, limit: deadline, retryAfter })
     throw fail('OVERLOADED', { name, queued: waiting, retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
   }
 

@@ -27,7 +27,8 @@ after(async () => {
 })
 
 const use = async (engines: Engines, version: Version) => (await engines.lease(version)).release()
-const inMemory = (engines: Engines) => versions.filter(({ name, version }) => engines.has(name, version)).map((v) => v.name)
+const inMemory = (engines: Engines) =>
+  versions.filter(({ name, version }) => engines.has(name, version)).map((v) => v.name)
 
 test('memory is made by ending what was used longest ago; pinned and busy versions stay', async () => {
   const [a, b, c] = versions

@@ -123,7 +123,10 @@ export function compare(
   if (a.kind === 'tensors' && b.kind === 'tensors') {
     const differs = Object.entries(a.outputs).find(([name, { data }]) => {
       const other = b.outputs[name]?.data
-      return other?.length !== data.length || Array.from<unknown>(data as ArrayLike<unknown>).some((value, i) => !alike(value, other[i]))
+      return (
+        other?.length !== data.length ||
+        Array.from<unknown>(data as ArrayLike<unknown>).some((value, i) => !alike(value, other[i]))
+      )
     })
     return [differs && ([`output ${differs[0]}`, 'other values'] as const)]
   }
