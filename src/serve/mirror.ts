@@ -97,7 +97,7 @@ export class Mirror {
 }
 
 /** For each row the two answers where they differ: best labels, directions of vectors, words, stretches, or numbers. */
-export function compare(
+function compare(
   { labels }: Pick<Manifest, 'labels'>,
   a: EngineOutput,
   b: EngineOutput,
