@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { Athanor } from '../client/src/index.ts'
+import { Athanor, type Ranked } from '../client/src/index.ts'
 import { AthanorError } from './base/errors.ts'
 import { startTestServer, type TestServer } from './testing/server.ts'
 import { tinyClassifier } from './testing/tiny.ts'
@@ -159,6 +159,35 @@ test('a request that could not be answered in time is refused at once, and says 
   assert.ok(Number(refused.headers.get('retry-after')) >= 1)
   process.kill(pid!, 'SIGCONT')
   await Promise.all(waiting)
+})
+
+test('versions change under load: no request fails, and each answer is wholly of the version it names', async () => {
+  const texts = words.slice(0, 4)
+  const said = await Promise.all([1, 2].map(async (version) => client.predictAll(`worse@${version}`, texts)))
+  const same = (answer: Ranked[][], version: number) =>
+    answer.every((row, r) =>
+      row.every(({ label, score }) => {
+        const known = said[version - 1][r].find((one) => one.label === label)!
+        return Math.abs(known.score - score) < 1e-5
+      }),
+    )
+  const seen = new Set<number>()
+  let on = true
+  const asking = Array.from({ length: 6 }, async () => {
+    while (on) {
+      const { outputs, version } = await client.predictDetailed('worse', texts)
+      assert.ok(same(outputs, version) && !same(outputs, 3 - version), `version ${version}`)
+      seen.add(version)
+    }
+  })
+  for (let swap = 0; swap < 6; swap++) {
+    const [next, before] = swap % 2 === 0 ? [2, 1] : [1, 2]
+    await client.deployments.deploy('worse', { version: next })
+    await client.models.unload(`worse@${before}`) // so that each change starts an engine
+  }
+  on = false
+  await Promise.all(asking)
+  assert.deepEqual([...seen].sort(), [1, 2])
 })
 
 test('engines are replaced under load without a failed request', async () => {

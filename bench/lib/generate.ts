@@ -9,10 +9,13 @@ export interface Load {
   failed: number
 }
 
-/** Runs the load generator in a process of its own. */
-export function generate(url: string, clients: number, seconds: number): Promise<Load> {
-  const script = fileURLToPath(new URL('./load.ts', import.meta.url))
-  const child = spawn(process.execPath, [script, url, String(clients), String(seconds)], {
+/**
+ * Runs a load generator in a process of its own: `load` with so many clients that wait for their answers, `open` with so
+ * many requests a second that do not.
+ */
+export function generate(url: string, amount: number, seconds: number, kind: 'load' | 'open' = 'load'): Promise<Load> {
+  const script = fileURLToPath(new URL(`./${kind}.ts`, import.meta.url))
+  const child = spawn(process.execPath, [script, url, String(amount), String(seconds)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let text = ''
