@@ -17,7 +17,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
   try {
     await new Athanor({ url: server.url }).models.load('text')
     const url = `${server.url}/api/models/text/predict`
-    await generate(url, RATE, 2, 'open') // warm-up
+    await generate(url, RATE, 2, undefined, 'open') // warm-up
     const runner = await createRunner(manifest, (name) => files[name as keyof typeof files], {
       threads: 1,
       tokenBudget: 8192,
@@ -32,7 +32,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
         took.push(performance.now() - began)
       }
       floors.push(quantile(took, 0.5))
-      loads.push(await generate(url, RATE, SECONDS, 'open'))
+      loads.push(await generate(url, RATE, SECONDS, undefined, 'open'))
       log(`round ${round + 1} of ${ROUNDS}`)
     }
     const floor = median(floors)

@@ -74,7 +74,7 @@ test('a roll-back is at once, and every change stands in the trail', async () =>
   const changes = await client.deployments.changes('plain')
   assert.deepEqual(
     changes.map(({ what, who }) => `${what} by ${who}`),
-    ['rollback by mia', 'deploy by api', 'weights by api', 'deploy by mia'],
+    ['rollback by mia', 'deploy by local', 'weights by local', 'deploy by mia'],
   )
   await client.deployments.remove('plain')
   assert.equal((await client.predictDetailed('plain', ['fox'])).version, 3)

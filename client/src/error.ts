@@ -28,7 +28,7 @@ export const unreachable = (url: string, cause: unknown) =>
     { cause },
   )
 
-/** What a server's failed answer tells. */
+/** What the server says of a failed request. */
 export async function errorFrom(response: Response): Promise<AthanorError> {
   const text = await response.text()
   try {

@@ -49,8 +49,12 @@ const Serving = Type.Object(
   { additionalProperties: false },
 )
 
-function show({ deployments }: House, model: string) {
-  const found = deployments.rollouts.list().find((one) => one.model === model)
+/** Who the trail names: the key's owner; without keys whoever the caller says it is. */
+const actorOf = ({ who, access }: House, by: string | undefined) =>
+  access.keysRequired ? who.actor : (by ?? who.actor)
+
+function show({ rollouts, deployments }: House, model: string) {
+  const found = rollouts.list().find((one) => one.model === model)
   if (!found) throw fail('DEPLOYMENT_NOT_FOUND', { name: model })
   return { ...found, shadows: deployments.shadows(model) }
 }
@@ -61,7 +65,7 @@ export const rolloutRoutes = [
     { summary: 'List deployments: versions with weights, trials and shadows', permission: 'read', tag },
     { response: Type.Object({ deployments: Type.Array(Deployment) }) },
     async (house) => ({
-      deployments: house.deployments.rollouts.list().map(({ model }) => show(house, model)),
+      deployments: house.rollouts.list().map(({ model }) => show(house, model)),
     }),
   ),
   route(
@@ -82,9 +86,9 @@ export const rolloutRoutes = [
       body: Type.Object({ ...Order.properties, by: By }, { additionalProperties: false }),
       response: Deployment,
     },
-    async (house, { params, body: { by = 'api', ...order } }) => {
+    async (house, { params, body: { by, ...order } }) => {
       checkName(params.name)
-      await house.deployments.rollouts.deploy(params.name, order, by)
+      await house.rollouts.deploy(params.name, order, actorOf(house, by))
       return show(house, params.name)
     },
   ),
@@ -97,8 +101,8 @@ export const rolloutRoutes = [
         tag,
       },
       { params: Named, body: ByWhom, response: Deployment },
-      async (house, { params, body: { by = 'api' } }) => {
-        await house.deployments.rollouts[action](params.name, by)
+      async (house, { params, body: { by } }) => {
+        await house.rollouts[action](params.name, actorOf(house, by))
         return show(house, params.name)
       },
     ),
@@ -107,8 +111,8 @@ export const rolloutRoutes = [
     'DELETE /api/deployments/:name',
     { summary: 'End a deployment: the newest version answers again', permission: 'write', tag, status: 204 },
     { params: Named },
-    async ({ deployments }, { params }) => {
-      await deployments.rollouts.remove(params.name, 'api')
+    async ({ rollouts, who }, { params }) => {
+      await rollouts.remove(params.name, who.actor)
     },
   ),
   route(
@@ -121,17 +125,17 @@ export const rolloutRoutes = [
         { additionalProperties: false },
       ),
     },
-    async ({ deployments }, { params, query }) => ({
-      changes: await deployments.rollouts.changes({ ref: params.name, ...query }),
+    async ({ rollouts }, { params, query }) => ({
+      changes: await rollouts.changes({ ref: params.name, ...query }),
     }),
   ),
   route(
     'GET /api/models/:name/serving',
     { summary: 'How a model is served: pinned, keep-alive, replicas, threads', permission: 'read', tag },
     { params: Named, response: Serving },
-    async ({ deployments }, { params }) => {
+    async ({ rollouts, deployments }, { params }) => {
       await deployments.resolve(params.name)
-      return deployments.rollouts.servingOf(params.name)
+      return rollouts.servingOf(params.name)
     },
   ),
   route(

@@ -3,11 +3,12 @@ import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/reference.ts'
-import type { EngineOptions, NewRequest } from '../engine/engine.ts'
+import type { NewRequest } from '../engine/engine.ts'
 import { type EngineOutput, type GenerationEvent, monotonic, type Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
-import { Engines, type Lease, type LoadedEngine, type Serving } from './engines.ts'
+import type { Engines, Lease, LoadedEngine, Serving } from './engines.ts'
+import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
 import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
@@ -68,22 +69,21 @@ export class Deployments {
   /** What refs mean, until the registry changes. */
   readonly #resolved = new Map<string, Promise<Resolved>>()
   readonly #mirror: Mirror
-  /** Which versions answer for a model. */
-  readonly rollouts: Rollouts
+  readonly #rollouts: Rollouts
 
   constructor({
     registry,
     config,
     rollouts,
-    engine = {},
-  }: { registry: Registry; config: Config; rollouts: Rollouts; engine?: Partial<EngineOptions> }) {
+    engines,
+  }: { registry: Registry; config: Config; rollouts: Rollouts; engines: Engines }) {
     this.#registry = registry
     this.#config = config
-    this.rollouts = rollouts
-    this.#engines = new Engines(registry, config, engine)
-    this.#engines.servingOf = (model) => rollouts.servingOf(model)
+    this.#rollouts = rollouts
+    this.#engines = engines
+    engines.servingOf = (model) => rollouts.servingOf(model)
     this.#mirror = new Mirror(async (version, request) => (await this.#run(version, request, config.deadline)).output)
-    rollouts.prepare = (version) => this.#engines.load(version)
+    rollouts.prepare = (version) => engines.load(version)
     rollouts.forget = () => this.#resolved.clear()
     registry.onChange = () => this.#resolved.clear()
   }
@@ -144,25 +144,31 @@ export class Deployments {
     input: GenerationInput,
     { signal, deadline = this.#config.generationDeadline, key }: CallOptions = {},
   ): AsyncGenerator<GenerationEvent, undefined> {
-    const { version, told } = typeof asked === 'string' ? await this.choose(asked, key) : asked
-    checkTask(version, ['text-generation'])
     const request = checkGeneration(input, this.#config.textLimit)
-    const began = monotonic()
-    try {
-      const { engine, release } = await this.#admit(version, deadline, signal)
+    for (let choice = typeof asked === 'string' ? await this.choose(asked, key) : asked, chain: string[] = []; ; ) {
+      const { version, told } = choice
+      checkTask(version, ['text-generation'])
+      const began = monotonic()
+      let first: number | undefined
       try {
-        let ms: number | undefined
-        for await (const event of engine.generate(request, { ...(signal && { signal }), deadline })) {
-          ms ??= monotonic() - began // texts have different lengths: how soon they begin can be compared
-          yield event
+        const { engine, release } = await this.#admit(version, deadline, signal)
+        try {
+          for await (const event of engine.generate(request, { ...(signal && { signal }), deadline })) {
+            first ??= monotonic() - began // texts have different lengths: how soon they begin can be compared
+            yield event
+          }
+          if (first !== undefined) told?.({ failed: false, ms: first })
+          return undefined
+        } finally {
+          release()
         }
-        if (ms !== undefined) told?.({ failed: false, ms })
-      } finally {
-        release()
+      } catch (thrown) {
+        if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
+        chain = [...chain, version.name]
+        const next = first === undefined ? standIn(version, thrown, chain) : undefined
+        if (next === undefined) throw thrown
+        choice = await this.choose(next, key)
       }
-    } catch (error) {
-      if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
-      throw error
     }
   }
 
@@ -172,19 +178,24 @@ export class Deployments {
     request: (version: Version) => NewRequest,
     { signal, deadline = this.#config.deadline, key }: CallOptions,
   ): Promise<Prediction> {
-    const { version, told } = await this.choose(ref, key)
-    const { name, manifest } = version
-    checkTask(version, tasks)
-    const what = request(version)
-    const began = monotonic()
-    try {
-      const { output, timings } = await this.#run(version, what, deadline, signal)
-      told?.({ failed: false, ms: monotonic() - began })
-      if (!ref.includes('@') && this.rollouts.has(name)) void this.#reflect(version, what, output)
-      return { model: name, version: version.version, manifest, output, timings }
-    } catch (error) {
-      if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
-      throw error
+    for (const chain: string[] = [ref]; ; ) {
+      const asked = chain.at(-1)!
+      const { version, told } = await this.choose(asked, key)
+      const { name, manifest } = version
+      checkTask(version, tasks)
+      const what = request(version)
+      const began = monotonic()
+      try {
+        const { output, timings } = await this.#run(version, what, deadline, signal)
+        told?.({ failed: false, ms: monotonic() - began })
+        if (!asked.includes('@') && this.#rollouts.has(name)) void this.#reflect(version, what, output)
+        return { model: name, version: version.version, manifest, output, timings }
+      } catch (thrown) {
+        if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
+        const next = standIn(version, thrown, chain)
+        if (next === undefined) throw thrown
+        chain.push(next)
+      }
     }
   }
 
@@ -203,13 +214,18 @@ export class Deployments {
   async #reflect(version: Version, request: NewRequest, output: EngineOutput) {
     const { name, version: number } = version
     const other = async (to: number) => this.resolve(`${name}@${to}`)
-    const shadow = this.rollouts.shadowOf(name)
-    const stable = this.rollouts.comparedWith(name, number)
+    const shadow = this.#rollouts.shadowOf(name)
+    const stable = this.#rollouts.comparedWith(name, number)
     if (shadow !== undefined) this.#mirror.offer({ version, to: await other(shadow), request, output })
     if (stable !== undefined) {
-      const told = (differ: boolean) => this.rollouts.compared(name, number, differ)
+      const told = (differ: boolean) => this.#rollouts.compared(name, number, differ)
       this.#mirror.offer({ version, to: await other(stable), request, output, told })
     }
+  }
+
+  /** Counts the right label of an answer of a model, that was given at a time. */
+  labelled(model: string, label: { version: number; right: boolean; at: string }) {
+    this.#rollouts.labelled({ model, ...label })
   }
 
   /** What shadows of a model said beside what was answered. */
@@ -219,7 +235,7 @@ export class Deployments {
 
   /** The version that answers this call: by a deployment's weights and the call's key, else what the ref means. */
   async choose(ref: string, key?: string): Promise<Choice> {
-    const pick = ref.includes('@') ? undefined : this.rollouts.pick(ref, key)
+    const pick = ref.includes('@') ? undefined : this.#rollouts.pick(ref, key)
     if (!pick) return { version: await this.resolve(ref) }
     const version = await this.resolve(`${ref}@${pick.version}`)
     return { version, ...(pick.told && { told: pick.told }) }
@@ -230,7 +246,7 @@ export class Deployments {
     const { name } = version
     const leased = this.#engines.lease(version)
     const lease = await (this.isLoaded(name, version.version) ? leased : within(leased, deadline, signal))
-    const { waiting, expectedWait } = lease.engine
+    const { waiting, expectedWait = 0 } = lease.engine
     const hopeless = waiting > QUEUE && expectedWait > deadline
     if (waiting < this.#config.queueLimit && !hopeless) return lease
     lease.release()
@@ -244,7 +260,7 @@ export class Deployments {
   resolve(ref: string): Promise<Resolved> {
     const known = this.#resolved.get(ref)
     if (known) return known
-    const stable = ref.includes('@') ? undefined : this.rollouts.stableOf(ref)
+    const stable = ref.includes('@') ? undefined : this.#rollouts.stableOf(ref)
     const asked =
       stable === undefined
         ? this.#registry.resolve(ref)
@@ -265,7 +281,7 @@ export class Deployments {
   /** Changes how a model is served; what is in memory is replaced without a failed request. */
   async serve(model: string, changes: Parameters<Rollouts['setServing']>[1]): Promise<Serving> {
     const stable = await this.resolve(model)
-    const serving = await this.rollouts.setServing(model, changes)
+    const serving = await this.#rollouts.setServing(model, changes)
     const restarts = (['replicas', 'threads', 'tokenBudget'] as const).some((name) => name in changes)
     if (restarts) for (const version of this.#engines.versionsOf(model)) await this.#engines.reload(version)
     if (serving.pinned) await this.#engines.load(stable)
@@ -280,8 +296,8 @@ export class Deployments {
   /** Deletes a model or version after ending its engines. */
   async delete(ref: string): Promise<void> {
     const { name, version } = await this.resolve(ref)
-    if (ref.includes('@')) this.rollouts.checkFree(name, version)
-    else if (this.rollouts.has(name)) await this.rollouts.remove(name, 'athanor')
+    if (ref.includes('@')) this.#rollouts.checkFree(name, version)
+    else if (this.#rollouts.has(name)) await this.#rollouts.remove(name, 'athanor')
     for (const loaded of this.#engines.versionsOf(name))
       if (!ref.includes('@') || loaded.version === version) await this.#engines.unload(loaded)
     await this.#registry.delete(ref)

@@ -3,11 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { Egress } from '../base/egress.ts'
 import { AthanorError } from '../base/errors.ts'
 import { Registry, type Version } from '../registry/registry.ts'
 import { openStore, type Store } from '../store/store.ts'
 import { tinyClassifier } from '../testing/tiny.ts'
 import { Engines, type Serving } from './engines.ts'
+import { Memory } from './memory.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-engines-'))
 let store: Store
@@ -26,21 +28,23 @@ after(async () => {
   rmSync(home, { recursive: true, force: true })
 })
 
+const outside = { egress: new Egress([]), secrets: { unseal: () => '' } }
+
 const use = async (engines: Engines, version: Version) => (await engines.lease(version)).release()
 const inMemory = (engines: Engines) =>
   versions.filter(({ name, version }) => engines.has(name, version)).map((v) => v.name)
 
 test('memory is made by ending what was used longest ago; pinned and busy versions stay', async () => {
   const [a, b, c] = versions
-  const config = { keepAlive: 0, memoryBudget: Number.POSITIVE_INFINITY }
+  const memory = new Memory(Number.POSITIVE_INFINITY)
   const servings: Record<string, Serving> = {}
-  const engines = new Engines(registry, config)
+  const engines = new Engines(registry, { keepAlive: 0, memory, outside })
   engines.servingOf = (model) => servings[model] ?? {}
   await use(engines, a)
   await use(engines, b)
   const sizes = (await engines.list()).map(({ stats }) => stats!.rss)
   assert.ok(sizes.every((bytes) => bytes > 20e6))
-  config.memoryBudget = 2.5 * Math.max(...sizes) // room for two
+  memory.budget = 2.5 * Math.max(...sizes) // room for two
   await use(engines, a)
   await use(engines, c)
   assert.deepEqual(inMemory(engines), ['a', 'c'])
@@ -58,7 +62,7 @@ test('memory is made by ending what was used longest ago; pinned and busy versio
 
 test('a version that is idle for long is ended, and comes back when it is asked', async () => {
   const [a, b] = versions
-  const engines = new Engines(registry, { keepAlive: 50, memoryBudget: Number.POSITIVE_INFINITY })
+  const engines = new Engines(registry, { keepAlive: 50, memory: new Memory(Number.POSITIVE_INFINITY), outside })
   engines.servingOf = (model): Serving => (model === 'b' ? { keepAlive: 0 } : {})
   await engines.load(a)
   await use(engines, b)

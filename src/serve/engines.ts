@@ -1,10 +1,11 @@
-import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Window } from '../drift/reference.ts'
-import { Engine, type EngineOptions, threadsFor } from '../engine/engine.ts'
+import { type AnyEngine, type Outside, openEngine } from '../engine/any.ts'
+import { type EngineOptions, threadsFor } from '../engine/engine.ts'
 import { type EngineStats, monotonic } from '../engine/messages.ts'
 import type { Registry, Version } from '../registry/registry.ts'
 import { exampleRequests } from './examples.ts'
+import type { Holding, Memory } from './memory.ts'
 
 export interface LoadedEngine {
   model: string
@@ -32,9 +33,9 @@ export interface Serving {
 }
 
 /** A version in memory: its engines, how many calls hold it, since when none does, and the bytes it takes. */
-interface Place {
+interface Place extends Holding {
   readonly version: Version
-  engines: Engine[]
+  engines: AnyEngine[]
   ready: Promise<void>
   calls: number
   usedAt: number
@@ -45,16 +46,13 @@ interface Place {
 
 /** An engine that is not ended until it is given back. */
 export interface Lease {
-  readonly engine: Engine
+  readonly engine: AnyEngine
   release(): void
 }
 
 /** Bytes that an engine process takes before it has read a bundle, and how much a bundle grows in memory: first guesses. */
 const ENGINE_BASE = 80e6
 const GROWTH = 2
-/** Milliseconds that a version waits for others to become idle when memory is full, and how often it looks. */
-const PATIENCE = 5_000
-const LOOK = 20
 /** Milliseconds between two looks at what is idle and how large engines have grown. */
 const SWEEP = 1_000
 /** How long a version may be warmed up, in milliseconds, and with how many rows. */
@@ -67,10 +65,12 @@ const WARM_ROWS = [1, 8, 32]
  */
 export class Engines {
   readonly #registry: Registry
-  readonly #config: Pick<Config, 'keepAlive' | 'memoryBudget'>
+  readonly #keepAlive: number
+  readonly #memory: Memory
+  readonly #outside: Outside
   readonly #options: Partial<EngineOptions>
   readonly #places = new Map<string, Place>()
-  /** Those in use, those that come to replace one, and those that are ending: the memory of all counts. */
+  /** Those in use, those that come to replace one, and those that are ending. */
   readonly #all = new Set<Place>()
   /** Bytes that versions took when they were last loaded. */
   readonly #measured = new Map<string, number>()
@@ -82,11 +82,13 @@ export class Engines {
 
   constructor(
     registry: Registry,
-    config: Pick<Config, 'keepAlive' | 'memoryBudget'>,
+    { keepAlive, memory, outside }: { keepAlive: number; memory: Memory; outside: Outside },
     options: Partial<EngineOptions> = {},
   ) {
     this.#registry = registry
-    this.#config = config
+    this.#keepAlive = keepAlive
+    this.#memory = memory
+    this.#outside = outside
     this.#options = options
     this.#sweeper = setInterval(() => void this.#sweep(), SWEEP).unref()
   }
@@ -203,8 +205,11 @@ export class Engines {
       usedAt: monotonic(),
       measuredAt: 0,
       footprint: this.#measured.get(keyOf(version)) ?? guess(version),
+      spare: () => place.calls === 0 && !place.leaving && !this.servingOf(version.name).pinned,
+      end: () => this.#end(place),
     }
     this.#all.add(place)
+    this.#memory.add(place)
     place.ready = this.#start(place)
     place.ready.catch(() => this.#end(place))
     return place
@@ -213,19 +218,23 @@ export class Engines {
   async #start(place: Place) {
     const { version } = place
     const { name, version: number, manifest } = version
-    const [files] = await Promise.all([this.#registry.checkout(version), this.#makeRoom(place)])
+    const [files] = await Promise.all([this.#registry.checkout(version), this.#memory.makeRoom(place, name)])
     if (this.#closed) throw fail('MODEL_NOT_READY', { name, reason: 'the server is shutting down' })
     const { replicas = 1, threads = threadsFor(manifest), tokenBudget } = this.servingOf(name)
     const options = { threads, ...(tokenBudget !== undefined && { tokenBudget }), ...this.#options }
-    place.engines = Array.from({ length: replicas }, () => {
-      const engine = new Engine({ name, version: number, manifest, files }, options)
-      engine.onCrash = (reason) => this.onCrash(version, reason)
-      engine.onWindow = (window) => this.onWindow(version, window)
-      return engine
-    })
+    const spec = { name, version: number, manifest, files }
+    const count = manifest.remote ? 1 : replicas
+    place.engines = await Promise.all(
+      Array.from({ length: count }, async () => {
+        const engine = await openEngine(spec, options, this.#outside)
+        engine.onCrash = (reason) => this.onCrash(version, reason)
+        engine.onWindow = (window) => this.onWindow(version, window)
+        return engine
+      }),
+    )
     await Promise.all(place.engines.map(({ ready }) => ready))
     await this.#measure(place)
-    await this.#makeRoom(place) // it may have turned out larger than was thought
+    await this.#memory.makeRoom(place, name) // it may have turned out larger than was thought
   }
 
   async #measure(place: Place) {
@@ -237,43 +246,15 @@ export class Engines {
     this.#measured.set(keyOf(place.version), bytes)
   }
 
-  get #used(): number {
-    return [...this.#all].reduce((sum, { footprint }) => sum + footprint, 0)
-  }
-
-  /** Ends idle versions, least recently used first, until all fit; throws MEMORY_FULL when they do not for long. */
-  async #makeRoom(place: Place) {
-    const budget = this.#config.memoryBudget
-    const until = monotonic() + PATIENCE
-    while (this.#used > budget) {
-      const victim = this.#idle(place)[0]
-      if (victim) await this.#end(victim)
-      else if (place.footprint <= budget && monotonic() < until)
-        await new Promise((resolve) => setTimeout(resolve, LOOK))
-      else {
-        const mb = (bytes: number) => Math.round(bytes / 1e6)
-        const used = mb(this.#used - place.footprint)
-        const details = { name: place.version.name, needed: mb(place.footprint), used, budget: mb(budget) }
-        throw fail('MEMORY_FULL', details)
-      }
-    }
-  }
-
-  /** Places that may be ended for another's sake, least recently used first. */
-  #idle(except?: Place): Place[] {
-    return [...this.#places.values()]
-      .filter((one) => one !== except && one.calls === 0 && !this.servingOf(one.version.name).pinned)
-      .sort((a, b) => a.usedAt - b.usedAt)
-  }
-
   /** Ends what has been idle for long; what was used since it was measured has perhaps grown. */
   async #sweep() {
-    for (const place of this.#idle()) {
-      const { keepAlive = this.#config.keepAlive } = this.servingOf(place.version.name)
+    for (const place of this.#places.values()) {
+      if (!place.spare()) continue
+      const { keepAlive = this.#keepAlive } = this.servingOf(place.version.name)
       if (keepAlive > 0 && monotonic() - place.usedAt > keepAlive) void this.#end(place)
       else if (place.measuredAt < place.usedAt) await this.#measure(place)
     }
-    for (const place of this.#idle()) if (this.#used > this.#config.memoryBudget) await this.#end(place)
+    await this.#memory.settle()
   }
 
   /** Takes a place out of use at once, and ends its engines when no call holds them. */
@@ -286,12 +267,14 @@ export class Engines {
       while (place.calls > 0 && monotonic() < until) await new Promise((resolve) => setTimeout(resolve, 5))
       await Promise.all(place.engines.map((engine) => engine.stop(Math.max(0, until - monotonic()))))
       this.#all.delete(place)
+      this.#memory.remove(place)
     })()
     return place.leaving
   }
 
   /** Runs a version on what it is usually asked: one row, a few, many. What it makes of them is of no interest. */
-  async #warm(version: Version, engine: Engine) {
+  async #warm(version: Version, engine: AnyEngine) {
+    if (version.manifest.remote) return // each request is paid for
     const files = await this.#registry.checkout(version)
     const until = monotonic() + WARM_LIMIT
     for (const rows of WARM_ROWS) {
@@ -305,7 +288,7 @@ export class Engines {
 }
 
 /** The engine with the least to do, of those that can do anything. */
-function leastBusy(engines: readonly Engine[]): Engine {
+function leastBusy(engines: readonly AnyEngine[]): AnyEngine {
   let best = engines[0]
   for (const engine of engines) {
     const better = engine.state === best.state ? engine.waiting < best.waiting : engine.state === 'ready'
@@ -314,5 +297,6 @@ function leastBusy(engines: readonly Engine[]): Engine {
   return best
 }
 
-const guess = ({ files }: Version) => ENGINE_BASE + GROWTH * files.reduce((sum, { bytes }) => sum + bytes, 0)
+const guess = ({ manifest, files }: Version) =>
+  manifest.remote ? 0 : ENGINE_BASE + GROWTH * files.reduce((sum, { bytes }) => sum + bytes, 0)
 const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`
