@@ -12,6 +12,9 @@ import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
+import { Engines } from './serve/engines.ts'
+import { Memory } from './serve/memory.ts'
+import { Rollouts } from './serve/rollouts.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { ErrorGroups } from './store/error-groups.ts'
@@ -20,6 +23,7 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
+import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
 import { openStore, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
@@ -58,10 +62,15 @@ interface Shared {
   readonly access: Access
   readonly webhook: URL | undefined
   readonly url: () => string
+  readonly memory: Memory
 }
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
-async function openHouse({ config, access, webhook, url }: Shared, tenant: string, store: Store): Promise<OpenHouse> {
+async function openHouse(
+  { config, access, webhook, url, memory }: Shared,
+  tenant: string,
+  store: Store,
+): Promise<OpenHouse> {
   const registry = new Registry(store)
   const datasets = new Datasets(store)
   const runs = await Runs.open(store, registry, refinement(registry, datasets))
@@ -88,7 +97,13 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     secrets: new Secrets(store.home),
     engines: enginesFolder(config),
   }
-  const deployments = new Deployments({ registry, config, outside })
+  const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
+  const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })
+  const deployments = new Deployments({ registry, config, rollouts, engines })
+  rollouts.onChange = (model, { who, what, detail }) => {
+    log.info('deployment.changed', { model, message: `${model}: ${what} ${detail} (${who})` })
+  }
+  rollouts.onError = (error) => log.error('deployment.unkept', error)
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -118,6 +133,7 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     transfers: new Transfers(store.home),
     runs,
     deployments,
+    rollouts,
     outside,
     entries,
     metrics,
@@ -137,11 +153,14 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     startedAt: performance.now(),
     url,
   }
+  for (const model of rollouts.pinned)
+    deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
   return {
     house,
     stop: () => runs.close(),
     async close() {
       await deployments.close()
+      await rollouts.close()
       clearInterval(errorRate)
       await feedback.close()
       await history.close()
@@ -168,7 +187,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
     if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
     let url = ''
-    const shared: Shared = { config, access, webhook, url: () => url }
+    const shared: Shared = { config, access, webhook, url: () => url, memory: new Memory(config.memoryBudget) }
     const houses = new Houses(async (tenant) =>
       openHouse(
         shared,

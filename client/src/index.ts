@@ -1,4 +1,5 @@
 import { type AuditEntry, accessOf, type WhoAmI } from './access.ts'
+import { deploymentCalls } from './deployments.ts'
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import { type Call, type ClientOptions, Http } from './http.ts'
@@ -42,6 +43,7 @@ import type {
 } from './types.ts'
 
 export type * from './access.ts'
+export type * from './deployments.ts'
 export { AthanorError } from './error.ts'
 export type { ClientOptions } from './http.ts'
 export type * from './remote.ts'
@@ -299,6 +301,9 @@ export class Athanor {
     list: async (): Promise<Dataset[]> => (await this.#json<{ datasets: Dataset[] }>('/api/datasets')).datasets,
     delete: (id: string): Promise<void> => this.#json(`/api/datasets/${encodeURIComponent(id)}`, { method: 'DELETE' }),
   }
+
+  /** Which versions answer for a model, and how it is served. */
+  readonly deployments = deploymentCalls((path, call) => this.#json(path, call))
 
   readonly runs = {
     create: (spec: RunSpec): Promise<Run> => this.#json('/api/runs', { method: 'POST', json: spec }),

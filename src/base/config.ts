@@ -1,5 +1,6 @@
-import { homedir } from 'node:os'
+import { homedir, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { parseBytes, parseDuration } from './units.ts'
 
 /** A protocol at a port of its own; `model` for those that serve one model. */
 export interface DoorPort {
@@ -48,7 +49,14 @@ export interface Config {
   engines: string
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
+  /** Milliseconds without a request after which an engine is ended; 0 for never. `ATHANOR_KEEP_ALIVE=10m`. */
+  keepAlive: number
+  /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
+  memoryBudget: number
 }
+
+/** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
+const ENGINES_SHARE = 0.7
 
 /** The configuration from defaults, the environment, and what the caller sets. */
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
@@ -74,8 +82,18 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
+    keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
+    memoryBudget: env.ATHANOR_MEMORY_BUDGET
+      ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
+      : Math.floor(ENGINES_SHARE * usableMemory()),
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
+}
+
+/** Bytes of the machine's memory, or of the control group's limit where that is lower. */
+function usableMemory(): number {
+  const confined = process.constrainedMemory()
+  return confined > 0 ? Math.min(confined, totalmem()) : totalmem()
 }
 
 /** A share from 0 to 1; what is none counts as not given. */

@@ -165,6 +165,28 @@ export const errors = {
   BATCH_NOT_FOUND: [404, 'no batch named "{batch}"', 'All batches: GET /v1/batches'],
   ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
+  DEADLINE_HOPELESS: [
+    429,
+    'model "{name}" has {queued} requests waiting, about {wait} ms of work: more than the {limit} ms this one has',
+    'Try again later, or allow more time.',
+  ],
+  CANCELLED: [499, 'the caller went away before the answer', 'Nothing is to be done.'],
+  MEMORY_FULL: [
+    503,
+    'engine of "{name}" does not fit: it needs about {needed} MB, others that cannot be ended use {used} of {budget} MB',
+    'Unload or unpin a model, or raise the limit: athanor serve --memory-budget',
+  ],
+  DEPLOYMENT_INVALID: [
+    422,
+    'deployment of "{name}" refused: {reason}',
+    'Versions of a deployment must have the same task, labels and inputs. Its versions: athanor show {name}',
+  ],
+  DEPLOYMENT_NOT_FOUND: [404, 'model "{name}" has no deployment', 'Make one: athanor deploy {name} VERSION'],
+  VERSION_DEPLOYED: [
+    409,
+    '{name}@{version} is part of a deployment',
+    'Deploy another version first: athanor deploy {name}',
+  ],
 
   // watching
   REQUEST_NOT_FOUND: [

@@ -2,6 +2,7 @@ import { Option } from 'commander'
 import { audit, type KeyFlags, keys, type LimitFlags, prices, tenants, usage, users } from './commands/access.ts'
 import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
+import { type DeployFlags, deploy, deployments, pin, promote, rollback } from './commands/deploy.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
@@ -318,6 +319,61 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, args, options }) => remove(context, args[0], options),
   },
   {
+    name: 'deploy <model> [version]',
+    group: USE,
+    summary: 'Choose which versions answer for a model: one, a canary under test, weights, or a shadow beside them',
+    example: 'athanor deploy sentiment --canary 3 --weight 10',
+    options: [
+      option('--canary <version>', 'try it beside the stable version; promoted or rolled back by a test'),
+      option('--weight <percent>', 'share of requests for the canary (10)'),
+      option('--weights <list>', 'versions with percents and no test, e.g. 1=50,2=50'),
+      option('--shadow <version>', 'ask it as well without using its answers; 0 ends it'),
+      option('--share <share>', 'of requests for the shadow, from 0 to 1 (1)'),
+      option('--minimum <requests>', 'requests of the canary before it is promoted (200)'),
+      option('--disagreement <share>', 'roll back when more of its answers differ from the stable version’s'),
+      option('--alpha <share>', 'chance of rolling back one that is no worse (0.05)'),
+      option('--manual', 'only tell what the test finds'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }) => deploy(context, args[0], args[1], options as DeployFlags),
+  },
+  {
+    name: 'rollback <model>',
+    group: USE,
+    summary: 'End a trial, or go back to the version before',
+    example: 'athanor rollback sentiment',
+    needs: 'server',
+    act: ({ context, args }) => rollback(context, args[0]),
+  },
+  {
+    name: 'promote <model>',
+    group: USE,
+    summary: 'Give the canary all requests',
+    example: 'athanor promote sentiment',
+    needs: 'server',
+    act: ({ context, args }) => promote(context, args[0]),
+  },
+  {
+    name: 'deployments [model]',
+    group: WATCH,
+    summary: 'Show which versions answer, what trials have found, and every change',
+    example: 'athanor deployments sentiment',
+    needs: 'server',
+    act: ({ context, args }) => deployments(context, args[0]),
+  },
+  {
+    name: 'pin <model>',
+    group: USE,
+    summary: 'Keep a model in memory, or set how long it stays there without a request',
+    example: 'athanor pin sentiment --keep-alive 30m',
+    options: [
+      option('--off', 'let it be unloaded again'),
+      option('--keep-alive <time>', 'end its engines after so long without a request, e.g. 90s or never'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }) => pin(context, args[0], options),
+  },
+  {
     name: 'serve',
     group: WATCH,
     summary: 'Run the server until Ctrl-C',
@@ -326,6 +382,8 @@ export const commands: readonly CommandEntry[] = [
       option('--port <number>', 'port (7700)'),
       option('--host <address>', 'address to bind to (127.0.0.1); any that others reach asks for keys'),
       option('--require-keys', 'ask for keys on a loopback address too, e.g. behind a proxy'),
+      option('--keep-alive <time>', 'end engines after so long without a request, e.g. 10m (never)'),
+      option('--memory-budget <size>', 'that all engines together may take, e.g. 4GiB (0.7 of the memory)'),
       repeated(
         '--door <name=port>',
         'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',

@@ -7,6 +7,7 @@ import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import { remoteRoutes } from './remotes.ts'
+import { rolloutRoutes } from './rollouts.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -21,6 +22,7 @@ export const native: Door = {
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
+    ...rolloutRoutes,
     ...imageRoutes,
     ...generateRoutes,
     ...datasetRoutes,

@@ -22,6 +22,8 @@ export interface AnyEngine {
   /** Requests that came, and those that are not answered. */
   readonly requests: number
   readonly waiting: number
+  /** Milliseconds that what is waiting will take, where that is known. */
+  readonly expectedWait?: number
   request(what: NewRequest, limits: Limits): Promise<{ output: EngineOutput; timings: Timings }>
   generate(generation: GenerationRequest, limits: Limits): AsyncGenerator<GenerationEvent, undefined>
   stats(): Promise<EngineStats | undefined>

@@ -1,8 +1,9 @@
 import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { type RolloutTables, rollout } from './rollout-schema.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
-export interface Schema {
+export interface Schema extends RolloutTables {
   models: { name: string; created_at: string; last_version: number }
   versions: { model: string; version: number; manifest: string; created_at: string }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
@@ -469,4 +470,5 @@ export const migrations: Record<string, Migration> = {
   '0005_history': history,
   '0006_requests': requests,
   '0007_batches': batches,
+  '0008_rollout': rollout,
 }
