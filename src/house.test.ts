@@ -24,8 +24,8 @@ const house: Record<string, readonly string[]> = {
   watch: ['store', 'drift', 'bundle', 'engine'],
   doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
-  cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  testing: ['graph', 'data', 'store', 'autograd', 'nn', 'bundle', 'formats', 'app'],
+  cli: ['formats', 'client', 'registry', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

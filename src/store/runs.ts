@@ -83,11 +83,12 @@ export class RunRecords {
   }
 
   async addEvent(run: string, event: unknown): Promise<number> {
-    const { insertId } = await this.#db
+    const { id } = await this.#db
       .insertInto('run_events')
       .values({ run, at: now(), event: JSON.stringify(event) })
+      .returning('id')
       .executeTakeFirstOrThrow()
-    return Number(insertId)
+    return id
   }
 
   async events(run: string, after: number): Promise<{ id: number; at: string; event: unknown }[]> {

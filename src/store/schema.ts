@@ -1,10 +1,18 @@
-import type { Generated, Kysely } from 'kysely'
+import { type Generated, type Kysely, sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
 export interface Schema {
-  models: { name: string; created_at: string; last_version: number }
-  versions: { model: string; version: number; manifest: string; created_at: string }
+  /** `card` is what people wrote about a model (src/registry/card.ts). */
+  models: { name: string; created_at: string; last_version: number; card: Generated<string | null> }
+  /** `deleted_at` tells that a version is deleted but still kept. */
+  versions: {
+    model: string
+    version: number
+    manifest: string
+    created_at: string
+    deleted_at: Generated<string | null>
+  }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
   datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
@@ -18,7 +26,12 @@ export interface Schema {
     error: string | null
     created_at: string
     updated_at: string
+    /** The process that works on it, until when if it does not say so again (milliseconds), and how others want it to end. */
+    owner: Generated<string | null>
+    lease_until: Generated<number | null>
+    wanted: Generated<string | null>
   }
+  run_files: { run: string; name: string; digest: string; bytes: number }
   run_events: { id: Generated<number>; run: string; at: string; event: string }
   log_entries: {
     id: Generated<number>
@@ -58,6 +71,37 @@ export interface Schema {
     at: string
   }
   feedback: { request_id: string; row: number; label: string; at: string }
+  /** Tags of a version, or with version 0 of a model. */
+  tags: { model: string; version: number; name: string; value: string }
+  /** What search answers of the newest version of each model; made anew with every change of the model. */
+  search_models: {
+    model: string
+    version: number
+    versions: number
+    task: string
+    family: string
+    bytes: number
+    updated_at: string
+    metrics: string
+    description: string | null
+  }
+  search_terms: { term: string; model: string; weight: number }
+  search_facets: { kind: string; value: string; model: string }
+  search_metrics: { name: string; model: string; value: number }
+  /** One row; its number grows with every change of the registry, by whichever process. */
+  registry_state: { id: number; revision: number }
+  webhooks: { id: string; url: string; secret: string; events: string; created_at: string }
+  webhook_deliveries: {
+    id: Generated<number>
+    webhook: string
+    event: string
+    body: string
+    attempts: number
+    /** Milliseconds since 1970. */
+    next_at: number
+  }
+  /** Work that only one process does at a time. */
+  leases: { name: string; owner: string; until: number }
 }
 
 const first: Migration = {
@@ -212,9 +256,99 @@ const purpose: Migration = {
   },
 }
 
+/** Search, cards, tags, kept deletions, webhooks, and what several processes on one database need. */
+const registry: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema.alterTable('models').addColumn('card', 'text').execute()
+    await schema.alterTable('versions').addColumn('deleted_at', 'text').execute()
+    await schema.alterTable('runs').addColumn('owner', 'text').execute()
+    await schema.alterTable('runs').addColumn('lease_until', 'integer').execute()
+    await schema.alterTable('runs').addColumn('wanted', 'text').execute()
+    await schema
+      .createTable('run_files')
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.run').onDelete('cascade'))
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('bytes', 'integer', (c) => c.notNull())
+      .addPrimaryKeyConstraint('run_files_key', ['run', 'name'])
+      .execute()
+    const ofModel = (table: string) =>
+      schema
+        .createTable(table)
+        .addColumn('model', 'text', (c) => c.notNull().references('models.name').onDelete('cascade'))
+    await ofModel('tags')
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('value', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('tags_key', ['model', 'version', 'name'])
+      .execute()
+    await ofModel('search_models')
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('versions', 'integer', (c) => c.notNull())
+      .addColumn('task', 'text', (c) => c.notNull())
+      .addColumn('family', 'text', (c) => c.notNull())
+      .addColumn('bytes', 'integer', (c) => c.notNull())
+      .addColumn('updated_at', 'text', (c) => c.notNull())
+      .addColumn('metrics', 'text', (c) => c.notNull())
+      .addColumn('description', 'text')
+      .addPrimaryKeyConstraint('search_models_key', ['model'])
+      .execute()
+    await schema.createIndex('search_models_updated').on('search_models').columns(['updated_at', 'model']).execute()
+    await ofModel('search_terms')
+      .addColumn('term', 'text', (c) => c.notNull())
+      .addColumn('weight', 'integer', (c) => c.notNull())
+      .addPrimaryKeyConstraint('search_terms_key', ['term', 'model', 'weight'])
+      .execute()
+    await ofModel('search_facets')
+      .addColumn('kind', 'text', (c) => c.notNull())
+      .addColumn('value', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('search_facets_key', ['kind', 'value', 'model'])
+      .execute()
+    await ofModel('search_metrics')
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('value', 'real', (c) => c.notNull())
+      .addPrimaryKeyConstraint('search_metrics_key', ['name', 'model'])
+      .execute()
+    await schema.createIndex('search_metrics_value').on('search_metrics').columns(['name', 'value']).execute()
+    for (const table of ['search_terms', 'search_facets', 'search_metrics'])
+      await schema.createIndex(`${table}_model`).on(table).column('model').execute()
+    await schema
+      .createTable('registry_state')
+      .addColumn('id', 'integer', (c) => c.primaryKey())
+      .addColumn('revision', 'integer', (c) => c.notNull())
+      .execute()
+    await sql`insert into registry_state (id, revision) values (1, 0)`.execute(db)
+    await schema
+      .createTable('webhooks')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('url', 'text', (c) => c.notNull())
+      .addColumn('secret', 'text', (c) => c.notNull())
+      .addColumn('events', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('webhook_deliveries')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('webhook', 'text', (c) => c.notNull().references('webhooks.id').onDelete('cascade'))
+      .addColumn('event', 'text', (c) => c.notNull())
+      .addColumn('body', 'text', (c) => c.notNull())
+      .addColumn('attempts', 'integer', (c) => c.notNull())
+      .addColumn('next_at', 'integer', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('leases')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('owner', 'text', (c) => c.notNull())
+      .addColumn('until', 'integer', (c) => c.notNull())
+      .execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
+  '0004_registry': registry,
 }

@@ -340,7 +340,7 @@ export class Runs {
     const { digest, filename } = await this.#datasets.get(dataset)
     const name = basename(filename)
     const path = join(folder, `${part}-${name}`)
-    const blob = this.#store.blobs.path(digest)
+    const blob = await this.#store.blobs.verify(digest)
     await rm(path, { force: true })
     await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
     return { path, name }
@@ -349,7 +349,7 @@ export class Runs {
   async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
     if (/^ds_[0-9a-z]+$/i.test(ref)) {
       const { digest } = await this.#datasets.get(ref)
-      return { ref, files: { 'model.onnx': this.#store.blobs.path(digest) } }
+      return { ref, files: { 'model.onnx': await this.#store.blobs.verify(digest) } }
     }
     const version = await this.#registry.resolve(ref)
     const { name, manifest } = version
