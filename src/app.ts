@@ -5,6 +5,7 @@ import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
+import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
@@ -45,9 +46,10 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     })
   }
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
-  const store = await openStore(config.home)
+  const store = await openStore(config.home, { database: config.database, blobs: config.blobs })
   try {
     const registry = new Registry(store)
+    await registry.indexMissing()
     const datasets = new Datasets(store)
     const runs = await Runs.open(store, registry, refinement(registry, datasets))
     const metrics = new Metrics()
@@ -56,6 +58,10 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
     const drift = new Drift(new Windows(store), alerts, metrics)
     const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
+    const webhooks = new Webhooks(store, {
+      allowedHosts: config.allowedHosts,
+      onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
+    })
     const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
     deployments.onWindow = (version, window) => {
@@ -71,6 +77,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       config,
       store,
       registry,
+      webhooks,
       datasets,
       transfers: new Transfers(store.home),
       runs,
@@ -108,6 +115,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       clearTimeout(cut)
       await deployments.close()
       clearInterval(errorRate)
+      await webhooks.close()
       await feedback.close()
       await alerts.close()
       await log.close()

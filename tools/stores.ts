@@ -34,11 +34,11 @@ async function startPostgres() {
   // it refuses to run as root
   const root = userInfo().uid === 0
   if (root) execFileSync('chown', ['postgres', folder])
-  const as = (command: string, ...args: string[]) =>
-    root ? (['runuser', ['-u', 'postgres', '--', command, ...args]] as const) : ([command, args] as const)
-  execFileSync(...as(join(bin, 'initdb'), '-D', data, '-A', 'trust', '-U', 'athanor', '-E', 'UTF8'), { cwd: '/' })
+  const run = (command: string, ...args: string[]) =>
+    root ? execFileSync('runuser', ['-u', 'postgres', '--', command, ...args], { cwd: '/' }) : execFileSync(command, args)
+  run(join(bin, 'initdb'), '-D', data, '-A', 'trust', '-U', 'athanor', '-E', 'UTF8')
   const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=off`
-  const control = (...args: string[]) => execFileSync(...as(join(bin, 'pg_ctl'), '-D', data, ...args), { cwd: '/' })
+  const control = (...args: string[]) => run(join(bin, 'pg_ctl'), '-D', data, ...args)
   control('-w', '-l', join(folder, 'postgres.log'), '-o', options, 'start')
   stops.unshift(() => control('-m', 'immediate', 'stop'))
   env.ATHANOR_TEST_POSTGRES = `postgres://athanor@127.0.0.1:${port}/postgres`

@@ -1,5 +1,6 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
+import { type Call, registryCalls, storeCalls } from './registry.ts'
 import type {
   Advice,
   Alert,
@@ -21,7 +22,6 @@ import type {
   JsonTensor,
   LogEntry,
   ModelDetail,
-  ModelSummary,
   Prediction,
   Ranked,
   RefineSpec,
@@ -34,6 +34,7 @@ import type {
 } from './types.ts'
 
 export { AthanorError } from './error.ts'
+export type * from './registry-types.ts'
 export type * from './types.ts'
 
 export interface ClientOptions {
@@ -50,16 +51,6 @@ export interface ClientOptions {
 interface TextOptions {
   topK?: number
   signal?: AbortSignal
-}
-
-interface Call {
-  method?: string
-  query?: Record<string, string | number | undefined>
-  json?: unknown
-  body?: BodyInit
-  signal?: AbortSignal
-  timeout?: number
-  headers?: Record<string, string>
 }
 
 const ended = new Set(['done', 'failed', 'cancelled', 'interrupted'])
@@ -187,8 +178,7 @@ export class Athanor {
   }
 
   readonly models = {
-    list: async (filter: { search?: string; task?: string } = {}): Promise<ModelSummary[]> =>
-      (await this.#json<{ models: ModelSummary[] }>('/api/models', { query: filter })).models,
+    ...registryCalls((path, call) => this.#json(path, call)),
     show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
     /** Calls to copy: curl, TypeScript and Python for each protocol. */
     snippets: async (model: string): Promise<Snippet[]> =>
@@ -296,6 +286,9 @@ export class Athanor {
   async formats(): Promise<FormatInfo[]> {
     return (await this.#json<{ formats: FormatInfo[] }>('/api/formats')).formats
   }
+
+  /** Webhooks and housekeeping of the registry's files. */
+  readonly registry = storeCalls((path, call) => this.#json(path, call))
 
   readonly datasets = {
     /** Uploads a file; a stream is sent as it comes. Name it with its ending: it tells the format. */

@@ -99,6 +99,7 @@ export interface ModelSummary {
   metrics: Metrics
   bytes: number
   updatedAt: string
+  description?: string
   loaded: boolean
 }
 

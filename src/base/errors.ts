@@ -157,6 +157,14 @@ export const errors = {
     'Start the server with ATHANOR_KEEP_TEXTS=1 and send labels to /api/feedback.',
   ],
 
+  // the registry's surroundings
+  ADDRESS_REFUSED: [
+    400,
+    'nothing is sent to "{host}": {reason}',
+    'Name hosts that are allowed in ATHANOR_ALLOWED_HOSTS, separated by commas.',
+  ],
+  WEBHOOK_NOT_FOUND: [404, 'no webhook {id}', 'All webhooks: athanor webhooks'],
+
   // the machine
   PORT_BUSY: [409, 'port {port} is in use', 'Choose another: athanor serve --port {other}'],
   HOME_BUSY: [

@@ -3,8 +3,9 @@ import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
-import { alias, models, remove, show } from './commands/models.ts'
+import { alias, type ModelOptions, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
+import { card, compareVersions, deleted, gc, lineage, tag, undelete, webhooks } from './commands/registry.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
 import { type TrainOptions, train } from './commands/train.ts'
@@ -209,9 +210,20 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--search <words>', 'only those that have all these words'),
       option('--task <task>', 'text-classification, text-generation or tensor'),
+      option('--family <family>', 'of one model family'),
+      option('--language <tag>', 'of a language, e.g. zh'),
+      option('--licence <name>', 'under a licence, e.g. apache-2.0'),
+      option('--tag <tag>', 'with a tag, or tag=value'),
+      option('--where <bounds>', 'by figures, e.g. "accuracy>=0.9,size<=50MB"'),
+      option('--sort <by>', 'relevance, updated, name, size or a metric; with - before it, greatest first'),
+      option('--limit <number>', 'how many (50)'),
+      option('--cursor <cursor>', 'go on after a page'),
+      option('--facets', 'how many there are of each task, family, language, licence and tag'),
+      option('--deleted', 'deleted versions that can be restored'),
     ],
     needs: 'server',
-    act: ({ context, options }) => models(context, options),
+    act: ({ context, options }: Call<ModelOptions> & { context: Context }) =>
+      options.deleted ? deleted(context) : models(context, options),
   },
   {
     name: 'show <model>',
@@ -222,14 +234,45 @@ export const commands: readonly CommandEntry[] = [
       option('--graph', 'print the ONNX graph of a model or .onnx file'),
       option('--data', 'print the card of the data it was trained on, as Markdown'),
       option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+      option('--versions', 'print its versions side by side'),
     ],
     needs: 'server',
     act: ({
       context,
       args,
       options,
-    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean }> & { context: Context }) =>
-      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
+    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean; versions?: boolean }> & { context: Context }) =>
+      options.versions
+        ? compareVersions(context, args[0])
+        : options.snippets
+          ? snippets(context, args[0])
+          : show(context, args[0], options),
+  },
+  {
+    name: 'card <model>',
+    group: USE,
+    summary: 'Print the card of a model as Markdown, or replace it',
+    example: 'athanor card sentiment --edit card.md',
+    options: [option('--edit <file>', 'a Markdown file: licence, languages, limits and others as YAML before it')],
+    needs: 'server',
+    act: ({ context, args, options }) => card(context, args[0], options),
+  },
+  {
+    name: 'lineage <model>',
+    group: USE,
+    summary: 'Show what a model came from and what became of it',
+    example: 'athanor lineage sentiment',
+    needs: 'server',
+    act: ({ context, args }) => lineage(context, args[0]),
+  },
+  {
+    name: 'tag <model> <tag...>',
+    group: USE,
+    summary: 'Set tags of a model or version: a word, or name=value',
+    example: 'athanor tag sentiment production team=search',
+    options: [option('--remove', 'remove them')],
+    needs: 'server',
+    act: ({ context, args, options }) => tag(context, args[0], args[1] as unknown as string[], options),
   },
   {
     name: 'run <model> [text...]',
@@ -269,11 +312,34 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'rm <model>',
     group: USE,
-    summary: 'Delete a model, or one version (name@3)',
+    summary: 'Delete a model, or one version (name@3); it is kept for a while',
     example: 'athanor rm sentiment@2 --yes',
-    options: [option('--yes', 'do not ask')],
+    options: [option('--yes', 'do not ask'), option('--undo', 'bring it back')],
     needs: 'server',
-    act: ({ context, args, options }) => remove(context, args[0], options),
+    act: ({ context, args, options }: Call<{ yes?: boolean; undo?: boolean }> & { context: Context }) =>
+      options.undo ? undelete(context, args[0]) : remove(context, args[0], options),
+  },
+  {
+    name: 'gc',
+    group: USE,
+    summary: 'Purge what was deleted long enough ago, and files that nothing refers to',
+    example: 'athanor gc --days 0',
+    options: [option('--days <number>', 'how long ago (30, or ATHANOR_RETENTION_DAYS)')],
+    needs: 'server',
+    act: ({ context, options }) => gc(context, options),
+  },
+  {
+    name: 'webhooks',
+    group: WATCH,
+    summary: 'Have addresses told of changes of the registry',
+    example: 'athanor webhooks --add https://example.org/hook --events version.registered,alias.set',
+    options: [
+      option('--add <address>', 'one more'),
+      option('--events <list>', 'what it is told of, separated by commas (everything)'),
+      option('--remove <id>', 'one less'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => webhooks(context, options),
   },
   {
     name: 'serve',

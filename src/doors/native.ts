@@ -5,6 +5,7 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { registryRoutes } from './registry.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -15,6 +16,7 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...registryRoutes,
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import type { Config } from '../base/config.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Webhooks } from '../registry/webhooks.ts'
 import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
@@ -19,6 +20,7 @@ export interface House {
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
+  readonly webhooks: Webhooks
   readonly datasets: Datasets
   readonly transfers: Transfers
   readonly runs: Runs

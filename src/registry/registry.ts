@@ -9,7 +9,9 @@ import type { Schema } from '../store/schema.ts'
 import type { Store } from '../store/store.ts'
 import { type Card, checkCard } from './card.ts'
 import { announce, type Change } from './changes.ts'
+import { type Compared, compareVersions } from './compare.ts'
 import { indexModel } from './entries.ts'
+import { type LineageGraph, lineageOf, storeSources, type Usage, usageOf } from './lineage.ts'
 import { collect, type Deleted, deletedVersions, type Retained } from './retention.ts'
 import { allModels, type ModelSummary, type SearchPage, type SearchQuery, searchModels } from './search.ts'
 
@@ -87,6 +89,7 @@ export class Registry {
             })),
           )
           .execute()
+        await storeSources(tx, name, last_version, manifest)
         await within(tx, last_version)
         return { result: last_version, changes: [{ event: 'version.registered', model: name, version: last_version }] }
       })
@@ -213,6 +216,15 @@ export class Registry {
     return allModels(this.#store.db, filter)
   }
 
+  /** How many models there are. */
+  async count(): Promise<number> {
+    const { count } = await this.#store.db
+      .selectFrom('search_models')
+      .select((e) => e.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow()
+    return count
+  }
+
   /** Models found by words, facets and figures, a page of them; throws BAD_REQUEST. */
   search(query: SearchQuery): Promise<SearchPage> {
     return searchModels(this.#store.db, query)
@@ -228,7 +240,44 @@ export class Registry {
       .where('deleted_at', 'is', null)
       .where('model', 'not in', db.selectFrom('search_models').select('model'))
       .execute()
-    for (const { model } of missing) await db.transaction().execute((tx) => indexModel(tx, model))
+    for (const { model } of missing) {
+      await db.transaction().execute(async (tx) => {
+        await indexModel(tx, model)
+        const rows = await tx.selectFrom('versions').selectAll().where('model', '=', model).execute()
+        for (const { version, manifest } of rows)
+          await storeSources(tx, model, version, JSON.parse(manifest) as Manifest)
+      })
+    }
+  }
+
+  /** Versions of a model side by side, newest first. */
+  async compare(name: string): Promise<Compared[]> {
+    const sizes = await this.#store.db
+      .selectFrom('version_files')
+      .select((e) => ['version', e.fn.sum<number>('bytes').as('bytes')])
+      .where('model', '=', name)
+      .groupBy('version')
+      .execute()
+    const bytes = new Map(sizes.map((row) => [row.version, Number(row.bytes)]))
+    const versions = await this.versions(name)
+    return compareVersions(
+      name,
+      versions.map((one) => ({ ...one, bytes: bytes.get(one.version) ?? 0 })),
+    )
+  }
+
+  /** How the versions of a model are used, as far as answers are kept. */
+  usage(name: string): Promise<Usage[]> {
+    return usageOf(this.#store.db, name)
+  }
+
+  /** What a model came from and what became of it; `served` are the versions that have an engine. */
+  async lineage(
+    name: string,
+    served: readonly { model: string; version: number; requests: number }[] = [],
+  ): Promise<LineageGraph> {
+    await this.#checkModel(name)
+    return lineageOf(this.#store.db, name, served)
   }
 
   /** A number that grows with every change, by whichever process. */

@@ -14,6 +14,8 @@ export interface Schema {
     deleted_at: Generated<string | null>
   }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
+  /** The versions that a version was made from. */
+  version_sources: { model: string; version: number; source_model: string; source_version: number }
   aliases: { model: string; alias: string; version: number }
   datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
   runs: {
@@ -273,6 +275,18 @@ const registry: Migration = {
       .addColumn('bytes', 'integer', (c) => c.notNull())
       .addPrimaryKeyConstraint('run_files_key', ['run', 'name'])
       .execute()
+    await schema
+      .createTable('version_sources')
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('source_model', 'text', (c) => c.notNull())
+      .addColumn('source_version', 'integer', (c) => c.notNull())
+      .addPrimaryKeyConstraint('version_sources_key', ['model', 'version', 'source_model', 'source_version'])
+      .addForeignKeyConstraint('version_sources_version', ['model', 'version'], 'versions', ['model', 'version'], (c) =>
+        c.onDelete('cascade'),
+      )
+      .execute()
+    await schema.createIndex('version_sources_source').on('version_sources').column('source_model').execute()
     const ofModel = (table: string) =>
       schema
         .createTable(table)
