@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { startApp } from '../src/app.ts'
 import { indexModel } from '../src/registry/entries.ts'
 import { openStore } from '../src/store/store.ts'
-import { median, percentile } from './lib/statistics.ts'
+import { median, quantile } from './lib/statistics.ts'
 import type { Result } from './main.ts'
 
 export const description = 'search over 10,000 models, as the API answers it'
@@ -12,7 +12,8 @@ export const description = 'search over 10,000 models, as the API answers it'
 const MODELS = 10_000
 const ROUNDS = 40
 
-const words = 'hotel film news mail shop review mood topic intent spam city bank food music game law news sport travel'.split(' ')
+const words =
+  'hotel film news mail shop review mood topic intent spam city bank food music game law news sport travel'.split(' ')
 const subjects = ['酒店评论', '电影情感', '新闻分类', '客服意图', '商品评价', '垃圾邮件']
 const families = ['lstm', 'textcnn', 'transformer', 'bow', 'encoder']
 const tasks = ['text-classification', 'feature-extraction', 'image-classification', 'tensor']
@@ -21,10 +22,10 @@ const tasks = ['text-classification', 'feature-extraction', 'image-classificatio
 const queries: Record<string, string> = {
   'one word': 'search=hotel',
   'two words and a task': 'search=film+spam&task=text-classification',
-  'Chinese': `search=${encodeURIComponent('情感')}`,
+  Chinese: `search=${encodeURIComponent('情感')}`,
   'one letter': 'search=m',
   'figures and a language': 'language=zh&where=accuracy%3E%3D0.9&sort=-accuracy',
-  'everything': 'sort=name',
+  everything: 'sort=name',
 }
 
 const manifestOf = (i: number) => ({
@@ -53,7 +54,10 @@ async function fill(home: string) {
       await tx.insertInto('versions').values({ model: name, version: 1, manifest, created_at }).execute()
       const file = { model: name, version: 1, name: 'model.onnx', digest: 'd', bytes: i * 1000 }
       await tx.insertInto('version_files').values(file).execute()
-      await tx.insertInto('tags').values({ model: name, version: 0, name: 'team', value: words[i % 7] }).execute()
+      await tx
+        .insertInto('tags')
+        .values({ model: name, version: 0, name: 'team', value: words[i % 7] })
+        .execute()
       await indexModel(tx, name)
     }
   })
@@ -80,7 +84,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
       all.push(...times.slice(2))
     }
     results.push({ measure: 'all of them, median (goal 50)', value: median(all), unit: 'ms' })
-    results.push({ measure: 'all of them, p99 (goal 50)', value: percentile(all, 99), unit: 'ms' })
+    results.push({ measure: 'all of them, p99 (goal 50)', value: quantile(all, 0.99), unit: 'ms' })
     await app.close()
     return results
   } finally {

@@ -35,7 +35,9 @@ async function startPostgres() {
   const root = userInfo().uid === 0
   if (root) execFileSync('chown', ['postgres', folder])
   const run = (command: string, ...args: string[]) =>
-    root ? execFileSync('runuser', ['-u', 'postgres', '--', command, ...args], { cwd: '/' }) : execFileSync(command, args)
+    root
+      ? execFileSync('runuser', ['-u', 'postgres', '--', command, ...args], { cwd: '/' })
+      : execFileSync(command, args)
   run(join(bin, 'initdb'), '-D', data, '-A', 'trust', '-U', 'athanor', '-E', 'UTF8')
   const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=off`
   const control = (...args: string[]) => run(join(bin, 'pg_ctl'), '-D', data, ...args)

@@ -9,11 +9,11 @@ const [NAME, FIELD, PROSE] = [8, 3, 1]
 /** Rows of one statement. */
 const ROWS = 500
 
-const tables = ['search_terms', 'search_facets', 'search_metrics', 'search_models'] as const
+type Parts = 'search_terms' | 'search_facets' | 'search_metrics'
 
 /** Makes what search knows of a model anew from its newest version that is not deleted; without one, nothing. */
 export async function indexModel(tx: Transaction<Schema>, model: string) {
-  for (const table of tables) await tx.deleteFrom(table).where('model', '=', model).execute()
+  await tx.deleteFrom('search_models').where('model', '=', model).execute() // and what belongs to it
   const live = tx.selectFrom('versions').where('model', '=', model).where('deleted_at', 'is', null)
   const newest = await live.selectAll().orderBy('version', 'desc').executeTakeFirst()
   if (!newest) return
@@ -40,7 +40,7 @@ export async function indexModel(tx: Transaction<Schema>, model: string) {
   const tags = new Map(tagRows.map(({ name, value }) => [name, value]))
   const { task, family, labels, metrics, lineage } = manifest
   const description = written.description ?? manifest.description
-  await tx
+  const { id: entry } = await tx
     .insertInto('search_models')
     .values({
       model,
@@ -53,7 +53,8 @@ export async function indexModel(tx: Transaction<Schema>, model: string) {
       metrics: JSON.stringify(metrics),
       description: description ?? null,
     })
-    .execute()
+    .returning('id')
+    .executeTakeFirstOrThrow()
 
   const languages = written.languages ?? languagesOf(manifest)
   const facets: [kind: string, value: string | undefined][] = [
@@ -66,12 +67,12 @@ export async function indexModel(tx: Transaction<Schema>, model: string) {
   await insertAll(
     tx,
     'search_facets',
-    facets.flatMap(([kind, value]) => (value === undefined ? [] : [{ kind, value, model }])),
+    facets.flatMap(([kind, value]) => (value === undefined ? [] : [{ kind, value, entry }])),
   )
   await insertAll(
     tx,
     'search_metrics',
-    Object.entries(metrics).map(([name, value]) => ({ name, value, model })),
+    Object.entries(metrics).map(([name, value]) => ({ name, value, entry })),
   )
 
   const fields = [task, family, description, ...labels, ...tags.keys(), ...tags.values(), ...languages]
@@ -85,15 +86,11 @@ export async function indexModel(tx: Transaction<Schema>, model: string) {
   await insertAll(
     tx,
     'search_terms',
-    [...weights].map(([term, weight]) => ({ term, weight, model })),
+    [...weights].map(([term, weight]) => ({ term, weight, entry })),
   )
 }
 
-async function insertAll<T extends (typeof tables)[number]>(
-  tx: Transaction<Schema>,
-  table: T,
-  rows: readonly Insertable<Schema[T]>[],
-) {
+async function insertAll<T extends Parts>(tx: Transaction<Schema>, table: T, rows: readonly Insertable<Schema[T]>[]) {
   for (let at = 0; at < rows.length; at += ROWS)
     await tx
       .insertInto(table)

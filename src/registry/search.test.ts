@@ -124,7 +124,9 @@ for (const backend of backends) {
     await store.close()
   })
 
-  test(`webhooks are told, signed, again after a failure, and in order of a bounded queue: ${name}`, { skip }, async () => {
+  test(`webhooks are told, signed, again after a failure, and in order of a bounded queue: ${name}`, {
+    skip,
+  }, async () => {
     const { home, places } = await backend.fresh()
     const store = await openStore(home, places)
     const got: { headers: Record<string, unknown>; body: string }[] = []
@@ -167,10 +169,29 @@ for (const backend of backends) {
 }
 
 test('addresses of the machine and its network are refused, in whatever notation', async () => {
-  for (const address of ['127.0.0.1', '10.1.2.3', '192.168.0.9', '169.254.169.254', '::1', 'fe80::1', 'fd00::1', '::ffff:10.0.0.1', '::ffff:7f00:1', '0.0.0.0'])
+  for (const address of [
+    '127.0.0.1',
+    '10.1.2.3',
+    '192.168.0.9',
+    '169.254.169.254',
+    '::1',
+    'fe80::1',
+    'fd00::1',
+    '::ffff:10.0.0.1',
+    '::ffff:7f00:1',
+    '0.0.0.0',
+  ])
     assert.ok(isInside(address), address)
   for (const address of ['93.184.215.14', '2606:2800::1']) assert.ok(!isInside(address), address)
-  for (const url of ['http://2130706433/', 'http://0x7f.1/', 'http://[::ffff:127.0.0.1]/', 'http://localhost:1/', 'ftp://example.org', 'http://user:word@example.org', 'no address'])
+  for (const url of [
+    'http://2130706433/',
+    'http://0x7f.1/',
+    'http://[::ffff:127.0.0.1]/',
+    'http://localhost:1/',
+    'ftp://example.org',
+    'http://user:word@example.org',
+    'no address',
+  ])
     await assert.rejects(checkAddress(url, []), code('ADDRESS_REFUSED'), url)
   await assert.rejects(checkAddress('http://example.org/', ['example.com']), code('ADDRESS_REFUSED'))
   assert.equal((await checkAddress('http://localhost:1/x', ['localhost'])).pathname, '/x')
@@ -187,7 +208,9 @@ test('a card is read from Markdown, printed, and read again; scripts stay text; 
   const text = '# Mood\n\n<script>alert(1)</script>'
   const written = parseCard(`---\nlicence: MIT\nlanguages: [zh]\nlimits: |\n  short texts\n---\n${text}\n`)
   assert.deepEqual(written, { licence: 'MIT', languages: ['zh'], limits: 'short texts\n', text })
-  const printed = printCard({ name: 'mood', version: 3, manifest: manifest({ metrics: { accuracy: 0.5 } }) }, written, { a: '' })
+  const printed = printCard({ name: 'mood', version: 3, manifest: manifest({ metrics: { accuracy: 0.5 } }) }, written, {
+    a: '',
+  })
   assert.ok(printed.includes('accuracy: 0.5') && printed.includes(text))
   assert.deepEqual(parseCard(printed), written, 'what is generated is not taken for written')
   assert.deepEqual(parseCard('only text'), { text: 'only text' })

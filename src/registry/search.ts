@@ -1,4 +1,4 @@
-import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { type Kysely, type RawBuilder, type Selectable, sql } from 'kysely'
 import { fail } from '../base/errors.ts'
 import type { Schema } from '../store/schema.ts'
 import { wantedTerms } from './terms.ts'
@@ -44,6 +44,8 @@ export interface SearchPage {
   next?: string
 }
 
+type Entry = Selectable<Schema['search_models']>
+
 /** Values of a facet that are told, the most frequent first. */
 const FACET_VALUES = 30
 const filters = ['task', 'family', 'language', 'licence', 'tag'] as const
@@ -78,8 +80,8 @@ export async function searchModels(db: Kysely<Schema>, query: SearchQuery): Prom
   const rank = sql.ref(column ?? 'm.value')
 
   const joins = [sql`from search_models s`]
-  if (words.length > 0) joins.push(sql`join (${scores(words)}) w on w.model = s.model`)
-  if (column === undefined) joins.push(sql`join search_metrics m on m.model = s.model and m.name = ${key}`)
+  if (words.length > 0) joins.push(sql`join (${scores(words)}) w on w.entry = s.id`)
+  if (column === undefined) joins.push(sql`join search_metrics m on m.entry = s.id and m.name = ${key}`)
   const conditions = [...filtersOf(query)]
   const found = (more: readonly RawBuilder<unknown>[] = []) => {
     const all = [...conditions, ...more]
@@ -89,13 +91,12 @@ export async function searchModels(db: Kysely<Schema>, query: SearchQuery): Prom
   const limit = query.limit ?? 50
   const after = query.cursor === undefined ? [] : [following(readCursor(query.cursor, sort), rank, descending)]
 
-  const [{ rows: counts }, { rows: values }, { rows: page }] = await Promise.all([
-    sql<{ total: number }>`select count(*) as total ${found()}`.execute(db),
+  const [{ rows: values }, { rows: page }] = await Promise.all([
     sql<{ kind: string; value: string; count: number }>`
       select kind, value, count(*) as count from search_facets
-      ${all ? sql`` : sql`where model in (select s.model ${found()})`}
+      ${all ? sql`` : sql`where entry in (select s.id ${found()})`}
       group by kind, value order by count desc, value`.execute(db),
-    sql<Schema['search_models'] & { rank: string | number }>`
+    sql<Entry & { rank: string | number }>`
       select s.*, ${rank} as rank ${found(after)}
       order by rank ${descending ? sql`desc` : sql`asc`}, s.model limit ${limit + 1}`.execute(db),
   ])
@@ -108,7 +109,7 @@ export async function searchModels(db: Kysely<Schema>, query: SearchQuery): Prom
   const last = shown.at(-1)
   return {
     models: await summaries(db, shown),
-    total: counts[0].total,
+    total: values.reduce((sum, { kind, count }) => (kind === 'task' ? sum + count : sum), 0), // each model has one
     facets,
     ...(last && page.length > limit && { next: writeCursor(sort, last.rank, last.model) }),
   }
@@ -124,28 +125,28 @@ export async function allModels(db: Kysely<Schema>, { task }: { task?: string } 
 /** Models that have a term beginning with each word, and how well: where it stands, twice as much for the whole word. */
 function scores(words: readonly string[]) {
   const each = words.map(
-    (word) => sql`select model, max(case when term = ${word} then 2 * weight else weight end) as weight
-      from search_terms where term >= ${word} and term < ${`${word}\u{10ffff}`} group by model`,
+    (word) => sql`select entry, max(case when term = ${word} then 2 * weight else weight end) as weight
+      from search_terms where term >= ${word} and term < ${`${word}\u{10ffff}`} group by entry`,
   )
-  return sql`select model, sum(weight) as score from (${sql.join(each, sql` union all `)}) found
-    group by model having count(*) = ${words.length}`
+  return sql`select entry, sum(weight) as score from (${sql.join(each, sql` union all `)}) found
+    group by entry having count(*) = ${words.length}`
 }
 
 function* filtersOf(query: SearchQuery): Generator<RawBuilder<unknown>> {
   for (const kind of filters) {
     const value = query[kind]
     if (value !== undefined)
-      yield sql`s.model in (select model from search_facets where kind = ${kind} and value = ${value})`
+      yield sql`s.id in (select entry from search_facets where kind = ${kind} and value = ${value})`
   }
   for (const { name, operator, value } of query.where ? parseBounds(query.where) : []) {
     const bound = operator === '>=' ? sql`>= ${value}` : sql`<= ${value}`
     yield name === 'size'
       ? sql`s.bytes ${bound}`
-      : sql`s.model in (select model from search_metrics where name = ${name} and value ${bound})`
+      : sql`s.id in (select entry from search_metrics where name = ${name} and value ${bound})`
   }
 }
 
-async function summaries(db: Kysely<Schema>, rows: readonly Schema['search_models'][]): Promise<ModelSummary[]> {
+async function summaries(db: Kysely<Schema>, rows: readonly Entry[]): Promise<ModelSummary[]> {
   if (rows.length === 0) return []
   let query = db.selectFrom('aliases').selectAll().orderBy('alias')
   if (rows.length <= 1000)

@@ -77,6 +77,7 @@ export interface Schema {
   tags: { model: string; version: number; name: string; value: string }
   /** What search answers of the newest version of each model; made anew with every change of the model. */
   search_models: {
+    id: Generated<number>
     model: string
     version: number
     versions: number
@@ -87,9 +88,9 @@ export interface Schema {
     metrics: string
     description: string | null
   }
-  search_terms: { term: string; model: string; weight: number }
-  search_facets: { kind: string; value: string; model: string }
-  search_metrics: { name: string; model: string; value: number }
+  search_terms: { term: string; entry: number; weight: number }
+  search_facets: { kind: string; value: string; entry: number }
+  search_metrics: { name: string; entry: number; value: number }
   /** One row; its number grows with every change of the registry, by whichever process. */
   registry_state: { id: number; revision: number }
   webhooks: { id: string; url: string; secret: string; events: string; created_at: string }
@@ -297,7 +298,10 @@ const registry: Migration = {
       .addColumn('value', 'text', (c) => c.notNull())
       .addPrimaryKeyConstraint('tags_key', ['model', 'version', 'name'])
       .execute()
-    await ofModel('search_models')
+    await schema
+      .createTable('search_models')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('model', 'text', (c) => c.notNull().unique().references('models.name').onDelete('cascade'))
       .addColumn('version', 'integer', (c) => c.notNull())
       .addColumn('versions', 'integer', (c) => c.notNull())
       .addColumn('task', 'text', (c) => c.notNull())
@@ -306,27 +310,30 @@ const registry: Migration = {
       .addColumn('updated_at', 'text', (c) => c.notNull())
       .addColumn('metrics', 'text', (c) => c.notNull())
       .addColumn('description', 'text')
-      .addPrimaryKeyConstraint('search_models_key', ['model'])
       .execute()
     await schema.createIndex('search_models_updated').on('search_models').columns(['updated_at', 'model']).execute()
-    await ofModel('search_terms')
+    const ofEntry = (table: string) =>
+      schema
+        .createTable(table)
+        .addColumn('entry', 'integer', (c) => c.notNull().references('search_models.id').onDelete('cascade'))
+    await ofEntry('search_terms')
       .addColumn('term', 'text', (c) => c.notNull())
       .addColumn('weight', 'integer', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_terms_key', ['term', 'model', 'weight'])
+      .addPrimaryKeyConstraint('search_terms_key', ['term', 'entry', 'weight'])
       .execute()
-    await ofModel('search_facets')
+    await ofEntry('search_facets')
       .addColumn('kind', 'text', (c) => c.notNull())
       .addColumn('value', 'text', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_facets_key', ['kind', 'value', 'model'])
+      .addPrimaryKeyConstraint('search_facets_key', ['kind', 'value', 'entry'])
       .execute()
-    await ofModel('search_metrics')
+    await ofEntry('search_metrics')
       .addColumn('name', 'text', (c) => c.notNull())
       .addColumn('value', 'real', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_metrics_key', ['name', 'model'])
+      .addPrimaryKeyConstraint('search_metrics_key', ['name', 'entry'])
       .execute()
-    await schema.createIndex('search_metrics_value').on('search_metrics').columns(['name', 'value']).execute()
+    await schema.createIndex('search_metrics_value').on('search_metrics').columns(['name', 'value', 'entry']).execute()
     for (const table of ['search_terms', 'search_facets', 'search_metrics'])
-      await schema.createIndex(`${table}_model`).on(table).column('model').execute()
+      await schema.createIndex(`${table}_entry`).on(table).column('entry').execute()
     await schema
       .createTable('registry_state')
       .addColumn('id', 'integer', (c) => c.primaryKey())
