@@ -62,6 +62,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       allowedHosts: config.allowedHosts,
       onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
     })
+    const following = store.shared ? registry.follow() : undefined
     const errorRate = watchErrors(metrics, alerts, log)
     const deployments = new Deployments({ registry, config })
     deployments.onWindow = (version, window) => {
@@ -115,6 +116,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       clearTimeout(cut)
       await deployments.close()
       clearInterval(errorRate)
+      following?.close()
       await webhooks.close()
       await feedback.close()
       await alerts.close()

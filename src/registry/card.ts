@@ -9,7 +9,7 @@ import type { Version } from './registry.ts'
 const require = createRequire(import.meta.url)
 
 /** Largest card, in UTF-16 units. */
-export const CARD_LIMIT = 64 << 10
+const CARD_LIMIT = 64 << 10
 
 const line = (maxLength: number) => Type.Optional(Type.String({ maxLength, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }))
 const prose = (maxLength: number) => Type.Optional(Type.String({ maxLength }))

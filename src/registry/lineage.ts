@@ -38,7 +38,7 @@ interface Row {
 }
 
 /** The versions that a version was made from: trained on from, or refined. */
-export function sourcesOf({ lineage }: Pick<Manifest, 'lineage'>): { model: string; version: number }[] {
+function sourcesOf({ lineage }: Pick<Manifest, 'lineage'>): { model: string; version: number }[] {
   const [, model, version] = /^([a-z0-9][a-z0-9._-]*)@(\d+)$/.exec(lineage.parent ?? '') ?? []
   return [
     ...(model === undefined ? [] : [{ model, version: Number(version) }]),

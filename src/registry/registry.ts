@@ -280,10 +280,19 @@ export class Registry {
     return lineageOf(this.#store.db, name, served)
   }
 
-  /** A number that grows with every change, by whichever process. */
-  async revision(): Promise<number> {
-    const state = await this.#store.db.selectFrom('registry_state').select('revision').executeTakeFirstOrThrow()
-    return state.revision
+  /** Looks for changes by other processes until `close`; `onChange` is told of them. */
+  follow(every = 1_000): { close(): void } {
+    let known: number | undefined
+    const look = async () => {
+      const { revision } = await this.#store.db
+        .selectFrom('registry_state')
+        .select('revision')
+        .executeTakeFirstOrThrow()
+      if (known !== undefined && revision !== known) this.onChange()
+      known = revision
+    }
+    const timer = setInterval(() => void look().catch(() => undefined), every).unref() // away: what is known stays
+    return { close: () => clearInterval(timer) }
   }
 
   /** What people wrote about a model. */

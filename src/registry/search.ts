@@ -61,7 +61,7 @@ interface Bound {
 }
 
 /** `accuracy>=0.9,size<=50MB`; throws BAD_REQUEST. */
-export function parseBounds(text: string): Bound[] {
+function parseBounds(text: string): Bound[] {
   return text.split(',').map((one) => {
     const found = /^\s*([\w.-]{1,80})\s*(>=|<=)\s*(-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(KB|MB|GB)?\s*$/i.exec(one)
     if (!found) throw bad(`where: expected e.g. accuracy>=0.9 or size<=50MB, got "${one.slice(0, 80)}"`)

@@ -1,9 +1,6 @@
 import { newId } from '../base/ids.ts'
 import type { Store } from './store.ts'
 
-/** This process, as others see it. */
-export const processId = newId('proc')
-
 const LENGTH = 60_000
 
 /**

@@ -25,7 +25,7 @@ export async function lineage({ client, out }: Context, model: string) {
 }
 
 /** A graph as lines: every node once, whatever leads to it again is a line that points there. */
-export function tree({ nodes, edges }: LineageGraph): string[] {
+function tree({ nodes, edges }: LineageGraph): string[] {
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const entered = new Set(edges.map(({ to }) => to))
   const seen = new Set<string>()
