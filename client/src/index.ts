@@ -290,6 +290,11 @@ export class Athanor {
   /** Webhooks and housekeeping of the registry's files. */
   readonly registry = storeCalls((path, call) => this.#json(path, call))
 
+  /** All rows and files of the server as they are now, as a tar file that `athanor restore` reads. */
+  async backup(): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#send('/api/backup', { timeout: 0 })).body!
+  }
+
   readonly datasets = {
     /** Uploads a file; a stream is sent as it comes. Name it with its ending: it tells the format. */
     upload: (filename: string, content: ReadableStream<Uint8Array> | Uint8Array | Blob): Promise<Dataset> =>

@@ -158,6 +158,13 @@ export const errors = {
   ],
 
   // the registry's surroundings
+  BACKUP_INVALID: [422, 'not a usable backup: {reason}', 'Make another: athanor backup FILE'],
+  NOT_EMPTY: [
+    409,
+    'there are models, data sets or runs already',
+    'Choose an empty place with ATHANOR_HOME, ATHANOR_DATABASE or --to.',
+  ],
+  BUSY: [409, '{what}', 'Try again when that is done.'],
   ADDRESS_REFUSED: [
     400,
     'nothing is sent to "{host}": {reason}',

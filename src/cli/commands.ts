@@ -366,6 +366,36 @@ export const commands: readonly CommandEntry[] = [
     act: ({ options }) => serve(options),
   },
   {
+    name: 'backup <file>',
+    group: WATCH,
+    summary: 'Write all models, data sets and runs to a file, while the server goes on',
+    example: 'athanor backup monday.tar',
+    needs: 'server',
+    act: async ({ context, args }) => (await import('./commands/backup.ts')).backup(context, args[0]),
+  },
+  {
+    name: 'restore <file>',
+    group: WATCH,
+    summary: 'Fill an empty data folder (or ATHANOR_DATABASE and ATHANOR_BLOBS) from a backup: all of it, or nothing',
+    example: 'ATHANOR_HOME=/srv/athanor athanor restore monday.tar',
+    needs: 'nothing',
+    act: async ({ args, options }) => (await import('./commands/backup.ts')).restore(args[0], options),
+  },
+  {
+    name: 'migrate',
+    group: WATCH,
+    summary:
+      'Copy the data folder of a server that is not running to PostgreSQL, and to an object store: all of it, or nothing',
+    example: 'athanor migrate --to postgres://athanor@db/athanor',
+    options: [
+      () => new Option('--to <address>', 'a database that nothing is in').makeOptionMandatory(),
+      option('--blobs <address>', 's3://bucket?endpoint=… (files stay in the data folder otherwise)'),
+    ],
+    needs: 'nothing',
+    act: async ({ options }: Call<{ to: string; blobs?: string }>) =>
+      (await import('./commands/backup.ts')).migrate(options),
+  },
+  {
     name: 'ps',
     group: WATCH,
     summary: 'Show training runs and engines',

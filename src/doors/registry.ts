@@ -199,6 +199,20 @@ export const registryRoutes = [
     async ({ registry, config }, { body }) => registry.collectGarbage({ days: body.days ?? config.retentionDays }),
   ),
   route(
+    'GET /api/backup',
+    { summary: 'All rows and files as they are now, as a tar file', permission: 'admin', tag },
+    {},
+    async ({ store, log }, { request, reply }) => {
+      const [{ packBackup }, { dump }] = await Promise.all([import('../store/backup.ts'), import('../store/dump.ts')])
+      const parts = dump(store, { blobs: true })
+      const first = await parts.next() // what is wrong at once is told as an error
+      const tar = packBackup(chained(first, parts))
+      tar.once('error', (error) => log.error('backup.broken', error, { requestId: request.id }))
+      reply.type('application/x-tar')
+      return tar
+    },
+  ),
+  route(
     'GET /api/webhooks',
     { summary: 'Webhooks, and what they can be told', permission: 'admin', tag },
     { response: Type.Object({ webhooks: Type.Array(Webhook), events: Type.Record(Type.String(), Type.String()) }) },
@@ -228,3 +242,8 @@ export const registryRoutes = [
     async ({ webhooks }, { params }) => webhooks.remove(params.id),
   ),
 ]
+
+async function* chained<T>(first: IteratorResult<T, unknown>, rest: AsyncGenerator<T>): AsyncGenerator<T> {
+  if (!first.done) yield first.value
+  yield* rest
+}

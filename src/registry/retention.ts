@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely'
+import { SWEEP } from '../store/dump.ts'
 import { withLease } from '../store/leases.ts'
 import type { Schema } from '../store/schema.ts'
 import type { Store } from '../store/store.ts'
@@ -19,8 +20,6 @@ export interface Retained {
 }
 
 const DAY = 86_400_000
-/** The lease under which blobs are removed, or must not be. */
-export const SWEEP = 'sweep'
 
 export async function deletedVersions(db: Kysely<Schema>): Promise<Deleted[]> {
   const rows = await db

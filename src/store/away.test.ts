@@ -26,7 +26,9 @@ async function cabled(address: string) {
   return { cable, address: url.href }
 }
 
-test('without its stores a server goes on answering for a minute, refuses writes, and loses nothing', { skip: shared.skip }, async () => {
+test('without its stores a server goes on answering for a minute, refuses writes, and loses nothing', {
+  skip: shared.skip,
+}, async (t) => {
   const { places } = await shared.fresh()
   const database = await cabled(places.database!)
   const bucket = new URL(places.blobs!)
@@ -34,6 +36,10 @@ test('without its stores a server goes on answering for a minute, refuses writes
   bucket.searchParams.set('endpoint', endpoint.address)
   const given = { home: join(root, 'home'), database: database.address, blobs: bucket.href }
   const app = await startApp({ ...given, port: 0, logLevel: 'silent' })
+  t.after(async () => {
+    await app.close()
+    await Promise.all([database.cable.cut(), endpoint.cable.cut()])
+  })
   const client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, files } = await tinyClassifier()
   await app.house.registry.register('tiny', manifest, files)
@@ -62,6 +68,4 @@ test('without its stores a server goes on answering for a minute, refuses writes
   await client.models.setAlias('tiny', 'other', 1)
   assert.deepEqual((await client.models.show('tiny')).aliases, { champion: 1, other: 1 })
   assert.equal((await client.models.show('plain')).version, 1)
-  await app.close()
-  await Promise.all([database.cable.cut(), endpoint.cable.cut()])
 })

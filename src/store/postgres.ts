@@ -85,7 +85,9 @@ export async function postgresDialect(address: string): Promise<Dialect> {
         oid === INT8 || oid === NUMERIC ? Number : parsers.getTypeParser(oid, format)) as typeof parsers.getTypeParser,
     },
   })
-  pool.on('error', () => undefined) // an idle connection broke; the next statement opens another
+  // a connection that breaks, idle or at work, must not end the process: statements tell of it
+  pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
   return {
     createAdapter: () => new PostgresAdapter(),
     createDriver: () => new TellingDriver({ pool: pool as unknown as PostgresPool }),

@@ -29,6 +29,28 @@ export interface Store {
 }
 
 /**
+ * Stores as `openStore` opens them, with nothing migrated, to be filled by `load`. With `home` of a store that is open,
+ * `borrowed` says so.
+ */
+export async function openTarget(
+  home: string,
+  { borrowed = false, ...places }: Places & { borrowed?: boolean },
+): Promise<Pick<Store, 'db' | 'shared' | 'blobs' | 'close'>> {
+  const lock = borrowed ? undefined : lockHome(home)
+  try {
+    const db = await openDatabase(home, places.database)
+    const close = async () => {
+      await db.destroy()
+      lock?.release()
+    }
+    return { db, shared: Boolean(places.database), blobs: await openBlobs(home, places), close }
+  } catch (error) {
+    lock?.release()
+    throw error
+  }
+}
+
+/**
  * Opens (and makes, if need be) a data folder and what is configured beside it. Throws HOME_BUSY, HOME_UNUSABLE,
  * DISK_FULL, OPTION_INVALID or STORAGE_UNAVAILABLE.
  */
@@ -40,6 +62,7 @@ export async function openStore(home: string, options: Places & { files?: Files 
     db = await openDatabase(home, options.database)
     const { error } = await new Migrator({ db, provider: { getMigrations: async () => migrations } }).migrateToLatest()
     if (error) throw error
+    if (!shared) await db.deleteFrom('leases').execute() // of a process that was killed
     const blobs = await openBlobs(home, options)
     const opened = db
     return {

@@ -42,6 +42,8 @@ test('a run whose server is killed goes on elsewhere, ends once, and with the sa
   const { places } = await shared.fresh()
   const first = await startProcess(join(root, 'first'), places)
   const app = await startApp({ home: join(root, 'second'), ...places, port: 0, logLevel: 'silent' })
+  t.after(() => app.close())
+  t.after(() => first.child.kill('SIGKILL'))
   const second = new Athanor({ url: app.url })
   const { id } = await first.client.datasets.upload('films.csv', Buffer.from(`text,label\n${rows.join('\n')}\n`))
   const spec = { dataset: id, family: 'lstm', seed: 5, options: small }
@@ -60,7 +62,6 @@ test('a run whose server is killed goes on elsewhere, ends once, and with the sa
   for await (const event of second.runs.events(whole.run)) assert.notEqual(event.type, 'failed')
   const [a, b] = await Promise.all(['whole', 'killed'].map((name) => second.models.file(name, 'model.onnx')))
   assert.ok(Buffer.from(a).equals(Buffer.from(b)), 'bit for bit')
-  await app.close()
 })
 
 test('runs of two servers are shared out, none is done twice, and either can end them', {
@@ -71,6 +72,7 @@ test('runs of two servers are shared out, none is done twice, and either can end
     await startApp({ home: join(root, 'left'), ...places, port: 0, logLevel: 'silent' }),
     await startApp({ home: join(root, 'right'), ...places, port: 0, logLevel: 'silent' }),
   ]
+  t.after(() => Promise.all(apps.map((app) => app.close())))
   const [left, right] = apps.map(({ url }) => new Athanor({ url }))
   const { id } = await left.datasets.upload('films.csv', Buffer.from(`text,label\n${rows.join('\n')}\n`))
   const spec = { dataset: id, family: 'bow', name: 'many', options: { epochs: 1, threads: 1 } }
@@ -95,5 +97,4 @@ test('runs of two servers are shared out, none is done twice, and either can end
   await right.runs.cancel(long.run)
   for await (const _ of right.runs.events(long.run)) void _
   assert.equal((await right.runs.get(long.run)).state, 'cancelled')
-  await Promise.all(apps.map((app) => app.close()))
 })
