@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 import { after, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { AthanorError } from '../base/errors.ts'
+import type { Manifest } from '../bundle/manifest.ts'
 import { Registry } from '../registry/registry.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
 import { tinyGraph } from '../testing/tiny.ts'
@@ -25,7 +26,7 @@ after(async () => {
 })
 const code = (expected: string) => (error: AthanorError) => error.code === expected
 
-const manifest = {
+const manifest: Manifest = {
   format: 'athanor-bundle',
   formatVersion: 1,
   task: 'tensor',
@@ -36,7 +37,7 @@ const manifest = {
   metrics: { accuracy: 0.5 },
   lineage: { code: '0' },
   createdAt: new Date(0).toISOString(),
-} as const
+}
 
 async function fill(store: Store) {
   const registry = new Registry(store)
@@ -62,7 +63,7 @@ async function content(store: Store) {
     card: await registry.card('a'),
     tags: await registry.tags('a'),
     deleted: await registry.deleted(),
-    found: (await registry.search({ search: '好评' })).models,
+    found: (await registry.search({ search: '好评' })).models.filter(({ name }) => name === 'a'),
     data: await new Datasets(store).list(),
     log: await new LogEntries(store).list({}),
   }

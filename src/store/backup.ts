@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { extract, pack } from 'tar-stream'
 import { AthanorError, fail } from '../base/errors.ts'
@@ -14,30 +14,39 @@ const invalid = (reason: string, cause?: unknown) => fail('BACKUP_INVALID', { re
 export function packBackup(parts: AsyncIterable<DumpPart>): Readable {
   const tar = pack()
   const whole = createHash('sha256')
+  // the reader may go away at any time
+  const closed = new Promise<never>((_, reject) => tar.once('close', () => reject(new Error('nobody reads it'))))
+  closed.catch(() => undefined)
   const add = (name: string, text: string) =>
-    new Promise<void>((resolve, reject) => {
-      whole.update(`${name}\n${text}\n`)
-      tar.entry({ name }, text, (error) => (error ? reject(error) : resolve()))
-    })
+    Promise.race([
+      closed,
+      new Promise<void>((resolve, reject) => {
+        tar.entry({ name }, text, (error) => (error ? reject(error) : resolve()))
+      }),
+    ])
+  const addHashed = (name: string, text: string) => {
+    whole.update(`${name}\n${text}\n`)
+    return add(name, text)
+  }
   const fill = async () => {
     let part = 0
     for await (const one of parts) {
-      if (one.kind === 'header') await add('athanor.json', JSON.stringify(one.header))
+      if (one.kind === 'header') await addHashed('athanor.json', JSON.stringify(one.header))
       else if (one.kind === 'rows')
-        await add(`rows/${one.table}/${part++}.jsonl`, one.rows.map((row) => JSON.stringify(row, asJson)).join('\n'))
+        await addHashed(`rows/${one.table}/${part++}.jsonl`, one.rows.map((row) => JSON.stringify(row, asJson)).join('\n'))
       else if (one.kind === 'blob') {
-        await pipeline(one.content, tar.entry({ name: `blobs/${one.digest}`, size: one.bytes }))
+        const entry = tar.entry({ name: `blobs/${one.digest}`, size: one.bytes })
+        await Promise.race([closed, pipeline(one.content, entry)])
         whole.update(`${one.digest}\n`)
       } else {
         const { rows, blobs } = one
-        const text = JSON.stringify({ rows, blobs, sha256: whole.digest('hex') })
-        await new Promise<void>((resolve) => tar.entry({ name: 'end.json' }, text, () => resolve()))
+        await add('end.json', JSON.stringify({ rows, blobs, sha256: whole.digest('hex') }))
       }
     }
     tar.finalize()
   }
   fill().catch((error) => tar.destroy(error as Error))
-  return tar
+  return Readable.from(tar as AsyncIterable<Uint8Array>)
 }
 
 /** Bytes in a row as JSON can carry them. */
@@ -61,7 +70,7 @@ export async function* readBackup(path: string): AsyncGenerator<DumpPart> {
       const { name, size = 0 } = entry.header
       const blob = /^blobs\/([0-9a-f]{64})$/.exec(name)?.[1]
       if (blob !== undefined) {
-        yield { kind: 'blob', digest: blob, bytes: size, content: entry }
+        yield { kind: 'blob', digest: blob, bytes: size, content: entry as AsyncIterable<Uint8Array> }
         entry.resume() // what nobody read of it
         whole.update(`${blob}\n`)
         continue

@@ -30,7 +30,7 @@ async function administer(statement: string) {
 }
 
 /** Address of a database that did not exist. */
-export async function freshDatabase(): Promise<string> {
+async function freshDatabase(): Promise<string> {
   const name = newId('athanor_test')
   await administer(`create database ${name}`)
   databases.push(name)

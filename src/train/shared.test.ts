@@ -38,7 +38,7 @@ const small = { epochs: 40, patience: 40, hidden: 8, width: 8, batchSize: 8, thr
 
 test('a run whose server is killed goes on elsewhere, ends once, and with the same weights', {
   skip: shared.skip,
-}, async () => {
+}, async (t) => {
   const { places } = await shared.fresh()
   const first = await startProcess(join(root, 'first'), places)
   const app = await startApp({ home: join(root, 'second'), ...places, port: 0, logLevel: 'silent' })
@@ -66,7 +66,7 @@ test('a run whose server is killed goes on elsewhere, ends once, and with the sa
 
 test('runs of two servers are shared out, none is done twice, and either can end them', {
   skip: shared.skip,
-}, async () => {
+}, async (t) => {
   const { places } = await shared.fresh()
   const apps = [
     await startApp({ home: join(root, 'left'), ...places, port: 0, logLevel: 'silent' }),
