@@ -10,6 +10,7 @@ const house: Record<string, readonly string[]> = {
   client: [],
   graph: [],
   store: [],
+  access: ['store'],
   data: [],
   autograd: ['graph'],
   drift: ['data'],
@@ -22,9 +23,22 @@ const house: Record<string, readonly string[]> = {
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
   watch: ['store', 'drift', 'bundle', 'engine'],
-  doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
-  app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['graph', 'data', 'store', 'autograd', 'nn', 'bundle', 'formats', 'app'],
+  doors: [
+    'formats',
+    'graph',
+    'data',
+    'bundle',
+    'store',
+    'registry',
+    'engine',
+    'train',
+    'refine',
+    'serve',
+    'watch',
+    'access',
+  ],
+  app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
+  testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
   cli: ['formats', 'client', 'registry', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 
@@ -74,7 +88,7 @@ test('the house has no cycles', () => {
 })
 
 test('files stay short: median below 150 lines, none above 500 but tables', () => {
-  const tables = new Set(['src/base/errors.ts', 'src/graph/operators.ts'])
+  const tables = new Set(['src/base/errors.ts', 'src/store/schema.ts', 'src/cli/commands.ts', 'src/graph/operators.ts'])
   const lengths = sources.map((file) => ({ file, lines: text.get(file)!.split('\n').length }))
   const sorted = lengths.map(({ lines }) => lines).sort((a, b) => a - b)
   assert.ok(sorted[Math.floor(sorted.length / 2)] < 150, `median ${sorted[Math.floor(sorted.length / 2)]}`)

@@ -1,3 +1,4 @@
+import type { Call } from './http.ts'
 import type {
   Card,
   CardView,
@@ -9,17 +10,6 @@ import type {
   Webhook,
 } from './registry-types.ts'
 import type { ModelSummary } from './types.ts'
-
-/** A request: what is sent, and how long it may take (0 for any time). */
-export interface Call {
-  method?: string
-  query?: Record<string, string | number | undefined>
-  json?: unknown
-  body?: BodyInit
-  signal?: AbortSignal
-  timeout?: number
-  headers?: Record<string, string>
-}
 
 /** Sends a request and reads the JSON of its answer. */
 type Json = <T>(path: string, call?: Call) => Promise<T>

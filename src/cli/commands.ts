@@ -2,12 +2,14 @@ import { Option } from 'commander'
 import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
+import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, type ModelOptions, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
 import { card, compareVersions, deleted, gc, lineage, tag, undelete, webhooks } from './commands/registry.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
+import { type TopOptions, top } from './commands/top.ts'
 import { type TrainOptions, train } from './commands/train.ts'
 import { logs, ps } from './commands/watch.ts'
 import type { Context, GlobalOptions } from './context.ts'
@@ -405,6 +407,18 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, options }) => ps(context, options),
   },
   {
+    name: 'top',
+    group: WATCH,
+    summary: 'Show requests, errors, latencies and tokens of the last quarter of an hour, and go on until Ctrl-C',
+    example: 'athanor top --by model,version',
+    options: [
+      option('--by <parts>', 'a line for each model, version or door, or several of these (model)'),
+      option('--once', 'end after the first look'),
+    ],
+    needs: 'server',
+    act: ({ context, options }: Call<TopOptions> & { context: Context }) => top(context, options),
+  },
+  {
     name: 'drift <model>',
     group: WATCH,
     summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
@@ -446,6 +460,31 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, options }) => logs(context, options),
+  },
+  {
+    name: 'errors [fingerprint]',
+    group: WATCH,
+    summary: 'Show errors that are alike: how often, when, and the newest requests; of one, its stack',
+    example: 'athanor errors --model sentiment',
+    options: [option('--model <name>', 'of one model'), option('--code <code>', 'of one error code')],
+    needs: 'server',
+    act: ({ context, args, options }) => errors(context, args[0], options),
+  },
+  {
+    name: 'requests',
+    group: WATCH,
+    summary: 'Show logged requests',
+    example: 'athanor requests --model sentiment --code OVERLOADED',
+    options: [
+      option('--model <name>', 'of one model'),
+      option('--code <code>', 'that failed so'),
+      option('--door <name>', 'of one protocol'),
+      option('--request <id>', 'one request'),
+      option('--since <time>', 'from this time on (ISO 8601)'),
+      option('--limit <number>', 'how many (50)'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => requests(context, options),
   },
   {
     name: 'doctor',

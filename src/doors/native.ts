@@ -1,3 +1,4 @@
+import { accessRoutes } from './access.ts'
 import type { Door } from './door.ts'
 import { formatRoutes } from './formats.ts'
 import { generateRoutes } from './generate.ts'
@@ -25,6 +26,7 @@ export const native: Door = {
     ...datasetRoutes,
     ...runRoutes,
     ...watchRoutes,
+    ...accessRoutes,
   ],
   failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
 }

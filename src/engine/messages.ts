@@ -10,6 +10,8 @@ export interface Timings {
   run: number
   post: number
   batch: number
+  /** Tokens of its texts. */
+  tokens?: number
 }
 
 export interface ChatMessage {

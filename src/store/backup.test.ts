@@ -57,7 +57,7 @@ async function content(store: Store) {
   await registry.indexMissing()
   const version = await registry.resolve('a@champion')
   const paths = await registry.checkout(version)
-  return {
+  const all = {
     version,
     bytes: readFileSync(paths['model.onnx']).toString('base64'),
     card: await registry.card('a'),
@@ -67,6 +67,7 @@ async function content(store: Store) {
     data: await new Datasets(store).list(),
     log: await new LogEntries(store).list({}),
   }
+  return JSON.parse(JSON.stringify(all)) as typeof all
 }
 
 for (const from of backends) {

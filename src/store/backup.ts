@@ -33,7 +33,10 @@ export function packBackup(parts: AsyncIterable<DumpPart>): Readable {
     for await (const one of parts) {
       if (one.kind === 'header') await addHashed('athanor.json', JSON.stringify(one.header))
       else if (one.kind === 'rows')
-        await addHashed(`rows/${one.table}/${part++}.jsonl`, one.rows.map((row) => JSON.stringify(row, asJson)).join('\n'))
+        await addHashed(
+          `rows/${one.table}/${part++}.jsonl`,
+          one.rows.map((row) => JSON.stringify(row, asJson)).join('\n'),
+        )
       else if (one.kind === 'blob') {
         const entry = tar.entry({ name: `blobs/${one.digest}`, size: one.bytes })
         await Promise.race([closed, pipeline(one.content, entry)])

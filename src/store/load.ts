@@ -1,19 +1,11 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
-import { Migrator } from 'kysely/migration'
+import { sql, type Transaction } from 'kysely'
 import { fail } from '../base/errors.ts'
-import type { Blobs } from './blobs.ts'
 import type { DumpPart, Row } from './dump.ts'
 import { migrations, type Schema } from './schema.ts'
+import type { Target } from './store.ts'
 
 /** Values that one statement takes at most. */
 const VALUES = 30_000
-
-export interface Target {
-  readonly db: Kysely<Schema>
-  /** Whether it is PostgreSQL. */
-  readonly shared: boolean
-  readonly blobs: Blobs
-}
 
 const invalid = (reason: string) => fail('BACKUP_INVALID', { reason })
 
@@ -23,7 +15,7 @@ const invalid = (reason: string) => fail('BACKUP_INVALID', { reason })
  * NOT_EMPTY or BACKUP_INVALID.
  */
 export async function load(
-  { db, shared, blobs }: Target,
+  { db, shared, blobs, migrator }: Omit<Target, 'close'>,
   parts: AsyncIterable<DumpPart>,
 ): Promise<{ rows: number; blobs: number }> {
   const reader = parts[Symbol.asyncIterator]()
@@ -32,7 +24,6 @@ export async function load(
     if (first.done || first.value.kind !== 'header') throw invalid('it has no header')
     const { migration, tables } = first.value.header
     if (!(migration in migrations)) throw invalid(`it was made by a newer version, ${first.value.header.code}`)
-    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
     const done = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt !== undefined)
     if (done.length === 0) check(await migrator.migrateTo(migration))
     else if (done.at(-1)!.name !== migration)

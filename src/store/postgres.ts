@@ -67,7 +67,7 @@ class TellingDriver extends PostgresDriver {
  * beyond 2^53. Throws OPTION_INVALID where `pg` is not installed; statements throw STORAGE_UNAVAILABLE while the database
  * is away.
  */
-export async function postgresDialect(address: string): Promise<Dialect> {
+export async function postgresDialect(address: string, schema?: string): Promise<Dialect> {
   const pg = await import('pg').catch((error: unknown) => {
     const reason = 'PostgreSQL needs the package "pg": npm install pg'
     throw fail('OPTION_INVALID', { option: 'database', reason }, { cause: error })
@@ -75,6 +75,7 @@ export async function postgresDialect(address: string): Promise<Dialect> {
   const { Pool, types: parsers } = pg.default
   const pool = new Pool({
     connectionString: address,
+    ...(schema !== undefined && { options: `-c search_path="${schema}"` }),
     max: 8,
     connectionTimeoutMillis: CONNECT,
     query_timeout: DEADLINE,

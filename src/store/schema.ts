@@ -1,5 +1,6 @@
-import { type Generated, type Kysely, sql } from 'kysely'
+import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { registry } from './registry-tables.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
 export interface Schema {
@@ -13,9 +14,9 @@ export interface Schema {
     created_at: string
     deleted_at: Generated<string | null>
   }
-  version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   /** The versions that a version was made from. */
   version_sources: { model: string; version: number; source_model: string; source_version: number }
+  version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
   datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
   runs: {
@@ -105,6 +106,95 @@ export interface Schema {
   }
   /** Work that only one process does at a time. */
   leases: { name: string; owner: string; until: number }
+  tenants: { tenant: string; limits: string; created_at: string; closed_at: string | null }
+  users: { tenant: string; name: string; role: string; created_at: string; disabled_at: string | null }
+  service_keys: {
+    id: string
+    tenant: string
+    name: string
+    user_name: string | null
+    role: string
+    digest: string
+    previous_digest: string | null
+    previous_until: string | null
+    models: string | null
+    doors: string | null
+    limits: string
+    created_at: string
+    created_by: string
+    expires_at: string | null
+    revoked_at: string | null
+    last_used_at: string | null
+  }
+  /** Millionths of the currency: a request, a thousand tokens read, a thousand written. */
+  prices: { tenant: string; model: string; request: number; input: number; output: number }
+  /** What of a budget is spent or handed out, and what is known to be spent; millionths of the currency. */
+  budgets: { owner: string; period: string; held: number; spent: number }
+  usage: {
+    tenant: string
+    key_id: string
+    model: string
+    day: string
+    requests: number
+    refused: number
+    input_tokens: number
+    output_tokens: number
+    cost: number
+  }
+  audit: {
+    id: Generated<number>
+    at: string
+    tenant: string
+    actor: string
+    action: string
+    target: string
+    detail: string
+    request_id: string
+  }
+  history: {
+    span: string
+    at: string
+    writer: string
+    model: string
+    version: number
+    door: string
+    requests: number
+    rows: number
+    errors: number
+    refused: number
+    prompt_tokens: number
+    completion_tokens: number
+    latency: string
+    first_token: string
+  }
+  requests: {
+    id: Generated<number>
+    request_id: string
+    at: string
+    door: string
+    model: string | null
+    version: number | null
+    code: string | null
+    ms: number
+    rows: number
+    prompt_tokens: number | null
+    completion_tokens: number | null
+    input: string | null
+    output: string | null
+  }
+  error_groups: {
+    fingerprint: string
+    code: string
+    event: string
+    model: string
+    message: string
+    count: number
+    first_at: string
+    last_at: string
+    version: number | null
+    requests: string
+    detail: string | null
+  }
 }
 
 const first: Migration = {
@@ -259,110 +349,150 @@ const purpose: Migration = {
   },
 }
 
-/** Search, cards, tags, kept deletions, webhooks, and what several processes on one database need. */
-const registry: Migration = {
+/** Who may do what, what it costs, and who did what. */
+const access: Migration = {
   async up(db: Kysely<unknown>) {
     const { schema } = db
-    await schema.alterTable('models').addColumn('card', 'text').execute()
-    await schema.alterTable('versions').addColumn('deleted_at', 'text').execute()
-    await schema.alterTable('runs').addColumn('owner', 'text').execute()
-    await schema.alterTable('runs').addColumn('lease_until', 'integer').execute()
-    await schema.alterTable('runs').addColumn('wanted', 'text').execute()
     await schema
-      .createTable('run_files')
-      .addColumn('run', 'text', (c) => c.notNull().references('runs.run').onDelete('cascade'))
-      .addColumn('name', 'text', (c) => c.notNull())
-      .addColumn('digest', 'text', (c) => c.notNull())
-      .addColumn('bytes', 'integer', (c) => c.notNull())
-      .addPrimaryKeyConstraint('run_files_key', ['run', 'name'])
+      .createTable('tenants')
+      .addColumn('tenant', 'text', (c) => c.primaryKey())
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('closed_at', 'text')
       .execute()
     await schema
-      .createTable('version_sources')
+      .createTable('users')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('disabled_at', 'text')
+      .addPrimaryKeyConstraint('users_key', ['tenant', 'name'])
+      .execute()
+    await schema
+      .createTable('service_keys')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('user_name', 'text')
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('previous_digest', 'text')
+      .addColumn('previous_until', 'text')
+      .addColumn('models', 'text')
+      .addColumn('doors', 'text')
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('created_by', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text')
+      .addColumn('revoked_at', 'text')
+      .addColumn('last_used_at', 'text')
+      .execute()
+    await schema
+      .createTable('prices')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('request', 'bigint', (c) => c.notNull())
+      .addColumn('input', 'bigint', (c) => c.notNull())
+      .addColumn('output', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('prices_key', ['tenant', 'model'])
+      .execute()
+    await schema
+      .createTable('budgets')
+      .addColumn('owner', 'text', (c) => c.notNull())
+      .addColumn('period', 'text', (c) => c.notNull())
+      .addColumn('held', 'bigint', (c) => c.notNull())
+      .addColumn('spent', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('budgets_key', ['owner', 'period'])
+      .execute()
+    await schema
+      .createTable('usage')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('key_id', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('day', 'text', (c) => c.notNull())
+      .addColumn('requests', 'bigint', (c) => c.notNull())
+      .addColumn('refused', 'bigint', (c) => c.notNull())
+      .addColumn('input_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('output_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('cost', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('usage_key', ['tenant', 'day', 'model', 'key_id'])
+      .execute()
+    await schema
+      .createTable('audit')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('actor', 'text', (c) => c.notNull())
+      .addColumn('action', 'text', (c) => c.notNull())
+      .addColumn('target', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text', (c) => c.notNull())
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .execute()
+    await schema.createIndex('audit_tenant').on('audit').columns(['tenant', 'id']).execute()
+  },
+}
+
+/** What was counted by the minute and the hour. */
+const history: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('history')
+      .addColumn('span', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('writer', 'text', (c) => c.notNull())
       .addColumn('model', 'text', (c) => c.notNull())
       .addColumn('version', 'integer', (c) => c.notNull())
-      .addColumn('source_model', 'text', (c) => c.notNull())
-      .addColumn('source_version', 'integer', (c) => c.notNull())
-      .addPrimaryKeyConstraint('version_sources_key', ['model', 'version', 'source_model', 'source_version'])
-      .addForeignKeyConstraint('version_sources_version', ['model', 'version'], 'versions', ['model', 'version'], (c) =>
-        c.onDelete('cascade'),
-      )
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('requests', 'integer', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('errors', 'integer', (c) => c.notNull())
+      .addColumn('refused', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer', (c) => c.notNull())
+      .addColumn('completion_tokens', 'integer', (c) => c.notNull())
+      .addColumn('latency', 'text', (c) => c.notNull())
+      .addColumn('first_token', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('history_key', ['span', 'at', 'writer', 'model', 'version', 'door'])
       .execute()
-    await schema.createIndex('version_sources_source').on('version_sources').column('source_model').execute()
-    const ofModel = (table: string) =>
-      schema
-        .createTable(table)
-        .addColumn('model', 'text', (c) => c.notNull().references('models.name').onDelete('cascade'))
-    await ofModel('tags')
-      .addColumn('version', 'integer', (c) => c.notNull())
-      .addColumn('name', 'text', (c) => c.notNull())
-      .addColumn('value', 'text', (c) => c.notNull())
-      .addPrimaryKeyConstraint('tags_key', ['model', 'version', 'name'])
-      .execute()
+  },
+}
+
+/** Logged requests, and errors that are alike. */
+const requests: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
     await schema
-      .createTable('search_models')
+      .createTable('requests')
       .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
-      .addColumn('model', 'text', (c) => c.notNull().unique().references('models.name').onDelete('cascade'))
-      .addColumn('version', 'integer', (c) => c.notNull())
-      .addColumn('versions', 'integer', (c) => c.notNull())
-      .addColumn('task', 'text', (c) => c.notNull())
-      .addColumn('family', 'text', (c) => c.notNull())
-      .addColumn('bytes', 'integer', (c) => c.notNull())
-      .addColumn('updated_at', 'text', (c) => c.notNull())
-      .addColumn('metrics', 'text', (c) => c.notNull())
-      .addColumn('description', 'text')
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('version', 'integer')
+      .addColumn('code', 'text')
+      .addColumn('ms', 'real', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer')
+      .addColumn('completion_tokens', 'integer')
+      .addColumn('input', 'text')
+      .addColumn('output', 'text')
       .execute()
-    await schema.createIndex('search_models_updated').on('search_models').columns(['updated_at', 'model']).execute()
-    const ofEntry = (table: string) =>
-      schema
-        .createTable(table)
-        .addColumn('entry', 'integer', (c) => c.notNull().references('search_models.id').onDelete('cascade'))
-    await ofEntry('search_terms')
-      .addColumn('term', 'text', (c) => c.notNull())
-      .addColumn('weight', 'integer', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_terms_key', ['term', 'entry', 'weight'])
-      .execute()
-    await ofEntry('search_facets')
-      .addColumn('kind', 'text', (c) => c.notNull())
-      .addColumn('value', 'text', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_facets_key', ['kind', 'value', 'entry'])
-      .execute()
-    await ofEntry('search_metrics')
-      .addColumn('name', 'text', (c) => c.notNull())
-      .addColumn('value', 'real', (c) => c.notNull())
-      .addPrimaryKeyConstraint('search_metrics_key', ['name', 'entry'])
-      .execute()
-    await schema.createIndex('search_metrics_value').on('search_metrics').columns(['name', 'value', 'entry']).execute()
-    for (const table of ['search_terms', 'search_facets', 'search_metrics'])
-      await schema.createIndex(`${table}_entry`).on(table).column('entry').execute()
+    await schema.createIndex('requests_at').on('requests').column('at').execute()
     await schema
-      .createTable('registry_state')
-      .addColumn('id', 'integer', (c) => c.primaryKey())
-      .addColumn('revision', 'integer', (c) => c.notNull())
-      .execute()
-    await sql`insert into registry_state (id, revision) values (1, 0)`.execute(db)
-    await schema
-      .createTable('webhooks')
-      .addColumn('id', 'text', (c) => c.primaryKey())
-      .addColumn('url', 'text', (c) => c.notNull())
-      .addColumn('secret', 'text', (c) => c.notNull())
-      .addColumn('events', 'text', (c) => c.notNull())
-      .addColumn('created_at', 'text', (c) => c.notNull())
-      .execute()
-    await schema
-      .createTable('webhook_deliveries')
-      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
-      .addColumn('webhook', 'text', (c) => c.notNull().references('webhooks.id').onDelete('cascade'))
+      .createTable('error_groups')
+      .addColumn('fingerprint', 'text', (c) => c.primaryKey())
+      .addColumn('code', 'text', (c) => c.notNull())
       .addColumn('event', 'text', (c) => c.notNull())
-      .addColumn('body', 'text', (c) => c.notNull())
-      .addColumn('attempts', 'integer', (c) => c.notNull())
-      .addColumn('next_at', 'integer', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('message', 'text', (c) => c.notNull())
+      .addColumn('count', 'integer', (c) => c.notNull())
+      .addColumn('first_at', 'text', (c) => c.notNull())
+      .addColumn('last_at', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer')
+      .addColumn('requests', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text')
       .execute()
-    await schema
-      .createTable('leases')
-      .addColumn('name', 'text', (c) => c.primaryKey())
-      .addColumn('owner', 'text', (c) => c.notNull())
-      .addColumn('until', 'integer', (c) => c.notNull())
-      .execute()
+    await schema.createIndex('error_groups_last_at').on('error_groups').column('last_at').execute()
   },
 }
 
@@ -371,5 +501,8 @@ export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
-  '0004_registry': registry,
+  '0004_access': access,
+  '0005_history': history,
+  '0006_requests': requests,
+  '0007_registry': registry,
 }

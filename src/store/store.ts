@@ -12,8 +12,26 @@ import { migrations, type Schema } from './schema.ts'
 export interface Places {
   /** `postgres://…`; SQLite in the data folder otherwise. */
   database?: string
+  /** The part of the database that holds the tables; PostgreSQL's own default otherwise. */
+  schema?: string
   /** `s3://bucket/prefix?endpoint=…`; a folder otherwise. */
   blobs?: string
+}
+
+/** Tenant whose rows and files lie where the configuration says; those of others lie in parts of their own. */
+const DEFAULT = 'default'
+
+/** Where the rows and files of a tenant are, of those that are not in data folders. */
+export function placesOf({ database, blobs }: { database: string; blobs: string }, tenant: string): Places {
+  const own = tenant !== DEFAULT
+  const bucket = blobs && own ? new URL(blobs) : undefined
+  if (bucket) bucket.pathname = `${bucket.pathname.replace(/\/+$/, '')}/tenants/${tenant}`
+  return { database, blobs: bucket?.href ?? blobs, ...(own && { schema: `tenant_${tenant}` }) }
+}
+
+/** Stores to be filled. */
+export interface Target extends Pick<Store, 'db' | 'shared' | 'blobs' | 'close'> {
+  readonly migrator: Migrator
 }
 
 /** The database and blobs that this process works with, and a data folder of its own. */
@@ -35,15 +53,16 @@ export interface Store {
 export async function openTarget(
   home: string,
   { borrowed = false, ...places }: Places & { borrowed?: boolean },
-): Promise<Pick<Store, 'db' | 'shared' | 'blobs' | 'close'>> {
+): Promise<Target> {
   const lock = borrowed ? undefined : lockHome(home)
   try {
-    const db = await openDatabase(home, places.database)
+    const db = await openDatabase(home, places)
     const close = async () => {
       await db.destroy()
       lock?.release()
     }
-    return { db, shared: Boolean(places.database), blobs: await openBlobs(home, places), close }
+    const shared = Boolean(places.database)
+    return { db, shared, blobs: await openBlobs(home, places), migrator: migratorOf(db, places), close }
   } catch (error) {
     lock?.release()
     throw error
@@ -59,8 +78,8 @@ export async function openStore(home: string, options: Places & { files?: Files 
   let db: Kysely<Schema> | undefined
   try {
     const shared = Boolean(options.database)
-    db = await openDatabase(home, options.database)
-    const { error } = await new Migrator({ db, provider: { getMigrations: async () => migrations } }).migrateToLatest()
+    db = await openDatabase(home, options)
+    const { error } = await migratorOf(db, options).migrateToLatest()
     if (error) throw error
     if (!shared) await db.deleteFrom('leases').execute() // of a process that was killed
     const blobs = await openBlobs(home, options)
@@ -86,13 +105,21 @@ export async function openStore(home: string, options: Places & { files?: Files 
 }
 
 /** The database of a data folder, or at an address; nothing is migrated. */
-async function openDatabase(home: string, address: string | undefined): Promise<Kysely<Schema>> {
+async function openDatabase(home: string, { database: address, schema }: Places): Promise<Kysely<Schema>> {
   if (!address) return new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqlite(sqlitePath(home))) })
   if (!/^postgres(ql)?:\/\//.test(address))
     throw fail('OPTION_INVALID', { option: 'database', reason: 'expected postgres://user@host/name' })
   const { postgresDialect } = await import('./postgres.ts')
-  return new Kysely<Schema>({ dialect: await postgresDialect(address) })
+  return new Kysely<Schema>({ dialect: await postgresDialect(address, schema) })
 }
+
+/** What brings a database up to date; it also makes the part of it that is named. */
+const migratorOf = (db: Kysely<Schema>, { schema }: Places) =>
+  new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    ...(schema !== undefined && { migrationTableSchema: schema }),
+  })
 
 async function openBlobs(home: string, { blobs: address, files }: Places & { files?: Files }): Promise<Blobs> {
   const disk = new DiskBlobs(join(home, 'blobs'), files)

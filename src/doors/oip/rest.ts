@@ -139,7 +139,7 @@ const perModel = places.flatMap(([path, params]) => [
     { params },
     async ({ deployments, metrics }, { params }) => {
       const { name, version } = await deployments.resolve(refOf(params))
-      return { model_stats: [await metrics.statistics(name, version)] }
+      return { model_stats: [metrics.statistics(name, version)] }
     },
   ),
   route(
@@ -164,13 +164,18 @@ export const oipRoutes = [
     version: code,
     extensions,
   })),
-  route('GET /v2/health/live', { summary: 'The server answers', permission: 'read', tag }, {}, async () => ({
+  route('GET /v2/health/live', { summary: 'The server answers', permission: 'public', tag }, {}, async () => ({
     live: true,
   })),
-  route('GET /v2/health/ready', { summary: 'The server can take requests', permission: 'read', tag }, {}, async () => ({
-    live: true,
-    ready: true,
-  })),
+  route(
+    'GET /v2/health/ready',
+    { summary: 'The server can take requests', permission: 'public', tag },
+    {},
+    async () => ({
+      live: true,
+      ready: true,
+    }),
+  ),
   ...perModel,
   route(
     'POST /v2/repository/index',
