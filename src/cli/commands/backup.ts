@@ -1,12 +1,14 @@
 import { createWriteStream } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { open, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { configure } from '../../base/config.ts'
+import { AthanorError } from '../../base/errors.ts'
 import { checkBackup, readBackup } from '../../store/backup.ts'
 import { dump } from '../../store/dump.ts'
 import { load } from '../../store/load.ts'
-import { openStore, openTarget } from '../../store/store.ts'
+import { openStore, openTarget, type Places, placesOf, type Store } from '../../store/store.ts'
 import type { Context, GlobalOptions } from '../context.ts'
 import { Terminal } from '../terminal.ts'
 
@@ -43,23 +45,46 @@ export async function restore(path: string, options: GlobalOptions) {
   }
 }
 
-/** Copies a data folder to a database and, if it is named, an object store; the folder stays as it is. */
-export async function migrate({ to, blobs, ...options }: GlobalOptions & { to: string; blobs?: string }) {
+/**
+ * Copies a data folder to a database and, if it is named, an object store; the folder stays as it is. Tenants are copied one
+ * by one, the default last; those that an interrupted migration brought over are left as they are.
+ */
+export async function migrate({ to, blobs = '', ...options }: GlobalOptions & { to: string; blobs?: string }) {
   const out = new Terminal(options)
   const { home } = configure()
-  const source = await openStore(home)
+  const source = await openStore(home) // held, so that no server starts meanwhile
   try {
-    const places = { database: to, ...(blobs !== undefined && { blobs }) }
-    const target = await openTarget(home, { ...places, borrowed: true })
-    try {
-      const found = await load(target, dump(source, { blobs: blobs !== undefined }))
-      if (out.json) return out.document(found)
-      out.say(`${found.rows} rows and ${found.blobs} files copied. From now on start the server with`)
-      out.data(`ATHANOR_DATABASE=${to}${blobs === undefined ? '' : ` ATHANOR_BLOBS=${blobs}`}`)
-    } finally {
-      await target.close()
+    const total = { rows: 0, blobs: 0 }
+    const add = ({ rows, blobs: files }: typeof total) => {
+      total.rows += rows
+      total.blobs += files
     }
+    for (const tenant of await readdir(join(home, 'tenants')).catch(() => [])) {
+      const folder = join(home, 'tenants', tenant)
+      const store = await openStore(folder)
+      try {
+        add(await copy(store, placesOf({ database: to, blobs }, tenant)))
+      } catch (error) {
+        if (!(error instanceof AthanorError) || error.code !== 'NOT_EMPTY') throw error
+        out.say(`tenant ${tenant} is there already`)
+      } finally {
+        await store.close()
+      }
+    }
+    add(await copy(source, { database: to, blobs }))
+    if (out.json) return out.document(total)
+    out.say(`${total.rows} rows and ${total.blobs} files copied. From now on start the server with`)
+    out.data(`ATHANOR_DATABASE=${to}${blobs === '' ? '' : ` ATHANOR_BLOBS=${blobs}`}`)
   } finally {
     await source.close()
+  }
+}
+
+async function copy(source: Store, places: Places) {
+  const target = await openTarget(source.home, { ...places, borrowed: true })
+  try {
+    return await load(target, dump(source, { blobs: Boolean(places.blobs) }))
+  } finally {
+    await target.close()
   }
 }
