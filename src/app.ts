@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort } from './base/config.ts'
+import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
 import { Gate } from './doors/gate.ts'
 import { Houses, type OpenHouse } from './doors/houses.ts'
@@ -20,6 +21,7 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
+import { Secrets } from './store/secrets.ts'
 import { openStore, placesOf, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
@@ -88,7 +90,8 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
   })
   const following = store.shared ? registry.follow() : undefined
   const errorRate = watchErrors(metrics, alerts, log)
-  const deployments = new Deployments({ registry, config })
+  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
+  const deployments = new Deployments({ registry, config, outside })
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -119,6 +122,7 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     transfers: new Transfers(store.home),
     runs,
     deployments,
+    outside,
     entries,
     metrics,
     observe(served) {

@@ -1,5 +1,4 @@
-import { AthanorError, unreachable } from './error.ts'
-import type { ErrorBody } from './types.ts'
+import { AthanorError, errorFrom, unreachable } from './error.ts'
 
 export interface ClientOptions {
   /** Where the server is; `http://127.0.0.1:7700` by default. */
@@ -96,19 +95,5 @@ export class Http {
       }
       throw await errorFrom(response)
     }
-  }
-}
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
   }
 }

@@ -1,40 +1,7 @@
 import { lookup } from 'node:dns/promises'
-import { BlockList, isIP, type LookupFunction } from 'node:net'
+import { isIP, type LookupFunction } from 'node:net'
+import { isInside } from './egress.ts'
 import { fail } from './errors.ts'
-
-/** Addresses of this machine, its network, and those that are nobody's: RFC 6890 and multicast. */
-const inside = new BlockList()
-for (const [net, bits] of [
-  ['0.0.0.0', 8],
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['127.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.0.0.0', 24],
-  ['192.168.0.0', 16],
-  ['198.18.0.0', 15],
-  ['224.0.0.0', 4],
-  ['240.0.0.0', 4],
-] as const)
-  inside.addSubnet(net, bits, 'ipv4')
-for (const [net, bits] of [
-  ['::', 128],
-  ['::1', 128],
-  ['64:ff9b::', 96],
-  ['fc00::', 7],
-  ['fe80::', 10],
-  ['ff00::', 8],
-] as const)
-  inside.addSubnet(net, bits, 'ipv6')
-
-/** Whether an IP address is one of the machine or its network; those within IPv6 are told too. */
-export function isInside(address: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  const plain = mapped ?? address
-  const kind = isIP(plain)
-  return kind === 0 || inside.check(plain, kind === 4 ? 'ipv4' : 'ipv6')
-}
 
 const refused = (host: string, reason: string) => fail('ADDRESS_REFUSED', { host: host.slice(0, 100), reason })
 const bare = (host: string) => host.replace(/^\[|\]$/g, '')

@@ -145,6 +145,25 @@ export const errors = {
     'Try again; it is restarted.',
   ],
   OVERLOADED: [429, 'model "{name}" has {queued} requests waiting, its limit', 'Try again later.'],
+  HOST_FORBIDDEN: [
+    403,
+    'calls to "{host}" are not allowed',
+    'Start the server with ATHANOR_ALLOWED_HOSTS=HOST,… (names, addresses or ranges such as 10.1.0.0/16).',
+  ],
+  UPSTREAM_UNREACHABLE: [
+    503,
+    'the server that runs "{name}" does not answer: {reason}',
+    'Try again in a moment; if it stays so, see whether that server runs.',
+  ],
+  UPSTREAM_BUSY: [429, 'the server that runs "{name}" takes no more requests now', 'Try again later.'],
+  UPSTREAM_FAILED: [502, 'the server that runs "{name}" failed: {reason}', 'See the log of that server.'],
+  UPSTREAM_REFUSED: [400, 'the server that runs "{name}" refused the request: {reason}', 'Change what it names.'],
+  SECRET_UNREADABLE: [
+    500,
+    'a stored key cannot be read: the data folder has another secret.key than it was stored with',
+    'Put that file back, or store the key again.',
+  ],
+  ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
 
   // watching

@@ -7,6 +7,7 @@ import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import { registryRoutes } from './registry.ts'
+import { remoteRoutes } from './remotes.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -18,6 +19,7 @@ export const native: Door = {
     ...platformRoutes,
     ...modelRoutes,
     ...registryRoutes,
+    ...remoteRoutes,
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,

@@ -3,11 +3,13 @@ import type { Static, TSchema } from 'typebox'
 import type { Access } from '../access/access.ts'
 import type { Permission, Principal } from '../access/roles.ts'
 import type { Config } from '../base/config.ts'
+import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Webhooks } from '../registry/webhooks.ts'
 import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
+import type { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
@@ -35,6 +37,7 @@ export interface House {
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
+  readonly outside: Outside & { readonly secrets: Secrets }
   readonly entries: LogEntries
   readonly metrics: Metrics
   /** Told of every inference request when it ends, answered or not. */

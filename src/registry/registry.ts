@@ -51,7 +51,7 @@ export class Registry {
   ): Promise<Version> {
     checkName(name)
     checkManifest(manifest)
-    const missing = requiredFiles[manifest.task].filter((file) => !(file in files))
+    const missing = requiredFiles(manifest).filter((file) => !(file in files))
     if (missing.length > 0) throw fail('BUNDLE_INVALID', { reason: `${missing.join(', ')} missing` })
     const stored: BundleFile[] = []
     try {
@@ -77,18 +77,14 @@ export class Registry {
           .insertInto('versions')
           .values({ model: name, version: last_version, manifest: JSON.stringify(manifest), created_at: createdAt })
           .execute()
-        await tx
-          .insertInto('version_files')
-          .values(
-            stored.map(({ name: file, digest, bytes }) => ({
-              model: name,
-              version: last_version,
-              name: file,
-              digest,
-              bytes,
-            })),
-          )
-          .execute()
+        const rows = stored.map(({ name: file, digest, bytes }) => ({
+          model: name,
+          version: last_version,
+          name: file,
+          digest,
+          bytes,
+        }))
+        if (rows.length > 0) await tx.insertInto('version_files').values(rows).execute()
         await storeSources(tx, name, last_version, manifest)
         await within(tx, last_version)
         return { result: last_version, changes: [{ event: 'version.registered', model: name, version: last_version }] }
