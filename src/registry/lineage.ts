@@ -84,14 +84,15 @@ export async function usageOf(db: Kysely<Schema>, model: string): Promise<Usage[
 /**
  * What a model came from and what became of it: data → run → version → refined version → deployment → requests →
  * feedback → data of the next run. Other models are followed as far as versions were made from each other. `served` are
- * the versions that have an engine.
+ * the versions that have an engine; models that `sees` does not allow are left out.
  */
 export async function lineageOf(
   db: Kysely<Schema>,
   name: string,
   served: readonly { model: string; version: number; requests: number }[],
+  sees: (model: string) => boolean,
 ): Promise<LineageGraph> {
-  const graph = new Graph()
+  const graph = new Graph(sees)
   const seen = new Set([name])
   let cut = false
   for (const model of seen) {
@@ -104,7 +105,7 @@ export async function lineageOf(
       .execute()
     cut ||= rows.length > VERSIONS
     for (const row of rows.slice(0, VERSIONS)) graph.addVersion(row)
-    const near = await neighbours(db, model)
+    const near = (await neighbours(db, model)).filter(sees)
     for (const other of near) {
       if (seen.size < MODELS) seen.add(other)
       else cut ||= !seen.has(other)
@@ -190,8 +191,13 @@ async function addUse(
 }
 
 class Graph {
+  readonly #sees: (model: string) => boolean
   readonly #nodes = new Map<string, LineageNode>()
   readonly #edges = new Map<string, { from: string; to: string }>()
+
+  constructor(sees: (model: string) => boolean) {
+    this.#sees = sees
+  }
 
   has(id: string) {
     return this.#nodes.has(id)
@@ -229,7 +235,8 @@ class Graph {
     const via = run === undefined ? id : this.add({ id: `run:${run}`, kind: 'run', title: run, about: {} })
     if (run !== undefined) this.connect(via, id)
     if (dataset) this.connect(this.addData(dataset.digest, dataset.source, dataset.rows), via)
-    for (const source of sourcesOf(manifest)) this.connect(`version:${source.model}@${source.version}`, via)
+    for (const source of sourcesOf(manifest).filter(({ model }) => this.#sees(model)))
+      this.connect(`version:${source.model}@${source.version}`, via)
   }
 
   /** Nodes and edges; what an edge begins at and is not here any more is a node all the same. */

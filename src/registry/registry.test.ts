@@ -9,7 +9,7 @@ import { after, test } from 'node:test'
 import { AthanorError } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Files } from '../store/blobs.ts'
-import { openStore, type Store } from '../store/store.ts'
+import { openStore, placesOf, type Store } from '../store/store.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
 import { Registry } from './registry.ts'
 
@@ -194,6 +194,26 @@ test('whichever file operation fails, nothing is half there', async () => {
     }
   }
 })
+
+for (const { name, skip, fresh } of backends) {
+  test(`tenants have tables and files of their own: ${name}`, { skip }, async () => {
+    const { home, places } = await fresh()
+    const where = { database: places.database ?? '', blobs: places.blobs ?? '' }
+    const stores = [
+      await openStore(home, placesOf(where, 'default')),
+      await openStore(join(home, 'tenants', 'the-other.one'), placesOf(where, 'the-other.one')),
+    ]
+    const [ours, theirs] = stores.map((store) => new Registry(store))
+    await ours.register('same', manifest({ family: 'ours' }), { 'model.onnx': Buffer.from('ours') })
+    await assert.rejects(theirs.resolve('same'), code('MODEL_NOT_FOUND'))
+    await theirs.register('same', manifest({ family: 'theirs' }), { 'model.onnx': Buffer.from('theirs') })
+    assert.equal((await ours.resolve('same')).manifest.family, 'ours')
+    assert.equal((await theirs.resolve('same')).version, 1)
+    await theirs.collectGarbage({ days: 0 })
+    await ours.checkout(await ours.resolve('same'))
+    await Promise.all(stores.map((store) => store.close()))
+  })
+}
 
 test('a data folder belongs to one process at a time', async () => {
   const home = newHome()

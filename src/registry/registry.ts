@@ -267,13 +267,14 @@ export class Registry {
     return usageOf(this.#store.db, name)
   }
 
-  /** What a model came from and what became of it; `served` are the versions that have an engine. */
+  /** What a model came from and what became of it; `served` have an engine, and only models that `sees` allows are told. */
   async lineage(
     name: string,
     served: readonly { model: string; version: number; requests: number }[] = [],
+    sees: (model: string) => boolean = () => true,
   ): Promise<LineageGraph> {
     await this.#checkModel(name)
-    return lineageOf(this.#store.db, name, served)
+    return lineageOf(this.#store.db, name, served, sees)
   }
 
   /** Looks for changes by other processes until `close`; `onChange` is told of them. */

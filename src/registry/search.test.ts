@@ -57,6 +57,8 @@ for (const backend of backends) {
     assert.deepEqual(await names({ where: 'accuracy>=0.85' }), ['hotel-reviews'])
     assert.deepEqual(await names({ where: 'size<=2,accuracy<=0.9', sort: 'accuracy' }), ['mood', 'hotel-reviews'])
     assert.deepEqual(await names({ sort: '-size' }), ['resnet', 'mood', 'hotel-reviews'])
+    assert.deepEqual(await names({ among: ['h_tel*', 'mo*d', 'resne'] }), ['mood'], 'what a key is for')
+    assert.deepEqual((await registry.search({ among: ['mood'] })).facets.family, [{ value: 'onnx', count: 1 }])
     await assert.rejects(registry.search({ where: 'accuracy=1' }), code('BAD_REQUEST'))
     await assert.rejects(registry.search({ cursor: 'e30' }), code('BAD_REQUEST'))
 

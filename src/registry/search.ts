@@ -17,6 +17,8 @@ export interface SearchQuery {
   /** `relevance`, `updated`, `name`, `size` or a metric; with `-` before it, greatest first. */
   sort?: string
   limit?: number
+  /** Only models whose names are among these; `*` stands for anything. */
+  among?: readonly string[]
   /** `next` of the page before. */
   cursor?: string
 }
@@ -133,6 +135,11 @@ function scores(words: readonly string[]) {
 }
 
 function* filtersOf(query: SearchQuery): Generator<RawBuilder<unknown>> {
+  if (query.among) {
+    const patterns = query.among.map((name) => name.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%'))
+    const each = patterns.map((pattern) => sql`s.model like ${pattern} escape '\\'`)
+    yield each.length > 0 ? sql`(${sql.join(each, sql` or `)})` : sql`1 = 0`
+  }
   for (const kind of filters) {
     const value = query[kind]
     if (value !== undefined)

@@ -26,7 +26,7 @@ export function placesOf({ database, blobs }: { database: string; blobs: string 
   const own = tenant !== DEFAULT
   const bucket = blobs && own ? new URL(blobs) : undefined
   if (bucket) bucket.pathname = `${bucket.pathname.replace(/\/+$/, '')}/tenants/${tenant}`
-  return { database, blobs: bucket?.href ?? blobs, ...(own && { schema: `tenant_${tenant}` }) }
+  return { database, blobs: bucket?.href ?? blobs, ...(database && own && { schema: `tenant_${tenant}` }) }
 }
 
 /** Stores to be filled. */
