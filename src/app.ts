@@ -11,6 +11,7 @@ import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
+import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
 import { Engines } from './serve/engines.ts'
 import { Memory } from './serve/memory.ts'
@@ -25,7 +26,7 @@ import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
 import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
-import { openStore, type Store } from './store/store.ts'
+import { openStore, placesOf, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
@@ -72,6 +73,7 @@ async function openHouse(
   store: Store,
 ): Promise<OpenHouse> {
   const registry = new Registry(store)
+  await registry.indexMissing()
   const datasets = new Datasets(store)
   const runs = await Runs.open(store, registry, refinement(registry, datasets))
   const metrics = new Metrics()
@@ -91,6 +93,11 @@ async function openHouse(
   const drift = new Drift(new Windows(store), alerts, metrics)
   const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
   const history = new History(new HistoryRows(store), log)
+  const webhooks = new Webhooks(store, {
+    allowedHosts: config.allowedHosts,
+    onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
+  })
+  const following = store.shared ? registry.follow() : undefined
   const errorRate = watchErrors(metrics, alerts, log)
   const outside = {
     egress: new Egress(config.allowedHosts),
@@ -129,6 +136,7 @@ async function openHouse(
     config,
     store,
     registry,
+    webhooks,
     datasets,
     transfers: new Transfers(store.home),
     runs,
@@ -162,6 +170,8 @@ async function openHouse(
       await deployments.close()
       await rollouts.close()
       clearInterval(errorRate)
+      following?.close()
+      await webhooks.close()
       await feedback.close()
       await history.close()
       await requestLog.close()
@@ -181,7 +191,7 @@ async function openHouse(
 export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const config = configure(overrides)
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
-  const store = await openStore(config.home)
+  const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
@@ -192,7 +202,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       openHouse(
         shared,
         tenant,
-        tenant === DEFAULT_TENANT ? store : await openStore(join(config.home, 'tenants', tenant)),
+        tenant === DEFAULT_TENANT
+          ? store
+          : await openStore(join(config.home, 'tenants', tenant), placesOf(config, tenant)),
       ),
     )
     const house = await houses.of(DEFAULT_TENANT)

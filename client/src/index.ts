@@ -3,6 +3,7 @@ import { deploymentCalls } from './deployments.ts'
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import { type Call, type ClientOptions, Http } from './http.ts'
+import { registryCalls, storeCalls } from './registry.ts'
 import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
@@ -29,7 +30,6 @@ import type {
   LogEntry,
   LoggedRequest,
   ModelDetail,
-  ModelSummary,
   Prediction,
   Ranked,
   RefineSpec,
@@ -46,6 +46,7 @@ export type * from './access.ts'
 export type * from './deployments.ts'
 export { AthanorError } from './error.ts'
 export type { ClientOptions } from './http.ts'
+export type * from './registry-types.ts'
 export type * from './remote.ts'
 export type * from './types.ts'
 
@@ -175,8 +176,7 @@ export class Athanor {
   }
 
   readonly models = {
-    list: async (filter: { search?: string; task?: string } = {}): Promise<ModelSummary[]> =>
-      (await this.#json<{ models: ModelSummary[] }>('/api/models', { query: filter })).models,
+    ...registryCalls((path, call) => this.#json(path, call)),
     show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
     /** Calls to copy: curl, TypeScript and Python for each protocol. */
     snippets: async (model: string): Promise<Snippet[]> =>
@@ -286,6 +286,14 @@ export class Athanor {
   /** Formats that models are read from and written to. */
   async formats(): Promise<FormatInfo[]> {
     return (await this.#json<{ formats: FormatInfo[] }>('/api/formats')).formats
+  }
+
+  /** Webhooks and housekeeping of the registry's files. */
+  readonly registry = storeCalls((path, call) => this.#json(path, call))
+
+  /** All rows and files of the server as they are now, as a tar file that `athanor restore` reads. */
+  async backup(): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#send('/api/backup', { timeout: 0 })).body!
   }
 
   readonly datasets = {

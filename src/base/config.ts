@@ -13,6 +13,12 @@ export interface DoorPort {
 export interface Config {
   /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
   home: string
+  /** `postgres://…`, where rows are kept instead of SQLite in the data folder. `ATHANOR_DATABASE`. */
+  database: string
+  /** `s3://bucket/prefix?endpoint=…`, where files are kept instead of the data folder. `ATHANOR_BLOBS`. */
+  blobs: string
+  /** Days that deleted versions are kept. `ATHANOR_RETENTION_DAYS`. */
+  retentionDays: number
   host: string
   port: number
   /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
@@ -62,6 +68,9 @@ const ENGINES_SHARE = 0.7
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
   return {
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
+    database: env.ATHANOR_DATABASE ?? '',
+    blobs: env.ATHANOR_BLOBS ?? '',
+    retentionDays: Number(env.ATHANOR_RETENTION_DAYS || 30),
     host: '127.0.0.1',
     port: 7700,
     requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',

@@ -6,8 +6,9 @@ import { type DeployFlags, deploy, deployments, pin, promote, rollback } from '.
 import { alerts, drift, feedback } from './commands/drift.ts'
 import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
-import { alias, models, remove, show } from './commands/models.ts'
+import { alias, type ModelOptions, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
+import { card, compareVersions, deleted, gc, lineage, tag, undelete, webhooks } from './commands/registry.ts'
 import { addRemote, type RemoteFlags } from './commands/remote.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
@@ -226,9 +227,20 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--search <words>', 'only those that have all these words'),
       option('--task <task>', 'text-classification, text-generation or tensor'),
+      option('--family <family>', 'of one model family'),
+      option('--language <tag>', 'of a language, e.g. zh'),
+      option('--licence <name>', 'under a licence, e.g. apache-2.0'),
+      option('--tag <tag>', 'with a tag, or tag=value'),
+      option('--where <bounds>', 'by figures, e.g. "accuracy>=0.9,size<=50MB"'),
+      option('--sort <by>', 'relevance, updated, name, size or a metric; with - before it, greatest first'),
+      option('--limit <number>', 'how many (50)'),
+      option('--cursor <cursor>', 'go on after a page'),
+      option('--facets', 'how many there are of each task, family, language, licence and tag'),
+      option('--deleted', 'deleted versions that can be restored'),
     ],
     needs: 'server',
-    act: ({ context, options }) => models(context, options),
+    act: ({ context, options }: Call<ModelOptions> & { context: Context }) =>
+      options.deleted ? deleted(context) : models(context, options),
   },
   {
     name: 'show <model>',
@@ -239,14 +251,45 @@ export const commands: readonly CommandEntry[] = [
       option('--graph', 'print the ONNX graph of a model or .onnx file'),
       option('--data', 'print the card of the data it was trained on, as Markdown'),
       option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+      option('--versions', 'print its versions side by side'),
     ],
     needs: 'server',
     act: ({
       context,
       args,
       options,
-    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean }> & { context: Context }) =>
-      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
+    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean; versions?: boolean }> & { context: Context }) =>
+      options.versions
+        ? compareVersions(context, args[0])
+        : options.snippets
+          ? snippets(context, args[0])
+          : show(context, args[0], options),
+  },
+  {
+    name: 'card <model>',
+    group: USE,
+    summary: 'Print the card of a model as Markdown, or replace it',
+    example: 'athanor card sentiment --edit card.md',
+    options: [option('--edit <file>', 'a Markdown file: licence, languages, limits and others as YAML before it')],
+    needs: 'server',
+    act: ({ context, args, options }) => card(context, args[0], options),
+  },
+  {
+    name: 'lineage <model>',
+    group: USE,
+    summary: 'Show what a model came from and what became of it',
+    example: 'athanor lineage sentiment',
+    needs: 'server',
+    act: ({ context, args }) => lineage(context, args[0]),
+  },
+  {
+    name: 'tag <model> <tag...>',
+    group: USE,
+    summary: 'Set tags of a model or version: a word, or name=value',
+    example: 'athanor tag sentiment production team=search',
+    options: [option('--remove', 'remove them')],
+    needs: 'server',
+    act: ({ context, args, options }) => tag(context, args[0], args[1] as unknown as string[], options),
   },
   {
     name: 'run <model> [text...]',
@@ -312,11 +355,34 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'rm <model>',
     group: USE,
-    summary: 'Delete a model, or one version (name@3)',
+    summary: 'Delete a model, or one version (name@3); it is kept for a while',
     example: 'athanor rm sentiment@2 --yes',
-    options: [option('--yes', 'do not ask')],
+    options: [option('--yes', 'do not ask'), option('--undo', 'bring it back')],
     needs: 'server',
-    act: ({ context, args, options }) => remove(context, args[0], options),
+    act: ({ context, args, options }: Call<{ yes?: boolean; undo?: boolean }> & { context: Context }) =>
+      options.undo ? undelete(context, args[0]) : remove(context, args[0], options),
+  },
+  {
+    name: 'gc',
+    group: USE,
+    summary: 'Purge what was deleted long enough ago, and files that nothing refers to',
+    example: 'athanor gc --days 0',
+    options: [option('--days <number>', 'how long ago (30, or ATHANOR_RETENTION_DAYS)')],
+    needs: 'server',
+    act: ({ context, options }) => gc(context, options),
+  },
+  {
+    name: 'webhooks',
+    group: WATCH,
+    summary: 'Have addresses told of changes of the registry',
+    example: 'athanor webhooks --add https://example.org/hook --events version.registered,alias.set',
+    options: [
+      option('--add <address>', 'one more'),
+      option('--events <list>', 'what it is told of, separated by commas (everything)'),
+      option('--remove <id>', 'one less'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => webhooks(context, options),
   },
   {
     name: 'deploy <model> [version]',
@@ -399,6 +465,36 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'nothing',
     act: ({ options }) => serve(options),
+  },
+  {
+    name: 'backup <file>',
+    group: WATCH,
+    summary: 'Write all models, data sets and runs to a file, while the server goes on',
+    example: 'athanor backup monday.tar',
+    needs: 'server',
+    act: async ({ context, args }) => (await import('./commands/backup.ts')).backup(context, args[0]),
+  },
+  {
+    name: 'restore <file>',
+    group: WATCH,
+    summary: 'Fill an empty data folder (or ATHANOR_DATABASE and ATHANOR_BLOBS) from a backup: all of it, or nothing',
+    example: 'ATHANOR_HOME=/srv/athanor athanor restore monday.tar',
+    needs: 'nothing',
+    act: async ({ args, options }) => (await import('./commands/backup.ts')).restore(args[0], options),
+  },
+  {
+    name: 'migrate',
+    group: WATCH,
+    summary:
+      'Copy the data folder of a server that is not running to PostgreSQL, and to an object store: all of it, or nothing',
+    example: 'athanor migrate --to postgres://athanor@db/athanor',
+    options: [
+      () => new Option('--to <address>', 'a database that nothing is in').makeOptionMandatory(),
+      option('--blobs <address>', 's3://bucket?endpoint=… (files stay in the data folder otherwise)'),
+    ],
+    needs: 'nothing',
+    act: async ({ options }: Call<{ to: string; blobs?: string }>) =>
+      (await import('./commands/backup.ts')).migrate(options),
   },
   {
     name: 'ps',

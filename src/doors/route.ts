@@ -7,6 +7,7 @@ import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Webhooks } from '../registry/webhooks.ts'
 import type { CallOptions, Deployments } from '../serve/deployments.ts'
 import type { Rollouts } from '../serve/rollouts.ts'
 import type { Datasets } from '../store/datasets.ts'
@@ -34,6 +35,7 @@ export interface House {
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
+  readonly webhooks: Webhooks
   readonly datasets: Datasets
   readonly transfers: Transfers
   readonly runs: Runs
