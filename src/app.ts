@@ -19,6 +19,7 @@ import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
+import { Canary } from './watch/canary.ts'
 import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
 import { ErrorWatch } from './watch/errors.ts'
@@ -86,6 +87,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
     }
     runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+    const canary = new Canary(() => deployments.engines)
     const samples = async (): Promise<Samples> => ({
       engines: (await deployments.list()).map(({ pid, ...engine }) => {
         const use = pid === undefined ? undefined : useOf(pid)
@@ -110,9 +112,11 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       observe(served) {
         metrics.observe(served)
         history.observe(served)
+        canary.observe(served)
         requestLog.observe(served)
       },
       samples,
+      canary,
       history,
       errorWatch,
       requestLog,

@@ -21,7 +21,7 @@ const house: Record<string, readonly string[]> = {
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
-  watch: ['store', 'drift', 'bundle', 'engine'],
+  watch: ['graph', 'store', 'drift', 'bundle', 'engine'],
   doors: ['formats', 'graph', 'data', 'bundle', 'store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch'],
   app: ['store', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
   testing: ['graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],

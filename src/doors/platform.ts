@@ -141,17 +141,22 @@ export const runRoutes = [
 ]
 
 export const platformRoutes = [
-  route('GET /health', { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
-    status: 'ok',
-  })),
-  route(
-    'GET /ready',
-    { summary: 'The server can do its work', permission: 'read', tag: 'platform' },
-    {},
-    async ({ store }) => {
-      await store.db.selectFrom('models').select('name').limit(1).execute()
-      return { ready: true }
-    },
+  ...(['GET /health', 'GET /livez'] as const).map((head) =>
+    route(head, { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
+      status: 'ok',
+    })),
+  ),
+  ...(['GET /ready', 'GET /readyz'] as const).map((head) =>
+    route(
+      head,
+      {
+        summary: 'Every loaded model answered a request or a canary within the last five seconds (503 if not)',
+        permission: 'read',
+        tag: 'platform',
+      },
+      {},
+      async ({ canary }) => ({ ready: true, engines: await canary.check() }),
+    ),
   ),
   route(
     'GET /metrics',

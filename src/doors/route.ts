@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
+import type { Canary } from '../watch/canary.ts'
 import type { Drift } from '../watch/drift.ts'
 import type { ErrorWatch } from '../watch/errors.ts'
 import type { Feedback } from '../watch/feedback.ts'
@@ -35,6 +36,7 @@ export interface House {
   readonly alerts: Alerts
   readonly feedback: Feedback
   readonly log: Log
+  readonly canary: Canary
   readonly history: History
   readonly errorWatch: ErrorWatch
   readonly requestLog: RequestLog

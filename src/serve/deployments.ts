@@ -192,6 +192,11 @@ export class Deployments {
     await this.#registry.delete(ref)
   }
 
+  /** Engines that are loaded, for those who look after them. */
+  get engines(): readonly Engine[] {
+    return [...this.#loaded.values()]
+  }
+
   isLoaded(name: string, version: number): boolean {
     return this.#loaded.has(keyOf({ name, version }))
   }
