@@ -6,6 +6,7 @@ import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
+import { AlertRules } from './store/alert-rules.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { ErrorGroups } from './store/error-groups.ts'
@@ -21,7 +22,6 @@ import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
 import { Canary } from './watch/canary.ts'
 import { Drift } from './watch/drift.ts'
-import { watchErrors } from './watch/error-rate.ts'
 import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
 import { History } from './watch/history/history.ts'
@@ -31,6 +31,7 @@ import { redact } from './watch/requests/redact.ts'
 import { RequestLog } from './watch/requests/request-log.ts'
 import { readMachine } from './watch/resources/machine.ts'
 import { ownUse, useOf } from './watch/resources/processes.ts'
+import { Rules } from './watch/rules/rules.ts'
 
 export interface App {
   readonly url: string
@@ -77,7 +78,12 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     const drift = new Drift(new Windows(store), alerts, metrics)
     const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
     const history = new History(new HistoryRows(store), log)
-    const errorRate = watchErrors(metrics, alerts, log)
+    const rules = await Rules.load(new AlertRules(store), {
+      alerts,
+      history,
+      log,
+      machine: () => readMachine(store.home),
+    })
     const deployments = new Deployments({ registry, config })
     deployments.onWindow = (version, window) => {
       drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
@@ -122,6 +128,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       requestLog,
       drift,
       alerts,
+      rules,
       feedback,
       log,
       startedAt: performance.now(),
@@ -150,7 +157,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await Promise.all([server.close(), doorPorts.close()])
       clearTimeout(cut)
       await deployments.close()
-      clearInterval(errorRate)
+      await rules.close()
       await feedback.close()
       await history.close()
       await requestLog.close()

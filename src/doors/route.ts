@@ -18,6 +18,7 @@ import type { Log } from '../watch/log.ts'
 import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
 import type { Served } from '../watch/metrics/served.ts'
 import type { RequestLog } from '../watch/requests/request-log.ts'
+import type { Rules } from '../watch/rules/rules.ts'
 
 /** The rooms that doors open onto. */
 export interface House {
@@ -34,6 +35,7 @@ export interface House {
   readonly observe: (served: Served) => void
   readonly drift: Drift
   readonly alerts: Alerts
+  readonly rules: Rules
   readonly feedback: Feedback
   readonly log: Log
   readonly canary: Canary

@@ -46,6 +46,7 @@ export interface Schema {
     since: string
     until: string | null
     silenced: number
+    silenced_until: string | null
   }
   predictions: {
     request_id: string
@@ -102,6 +103,7 @@ export interface Schema {
     requests: string
     detail: string | null
   }
+  alert_rules: { name: string; rule: string; model: string | null; created_at: string }
 }
 
 const first: Migration = {
@@ -319,6 +321,20 @@ const requests: Migration = {
   },
 }
 
+/** Rules of alerts that people set; an alert may be silenced for a time. */
+const alertRules: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('alert_rules')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('rule', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .execute()
+    await db.schema.alterTable('alerts').addColumn('silenced_until', 'text').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -326,4 +342,5 @@ export const migrations: Record<string, Migration> = {
   '0003_dataset_purpose': purpose,
   '0004_history': history,
   '0005_requests': requests,
+  '0006_alert_rules': alertRules,
 }

@@ -13,7 +13,7 @@ const FRAMES = 4
  * What makes errors alike: code, event and model, and of unexpected ones the functions and files that they came through. What
  * a caller sent is no part of it, so callers cannot make up groups.
  */
-export function fingerprintOf({ code = '', event, model = '', detail }: LogEntry): string {
+function fingerprintOf({ code = '', event, model = '', detail }: LogEntry): string {
   return createHash('sha256')
     .update([code, event, model, ...framesOf(detail)].join('\n'))
     .digest('hex')

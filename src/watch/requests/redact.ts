@@ -1,5 +1,5 @@
 /** What is taken out of texts before they are kept: how it looks, and, where looks are not enough, how it is told from mere digits. */
-export const redactions: readonly { name: string; pattern: RegExp; holds?: (text: string) => boolean }[] = [
+const redactions: readonly { name: string; pattern: RegExp; holds?: (text: string) => boolean }[] = [
   {
     name: 'key',
     pattern:
