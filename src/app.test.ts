@@ -199,7 +199,7 @@ test('another site cannot have its name point here', async () => {
     ).end()
   })
   assert.equal(status, 400)
-  await assert.rejects(startApp({ home: join(home, 'other'), host: '0.0.0.0', port: 0 }), { code: 'OPTION_INVALID' })
+  await assert.rejects(startApp({ home: join(home, 'other'), host: '0.0.0.0', port: 0 }), { code: 'KEYS_MISSING' })
   await assert.rejects(startApp({ home: join(home, 'third'), port: Number(new URL(app.url).port) }), {
     code: 'PORT_BUSY',
   })

@@ -1,11 +1,12 @@
-import { AthanorError, unreachable } from './error.ts'
-import type { ErrorBody } from './types.ts'
+import { AthanorError, errorFrom, unreachable } from './error.ts'
 
 export interface ClientOptions {
   /** Where the server is; `http://127.0.0.1:7700` by default. */
   url?: string
   /** Sent as a bearer token, for servers that ask for one. */
   key?: string
+  /** The tenant to act for, as an operator of the server; the key's own otherwise. */
+  tenant?: string
   /** Milliseconds a request may take; uploads and event streams are not limited. */
   timeout?: number
   /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
@@ -28,12 +29,14 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 export class Http {
   readonly url: string
   readonly #key: string | undefined
+  readonly #tenant: string | undefined
   readonly #timeout: number
   readonly #retries: number
 
-  constructor({ url = 'http://127.0.0.1:7700', key, timeout = 60_000, retries = 2 }: ClientOptions) {
+  constructor({ url = 'http://127.0.0.1:7700', key, tenant, timeout = 60_000, retries = 2 }: ClientOptions) {
     this.url = url.replace(/\/+$/, '')
     this.#key = key
+    this.#tenant = tenant
     this.#timeout = timeout
     this.#retries = retries
   }
@@ -53,6 +56,7 @@ export class Http {
       headers: {
         ...(json !== undefined && { 'content-type': 'application/json' }),
         ...(this.#key && { authorization: `Bearer ${this.#key}` }),
+        ...(this.#tenant && { 'x-athanor-tenant': this.#tenant }),
         ...headers,
       },
       ...(json !== undefined && { body: JSON.stringify(json) }),
@@ -91,19 +95,5 @@ export class Http {
       }
       throw await errorFrom(response)
     }
-  }
-}
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
   }
 }

@@ -1,6 +1,7 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import { type Call, type ClientOptions, Http } from './http.ts'
+import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
@@ -42,6 +43,7 @@ import type {
 
 export { AthanorError } from './error.ts'
 export type { ClientOptions } from './http.ts'
+export type * from './remote.ts'
 export type * from './types.ts'
 
 interface TextOptions {
@@ -201,6 +203,9 @@ export class Athanor {
         headers: { 'content-type': 'application/octet-stream' },
         timeout: 0,
       }),
+    /** Registers a model of another server; its key is kept sealed over there and never shown again. */
+    addRemote: (name: string, remote: RemoteSpec): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/remote`, { method: 'POST', json: remote }),
     /**
      * Registers a model of another format from its files. `tokenizer` is the JSON of a Keras Tokenizer, with which the
      * model takes texts.

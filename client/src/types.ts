@@ -1,3 +1,5 @@
+import type { RemoteSpec } from './remote.ts'
+
 export type * from './watching.ts'
 
 /** What the server sends and takes; field by field as in its OpenAPI document. */
@@ -71,7 +73,7 @@ export interface GeneratedToken {
 export interface GenerationEnd {
   type: 'end'
   text: string
-  finish: 'stop' | 'length' | 'cancelled'
+  finish: 'stop' | 'length' | 'calls' | 'cancelled'
   usage: { promptTokens: number; completionTokens: number }
   model: string
   version: number
@@ -119,6 +121,9 @@ export interface Manifest {
     | 'text-generation'
     | 'image-classification'
     | 'tensor'
+  /** What runs it; onnxruntime if absent. */
+  engine?: 'onnx' | 'llama' | 'remote'
+  remote?: Omit<RemoteSpec, 'task' | 'key' | 'description'> & { binary?: boolean }
   family: string
   /** Absent for one label. */
   problem?: Problem

@@ -14,6 +14,8 @@ export interface Config {
   home: string
   host: string
   port: number
+  /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
+  requireKeys: boolean
   /** Protocols that have a port of their own beside the main one. */
   doorPorts: readonly DoorPort[]
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
@@ -52,6 +54,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
     host: '127.0.0.1',
     port: 7700,
+    requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',
     doorPorts: [],
     logLevel: 'info',
     bodyLimit: 16 << 20,

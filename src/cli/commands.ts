@@ -7,6 +7,7 @@ import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
+import { addRemote, type RemoteFlags } from './commands/remote.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
 import { type TopOptions, top } from './commands/top.ts'
@@ -252,6 +253,32 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+  },
+  {
+    name: 'remote <action> <name> <url>',
+    group: USE,
+    summary: 'add: register a model of another server, which then answers under a name here',
+    example: 'athanor remote add gpt https://api.openai.com/v1 --model gpt-4.1-mini --key-env OPENAI_API_KEY',
+    options: [
+      () =>
+        new Option('--protocol <protocol>', 'OpenAI’s API or the Open Inference Protocol (openai)').choices([
+          'openai',
+          'oip',
+        ]),
+      option('--model <name>', 'its name over there (the same)'),
+      () =>
+        new Option('--task <task>', 'of a server that speaks OpenAI (text-generation)').choices([
+          'text-generation',
+          'feature-extraction',
+        ]),
+      option('--key-env <variable>', 'the environment variable that holds its key'),
+      option('--key-file <file>', 'the file that holds its key'),
+      option('--retries <number>', 'how often a request is sent again before its first byte (2)'),
+      option('--fallback <model>', 'the model here that answers while the other server does not'),
+      option('--description <text>', 'what it is for'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<RemoteFlags> & { context: Context }) => addRemote(context, args, options),
   },
   {
     name: 'client <model>',

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
@@ -142,7 +143,7 @@ export const runRoutes = [
 
 export const platformRoutes = [
   ...(['GET /health', 'GET /livez'] as const).map((head) =>
-    route(head, { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
+    route(head, { summary: 'The server answers', permission: 'public', tag: 'platform' }, {}, async () => ({
       status: 'ok',
     })),
   ),
@@ -151,11 +152,16 @@ export const platformRoutes = [
       head,
       {
         summary: 'Every loaded model answered a request or a canary within the last five seconds (503 if not)',
-        permission: 'read',
+        permission: 'public',
         tag: 'platform',
       },
       {},
-      async ({ canary }) => ({ ready: true, engines: await canary.check() }),
+      async ({ health }) => {
+        const all = await health()
+        const silent = all.filter(({ ready }) => !ready).length
+        if (silent > 0) throw fail('NOT_READY', { silent, loaded: all.length })
+        return { ready: true, models: all.length } // of all tenants: no names for whoever asks
+      },
     ),
   ),
   route(

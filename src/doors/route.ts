@@ -1,10 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
+import type { Access } from '../access/access.ts'
+import type { Permission, Principal } from '../access/roles.ts'
 import type { Config } from '../base/config.ts'
+import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
+import type { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
@@ -20,8 +24,12 @@ import type { Served } from '../watch/metrics/served.ts'
 import type { RequestLog } from '../watch/requests/request-log.ts'
 import type { Rules } from '../watch/rules/rules.ts'
 
-/** The rooms that doors open onto. */
+/** The rooms that doors open onto: those of one tenant, and as far as the caller may see into them. */
 export interface House {
+  readonly tenant: string
+  /** Who calls; in the house as it was opened, the operator. */
+  readonly who: Principal
+  readonly access: Access
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
@@ -29,6 +37,7 @@ export interface House {
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
+  readonly outside: Outside & { readonly secrets: Secrets }
   readonly entries: LogEntries
   readonly metrics: Metrics
   /** Told of every inference request when it ends, answered or not. */
@@ -38,7 +47,8 @@ export interface House {
   readonly rules: Rules
   readonly feedback: Feedback
   readonly log: Log
-  readonly canary: Canary
+  /** Whether loaded models of all tenants answer. */
+  readonly health: () => ReturnType<Canary['check']>
   readonly history: History
   readonly errorWatch: ErrorWatch
   readonly requestLog: RequestLog
@@ -47,9 +57,6 @@ export interface House {
   readonly startedAt: number
   readonly url: () => string
 }
-
-/** What a caller must be allowed to do to use a route; a route without a permission is not opened. */
-export type Permission = 'read' | 'use' | 'write' | 'admin'
 
 interface Schemas {
   params?: TSchema

@@ -1,6 +1,6 @@
-import { AthanorError, fail } from '../base/errors.ts'
+import { AthanorError } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
-import type { Engine } from '../engine/engine.ts'
+import type { AnyEngine } from '../engine/any.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Served } from './metrics/served.ts'
 
@@ -12,23 +12,24 @@ const DEADLINE = 2_500
 /** Elements that an input made of zeros may have. */
 const LARGEST = 1 << 20
 
-export interface EngineHealth {
+interface EngineHealth {
   model: string
   version: number
-  /** Milliseconds since it last answered. */
+  /** Milliseconds since it last answered, and whether that is short enough. */
   answered: number
+  ready: boolean
 }
 
 /**
  * Whether loaded models answer. What callers ask counts; an engine that nobody has asked for a while is sent a small
- * request of its own, when someone wants to know.
+ * request of its own, when someone wants to know. Models of other servers are not asked: that would cost something.
  */
 export class Canary {
-  readonly #engines: () => readonly Engine[]
+  readonly #engines: () => readonly AnyEngine[]
   readonly #answered = new Map<string, number>()
-  readonly #asking = new Map<Engine, Promise<void>>()
+  readonly #asking = new Map<AnyEngine, Promise<void>>()
 
-  constructor(engines: () => readonly Engine[]) {
+  constructor(engines: () => readonly AnyEngine[]) {
     this.#engines = engines
   }
 
@@ -36,26 +37,23 @@ export class Canary {
     if (code === undefined) this.#answered.set(`${model}@${version}`, performance.now())
   }
 
-  /** Every loaded engine with the time since its last answer; throws MODEL_NOT_READY naming one that does not answer. */
+  /** Every loaded engine with the time since its last answer, which is asked for if it is too long ago. */
   async check(): Promise<EngineHealth[]> {
-    const engines = this.#engines()
+    const engines = this.#engines().filter(({ spec }) => !spec.manifest.remote)
     await Promise.all(engines.map((engine) => this.#age(engine) > FRESH && this.#ask(engine)))
-    const health = engines.map((engine) => {
+    return engines.map((engine) => {
       const { name: model, version } = engine.spec
-      return { model, version, answered: Math.round(this.#age(engine)) }
+      const answered = Math.round(this.#age(engine))
+      return { model, version, answered, ready: answered <= WITHIN }
     })
-    const silent = health.find(({ answered }) => answered > WITHIN)
-    if (silent)
-      throw fail('MODEL_NOT_READY', { name: `${silent.model}@${silent.version}`, reason: 'it does not answer' })
-    return health
   }
 
-  #age({ spec: { name, version } }: Engine): number {
+  #age({ spec: { name, version } }: AnyEngine): number {
     return performance.now() - (this.#answered.get(`${name}@${version}`) ?? Number.NEGATIVE_INFINITY)
   }
 
   /** Those who want to know at the same time share one request. */
-  #ask(engine: Engine): Promise<void> {
+  #ask(engine: AnyEngine): Promise<void> {
     const known = this.#asking.get(engine)
     if (known) return known
     const asking = ask(engine).then((alive) => {
@@ -69,7 +67,7 @@ export class Canary {
 }
 
 /** True if an engine ran a request, or said in time what it has against it: a graph may not take zeros. */
-async function ask(engine: Engine): Promise<boolean> {
+async function ask(engine: AnyEngine): Promise<boolean> {
   const options = { deadline: DEADLINE, canary: true }
   try {
     if (engine.spec.manifest.task !== 'text-generation') await engine.request(requestFor(engine.spec.manifest), options)
@@ -80,7 +78,7 @@ async function ask(engine: Engine): Promise<boolean> {
   }
 }
 
-const shortest: Parameters<Engine['generate']>[0] = {
+const shortest: Parameters<AnyEngine['generate']>[0] = {
   prompt: 'a',
   maxTokens: 1,
   temperature: 0,
@@ -93,7 +91,7 @@ const shortest: Parameters<Engine['generate']>[0] = {
 }
 
 /** A small request that a model of any task takes. */
-function requestFor({ task, signature }: Manifest): Parameters<Engine['request']>[0] {
+function requestFor({ task, signature }: Manifest): Parameters<AnyEngine['request']>[0] {
   if (task === 'image-classification')
     return { images: [{ data: new Uint8Array(3), height: 1, width: 1, channels: 3 }] }
   // the masks of BERT and of RoBERTa: a model of words for masks takes nothing without
