@@ -4,6 +4,7 @@ import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort } from './base/config.ts'
 import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
+import { version } from './base/version.ts'
 import { Gate } from './doors/gate.ts'
 import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
@@ -34,6 +35,8 @@ import { Feedback } from './watch/feedback.ts'
 import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
 import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import type { OpenTelemetry } from './watch/otel/otel.ts'
+import { readTelemetry, wantsTelemetry } from './watch/otel/settings.ts'
 import { redact } from './watch/requests/redact.ts'
 import { RequestLog } from './watch/requests/request-log.ts'
 import { readMachine } from './watch/resources/machine.ts'
@@ -62,11 +65,12 @@ interface Shared {
   readonly url: () => string
   /** Of every tenant that has been opened. */
   readonly canaries: Canary[]
+  readonly telemetry: OpenTelemetry | undefined
 }
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
 async function openHouse(
-  { config, access, webhook, url, canaries }: Shared,
+  { config, access, webhook, url, canaries, telemetry }: Shared,
   tenant: string,
   store: Store,
 ): Promise<OpenHouse> {
@@ -118,6 +122,7 @@ async function openHouse(
     server: ownUse(),
     machine: readMachine(store.home),
   })
+  telemetry?.add(tenant, async () => metrics.state(await samples()))
   const house: House = {
     tenant,
     who: access.inTenant(local, tenant),
@@ -136,9 +141,11 @@ async function openHouse(
       metrics.observe(served)
       history.observe(served)
       canary.observe(served)
+      telemetry?.observe(served)
       requestLog.observe(served)
     },
     samples,
+    telemetry,
     health: async () => (await Promise.all(canaries.map((one) => one.check()))).flat(),
     history,
     errorWatch,
@@ -181,8 +188,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   try {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
     if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const telemetry = await openTelemetry(config)
     let url = ''
-    const shared: Shared = { config, access, webhook, url: () => url, canaries: [] }
+    const shared: Shared = { config, access, webhook, url: () => url, canaries: [], telemetry }
     const houses = new Houses(async (tenant) =>
       openHouse(
         shared,
@@ -192,6 +200,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     )
     const house = await houses.of(DEFAULT_TENANT)
     const { log } = house
+    if (telemetry) telemetry.onUnsent = (message) => log.warn('telemetry.unsent', { message })
     access.ledger.onError = (error) => log.error('usage.unsaved', error)
     const gate = new Gate(access, (tenant) => houses.of(tenant))
     const server = await createServer(house, gate)
@@ -201,6 +210,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
       await Promise.all([server.close(), doorPorts?.close()])
       clearTimeout(cut)
+      await telemetry?.close()
       await access.close()
       await houses.close()
     }
@@ -233,6 +243,13 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     await close()
     throw error
   }
+}
+
+/** What sends traces and metrics to a collector: loaded only where one is named. Throws OPTION_INVALID. */
+async function openTelemetry({ telemetry }: Config): Promise<OpenTelemetry | undefined> {
+  if (!wantsTelemetry(telemetry)) return undefined
+  const { OpenTelemetry } = await import('./watch/otel/otel.ts')
+  return new OpenTelemetry(readTelemetry(telemetry, version), version)
 }
 
 function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {

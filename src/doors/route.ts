@@ -21,6 +21,7 @@ import type { History } from '../watch/history/history.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
 import type { Served } from '../watch/metrics/served.ts'
+import type { OpenTelemetry } from '../watch/otel/otel.ts'
 import type { RequestLog } from '../watch/requests/request-log.ts'
 import type { Rules } from '../watch/rules/rules.ts'
 
@@ -49,6 +50,8 @@ export interface House {
   readonly log: Log
   /** Whether loaded models of all tenants answer. */
   readonly health: () => ReturnType<Canary['check']>
+  /** Sends traces, where that is wanted. */
+  readonly telemetry: OpenTelemetry | undefined
   readonly history: History
   readonly errorWatch: ErrorWatch
   readonly requestLog: RequestLog
