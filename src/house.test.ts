@@ -22,7 +22,7 @@ const house: Record<string, readonly string[]> = {
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
-  watch: ['store', 'drift', 'bundle', 'engine'],
+  watch: ['graph', 'store', 'drift', 'bundle', 'engine'],
   doors: [
     'formats',
     'graph',

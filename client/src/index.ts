@@ -8,6 +8,7 @@ import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
+  AlertRule,
   ChatMessage,
   Dataset,
   DriftReport,
@@ -399,9 +400,21 @@ export class Athanor {
     return (await this.#json<{ alerts: Alert[] }>('/api/alerts', { query })).alerts
   }
 
-  /** Keeps an alert from being told of again. */
-  silence(alert: number): Promise<void> {
-    return this.#json(`/api/alerts/${alert}/silence`, { method: 'POST' })
+  /** Keeps an alert from being told of again, for good or for so many minutes. */
+  silence(alert: number, minutes?: number): Promise<void> {
+    return this.#json(`/api/alerts/${alert}/silence`, { method: 'POST', json: { ...(minutes && { minutes }) } })
+  }
+
+  /** Rules that alerts are opened by, beside drift and accuracy. */
+  readonly alertRules = {
+    list: async (): Promise<AlertRule[]> => (await this.#json<{ rules: AlertRule[] }>('/api/alerts/rules')).rules,
+    set: (name: string, rule: string, model?: string): Promise<AlertRule> =>
+      this.#json(`/api/alerts/rules/${encodeURIComponent(name)}`, {
+        method: 'PUT',
+        json: { rule, ...(model && { model }) },
+      }),
+    delete: (name: string): Promise<void> =>
+      this.#json(`/api/alerts/rules/${encodeURIComponent(name)}`, { method: 'DELETE' }),
   }
 
   /** Tells the right label of a row of an answered request. */

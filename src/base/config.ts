@@ -46,6 +46,8 @@ export interface Config {
   logRequests: number
   /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
   logDays: number
+  /** Variables of the environment that OpenTelemetry names: with `OTEL_EXPORTER_OTLP_ENDPOINT`, traces and metrics are sent. */
+  telemetry: Readonly<Record<string, string>>
   /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
   predictionsKept: number
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
@@ -86,6 +88,9 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     redact: env.ATHANOR_REDACT !== '0',
     logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
+    telemetry: Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) => (name.startsWith('OTEL_') && value ? [[name, value]] : [])),
+    ),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),

@@ -139,6 +139,7 @@ export const errors = {
 
   // serving
   MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
+  NOT_READY: [503, '{silent} of {loaded} loaded models do not answer', 'What runs: athanor ps'],
   ENGINE_CRASHED: [
     503,
     'the engine process of "{name}" ended while it worked on this request',
@@ -197,6 +198,8 @@ export const errors = {
   ],
   ERROR_NOT_FOUND: [404, 'no errors with the fingerprint {fingerprint}', 'All of them: athanor errors'],
   ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
+  ALERT_RULE_INVALID: [400, 'not a rule of alerts: "{rule}": {reason}', 'How they are written: docs/watching.md'],
+  ALERT_RULE_NOT_FOUND: [404, 'no rule of alerts named "{name}"', 'All rules: athanor alerts --rules'],
   FEEDBACK_MISSING: [
     404,
     'no labelled texts of "{name}" were kept',

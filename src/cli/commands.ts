@@ -1,9 +1,10 @@
 import { Option } from 'commander'
 import { audit, type KeyFlags, keys, type LimitFlags, prices, tenants, usage, users } from './commands/access.ts'
 import { advise } from './commands/advise.ts'
+import { alerts } from './commands/alerts.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { type DeployFlags, deploy, deployments, pin, promote, rollback } from './commands/deploy.ts'
-import { alerts, drift, feedback } from './commands/drift.ts'
+import { drift, feedback } from './commands/drift.ts'
 import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, type ModelOptions, models, remove, show } from './commands/models.ts'
@@ -537,9 +538,18 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'alerts',
     group: WATCH,
-    summary: 'Show open alerts',
-    example: 'athanor alerts --all',
-    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    summary: 'Show open alerts; set the rules that open them',
+    example: 'athanor alerts --add "p99 > 500ms over 5m" --model sentiment',
+    options: [
+      option('--all', 'past ones too'),
+      option('--silence <id>', 'keep one from being told of again'),
+      option('--minutes <number>', 'with --silence: for so long (for good)'),
+      option('--rules', 'the rules'),
+      option('--add <rule>', 'set a rule, e.g. "p99 > 500ms over 5m" or "burn 99.9%"'),
+      option('--name <name>', 'with --add: what to call it (its first word)'),
+      option('--model <name>', 'with --add: of this model alone (all)'),
+      option('--remove <name>', 'end a rule'),
+    ],
     needs: 'server',
     act: ({ context, options }) => alerts(context, options),
   },

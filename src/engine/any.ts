@@ -10,6 +10,8 @@ interface Limits {
   signal?: AbortSignal
   /** Milliseconds the call may take. */
   deadline: number
+  /** Sent to see that the engine answers; nobody's request. */
+  canary?: boolean
 }
 
 /** What runs a version: a child process of ours (src/engine/engine.ts), or another server (src/engine/remote). */

@@ -145,18 +145,18 @@ export class Engine {
    */
   request(
     what: NewRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): Promise<{ output: EngineOutput; timings: Timings }> {
     const refusal = signal?.aborted ? fail('CANCELLED') : this.#refusal()
     if (refusal) return Promise.reject(refusal)
-    const base = { id: this.#nextId++, at: monotonic() }
+    const base = { id: this.#nextId++, at: monotonic(), ...(canary && { canary }) }
     const request: EngineRequest =
       'texts' in what
         ? { ...base, kind: 'texts', ...what }
         : 'images' in what
           ? { ...base, kind: 'images', images: what.images }
           : { ...base, kind: 'tensors', inputs: what.inputs }
-    this.requests++
+    if (!canary) this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => giveUp(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
       const abort = () => giveUp(fail('CANCELLED'))
@@ -184,7 +184,7 @@ export class Engine {
    */
   async *generate(
     generation: GenerationRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): AsyncGenerator<GenerationEvent, undefined> {
     const refusal = this.#refusal()
     if (refusal) throw refusal
@@ -215,7 +215,7 @@ export class Engine {
         else channel.close()
       },
     }
-    this.requests++
+    if (!canary) this.requests++
     this.#pending.set(id, pending)
     const timer = setTimeout(() => channel.fail(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
     signal?.addEventListener('abort', abort, { once: true })

@@ -64,6 +64,7 @@ export interface Schema extends RolloutTables {
     since: string
     until: string | null
     silenced: number
+    silenced_until: string | null
   }
   predictions: {
     request_id: string
@@ -197,6 +198,7 @@ export interface Schema extends RolloutTables {
     requests: string
     detail: string | null
   }
+  alert_rules: { name: string; rule: string; model: string | null; created_at: string }
 }
 
 const first: Migration = {
@@ -509,6 +511,20 @@ const batches: Migration = {
   },
 }
 
+/** Rules of alerts that people set; an alert may be silenced for a time. */
+const alertRules: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('alert_rules')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('rule', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .execute()
+    await db.schema.alterTable('alerts').addColumn('silenced_until', 'text').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -520,4 +536,5 @@ export const migrations: Record<string, Migration> = {
   '0007_batches': batches,
   '0008_rollout': rollout,
   '0009_registry': registry,
+  '0010_alert_rules': alertRules,
 }
