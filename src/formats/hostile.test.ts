@@ -11,7 +11,7 @@ import { madeVariants } from '../testing/variants.ts'
 import { bundleDecoder } from './decoders/decoder.ts'
 import { formats, type WrittenModel } from './formats.ts'
 import { importBundle } from './import.ts'
-import { writeHdf5 } from './keras/hdf5.ts'
+import { writeHdf5 } from './keras/hdf5-write.ts'
 import { type Files, sourceOf } from './source.ts'
 
 const [made] = await madeVariants()
