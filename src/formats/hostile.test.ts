@@ -5,11 +5,7 @@ import { strToU8, zipSync } from 'fflate'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
 import { TensorProto_DataLocation as Location, StringStringEntryProtoSchema } from '../graph/gen/onnx_pb.js'
-import { decoderGraph } from '../nn/decoder.ts'
-import { smallDecoder } from '../testing/decoders.ts'
 import { madeVariants } from '../testing/variants.ts'
-import { bundleDecoder } from './decoders/decoder.ts'
-import { formats, type WrittenModel } from './formats.ts'
 import { importBundle } from './import.ts'
 import { writeHdf5 } from './keras/hdf5-write.ts'
 import { type Files, sourceOf } from './source.ts'
@@ -168,63 +164,3 @@ test('formats that are written but not read are named as such', async () => {
   await refused({ 'model.json': json({ format: 'graph-model' }) }, 'UNSUPPORTED', 'TensorFlow.js graph')
   await refused({ x: new Uint8Array(9) }, 'UNSUPPORTED', 'TensorFlow Lite', 'tflite')
 })
-
-/** Bytes changed, cut, repeated and overwritten with numbers that are large or negative. */
-function mutated(bytes: Uint8Array, next: () => number): Uint8Array {
-  const copy = new Uint8Array(bytes)
-  const times = 1 + (next() % 8)
-  for (let i = 0; i < times; i++) {
-    const at = next() % copy.length
-    const kind = next() % 5
-    if (kind === 0) copy[at] ^= 1 << (next() % 8)
-    else if (kind === 1) copy.fill(0xff, at, at + 1 + (next() % 8))
-    else if (kind === 2) copy.fill(0, at, at + 1 + (next() % 8))
-    else if (kind === 3) copy.copyWithin(at, next() % copy.length, next() % copy.length)
-    else return copy.subarray(0, at)
-  }
-  return copy
-}
-
-/** How many changed files are read; ATHANOR_FUZZ raises it. */
-const FUZZ = Number(process.env.ATHANOR_FUZZ ?? 400)
-
-/** Formats whose reader and writer are those of decoders. */
-const decoding = ['huggingface', 'gguf']
-async function writing(): Promise<WrittenModel> {
-  const decoder = await smallDecoder('llama', { width: 32 })
-  const { manifest } = bundleDecoder(decoder)
-  const model = decoderGraph(decoder.config, decoder.weights)
-  return { model, manifest: { ...made.manifest, ...manifest }, tokenizer: decoder.tokenizerJson }
-}
-
-for (const format of formats) {
-  if (!format.read || !format.write) continue
-  const share = formats.filter(({ read, write }) => read && write).length
-  test(`${format.name}: no changed file does more than be refused`, async () => {
-    let state = 88_172_645
-    const next = () => {
-      state ^= state << 13
-      state ^= state >>> 17
-      state ^= state << 5
-      return state >>> 0
-    }
-    const files = await format.write!(decoding.includes(format.name) ? await writing() : made, {})
-    const names = Object.keys(files)
-    for (let i = 0; i < Math.ceil(FUZZ / share); i++) {
-      const name = names[next() % names.length]
-      const source = sourceOf({ ...files, [name]: mutated(files[name], next) })
-      await new Promise((resolve) => setImmediate(resolve)) // lets what was found so far be told
-      const began = performance.now()
-      try {
-        await format.read!(source)
-      } catch (error) {
-        const known = error instanceof AthanorError && error.status < 500
-        assert.ok(
-          known || (error instanceof AthanorError && error.code === 'UNSUPPORTED'),
-          `round ${i}: ${(error as Error)?.stack}`,
-        )
-      }
-      if (process.env.ATHANOR_FUZZ) assert.ok(performance.now() - began < 2000, `round ${i} took too long`)
-    }
-  })
-}

@@ -14,10 +14,11 @@ export interface Hdf5 {
 const SIGNATURE = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]
 const isHdf5 = (bytes: Uint8Array) => SIGNATURE.every((byte, i) => bytes[i] === byte)
 
-/** Looks at a thread in turns of these milliseconds; a small file has `TURNS`, a large one more by its size. */
-const TURN = 20
-const TURNS = 50
-const BYTES_A_TURN = 400_000
+/** Microseconds of processor time for a small file, and bytes of a large one for each microsecond more. */
+const TIME = 1_000_000
+const BYTES_A_MICROSECOND = 20
+/** Milliseconds between two looks at the time taken. */
+const LOOK = 20
 
 let thread: Promise<Worker> | undefined
 
@@ -40,12 +41,17 @@ export async function readHdf5(bytes: Uint8Array): Promise<Hdf5> {
   if (!isHdf5(bytes)) throw invalid('Keras', 'not an HDF5 file')
   const worker = await started()
   worker.ref()
-  let turns = TURNS + bytes.byteLength / BYTES_A_TURN
-  // turns of our own process, not time: one that has to wait for its share of the machine takes no less than its due
+  // processor time, not time: one that has to wait for its share of the machine takes no longer by it
+  const began = process.cpuUsage()
+  const limit = TIME + bytes.byteLength / BYTES_A_MICROSECOND
+  const look = () => {
+    const { user, system } = process.cpuUsage(began)
+    if (user + system > limit) late()
+  }
   const { promise, resolve } = Promise.withResolvers<FromHdf5>()
   const dead = (reason: string) => () => resolve({ type: 'failed', reason, dead: true })
   const [late, died] = ['the HDF5 file takes too long to read', 'the HDF5 file cannot be read'].map(dead)
-  const clock = setInterval(() => --turns < 0 && late(), TURN)
+  const clock = setInterval(look, LOOK)
   worker.once('message', resolve).once('error', died).postMessage(bytes)
   const answer = await promise
   clearInterval(clock)

@@ -14,7 +14,7 @@ export interface Hdf5Content {
 
 export type FromHdf5 =
   | { type: 'done'; content: Hdf5Content }
-  | { type: 'failed'; reason: string; /** Whether the thread is of no more use. */ dead: boolean }
+  | { type: 'failed'; reason: string /** Whether the thread is of no more use. */; dead: boolean }
 
 /** Compressed arrays may be larger than the file, but not without end. */
 const RATIO_LIMIT = 8
@@ -27,7 +27,10 @@ const native = await h5wasm.ready
 native.activate_throwing_error_handler() // its own handler prints to standard error
 parentPort!.on('message', (bytes: Uint8Array) => {
   const answer = read(bytes)
-  const moved = answer.type === 'done' ? [...answer.content.arrays.values()].flatMap(({ data }) => ('buffer' in data ? [data.buffer] : [])) : []
+  const moved =
+    answer.type === 'done'
+      ? [...answer.content.arrays.values()].flatMap(({ data }) => ('buffer' in data ? [data.buffer] : []))
+      : []
   parentPort!.postMessage(answer, [...new Set(moved)] as ArrayBuffer[])
 })
 parentPort!.postMessage('ready')
