@@ -190,6 +190,10 @@ const savedModel: Format = {
   title: 'TensorFlow SavedModel',
   files: 'saved_model.pb',
   recognises: (source) => source.names.some((name) => /(^|\/)saved_model\.pb$/.test(name)),
+  async read(source) {
+    const { readSavedModel } = await import('./tensorflow/read.ts')
+    return readSavedModel(source)
+  },
   async write(model) {
     const { writeSavedModel } = await import('./tensorflow/write.ts')
     return writeSavedModel(model)
