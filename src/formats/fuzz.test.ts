@@ -11,7 +11,7 @@ import type { Files } from './source.ts'
 /** How many changed files are read by all readers together, and from which seed; both for `npm run test:fuzz`. */
 const FILES = Number(process.env.ATHANOR_FUZZ ?? 400)
 const SEED = Number(process.env.ATHANOR_FUZZ_SEED ?? 1)
-const READERS = 18
+const READERS = 21
 /** Seconds of processor time, and of waiting, after which a round that has not ended hangs; and between two looks. */
 const BUSY = 4
 const WAITING = 120

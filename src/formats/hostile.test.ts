@@ -160,7 +160,5 @@ test('TensorFlow.js weights lie within their files', async () => {
 })
 
 test('formats that are written but not read are named as such', async () => {
-  await refused({ 'saved_model.pb': new Uint8Array(9) }, 'UNSUPPORTED', 'SavedModel')
-  await refused({ 'model.json': json({ format: 'graph-model' }) }, 'UNSUPPORTED', 'TensorFlow.js graph')
   await refused({ x: new Uint8Array(9) }, 'UNSUPPORTED', 'TensorFlow Lite', 'tflite')
 })

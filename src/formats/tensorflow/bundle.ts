@@ -26,7 +26,10 @@ export function readVariables(source: Source, prefix: string): Variables {
   if (!head) throw invalid(FORMAT, 'variables.index has no header')
   const { numShards, endianness } = decoded(() => fromBinary(BundleHeaderProtoSchema, head))
   if (endianness !== 0)
-    throw fail('UNSUPPORTED', { what: 'a checkpoint of big-endian numbers', instead: 'Save it again on another machine.' })
+    throw fail('UNSUPPORTED', {
+      what: 'a checkpoint of big-endian numbers',
+      instead: 'Save it again on another machine.',
+    })
   const shardOf = (shard: number) => {
     const five = (n: number) => String(n).padStart(5, '0')
     return source.read(`${prefix}.data-${five(shard)}-of-${five(numShards)}`)
@@ -42,7 +45,8 @@ export function readVariables(source: Source, prefix: string): Variables {
       const type = typeOfNumber(dtype, where)
       const file = shardOf(shardId)
       const [from, length] = [Number(offset), Number(size)]
-      if (from < 0 || length < 0 || from + length > file.byteLength) throw invalid(FORMAT, `${where} lies beyond its file`)
+      if (from < 0 || length < 0 || from + length > file.byteLength)
+        throw invalid(FORMAT, `${where} lies beyond its file`)
       const data = arrayOf(type, file.subarray(from, from + length))
       if (elements(dims) !== data.length)
         throw invalid(FORMAT, `${where} of shape [${dims}] has ${data.length} numbers`)
@@ -84,9 +88,13 @@ function readTable(bytes: Uint8Array): Map<string, Uint8Array> {
 }
 
 function* block(bytes: Uint8Array, offset: number, size: number): Generator<[string, Uint8Array]> {
-  if (offset + size + TRAILER > bytes.byteLength || size < 4) throw invalid(FORMAT, 'a block of variables.index lies beyond it')
+  if (offset + size + TRAILER > bytes.byteLength || size < 4)
+    throw invalid(FORMAT, 'a block of variables.index lies beyond it')
   if (bytes[offset + size] !== 0)
-    throw fail('UNSUPPORTED', { what: 'a compressed variables.index', instead: 'TensorFlow writes it without compression.' })
+    throw fail('UNSUPPORTED', {
+      what: 'a compressed variables.index',
+      instead: 'TensorFlow writes it without compression.',
+    })
   const restarts = new DataView(bytes.buffer, bytes.byteOffset + offset + size - 4, 4).getUint32(0, true)
   const end = size - 4 - 4 * restarts
   if (end < 0) throw invalid(FORMAT, 'a block of variables.index is cut off')

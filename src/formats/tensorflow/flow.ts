@@ -120,16 +120,17 @@ function read(flow: Flow, frame: Frame, node: NodeDef, inputs: readonly Item[]):
   if (op === 'Const') return [constantOf(frame, node)]
   if (variables.has(op)) return [{ kind: 'variable', name: variableName(node) }]
   if (passing.has(op)) return inputs.map((item) => settled(flow, frame, op, item))
-  if (op === 'PartitionedCall' || op === 'StatefulPartitionedCall') return call(flow, frame, functionOf(node, 'f'), inputs)
+  if (op === 'PartitionedCall' || op === 'StatefulPartitionedCall')
+    return call(flow, frame, functionOf(node, 'f'), inputs)
   if (op === 'While' || op === 'StatelessWhile') return readLoop(flow, frame, node, inputs)
   if (op === 'TensorListReserve') return [{ kind: 'list' }]
-  if (op === 'TensorListFromTensor') return [{ kind: 'list', rows: valueOf(inputs[0], node) }]
+  if (op === 'TensorListFromTensor') return [{ kind: 'list', rows: tensorIn(inputs[0], node) }]
   if (op === 'TensorListStack') {
     const [list] = inputs
     if (list?.kind !== 'list' || !list.rows) throw invalid(FORMAT, `"${node.name.slice(0, 120)}" stacks no list`)
     return [valueItem(list.rows)]
   }
-  const values = inputs.map((input) => (input.kind === 'texts' ? undefined : valueOf(input, node)))
+  const values = inputs.map((input) => (input.kind === 'texts' ? undefined : tensorIn(input, node)))
   const rule = Object.hasOwn(readers, op) ? readers[op] : undefined
   if (!rule) throw unknownOperators([op])
   const outputs = rule(new Reading(frame.graph, node, values as Value[]))
@@ -141,8 +142,10 @@ const passing = new Set(
   'Identity IdentityN StopGradient PreventGradient Snapshot EnsureShape ReadVariableOp NoOp'.split(' '),
 )
 const variables = new Set(['VarHandleOp', 'VariableV2', 'Variable'])
-const others = 'Const Placeholder PlaceholderWithDefault PartitionedCall StatefulPartitionedCall While StatelessWhile TensorListReserve TensorListFromTensor TensorListStack'
-const known = new Set([...Object.keys(readers), ...passing, ...variables, ...others.split(' ')])
+const others =
+  'Const Placeholder PlaceholderWithDefault PartitionedCall StatefulPartitionedCall While StatelessWhile TensorListReserve TensorListFromTensor TensorListStack'
+/** Every operator that is read. */
+export const known = new Set([...Object.keys(readers), ...passing, ...variables, ...others.split(' ')])
 /** What the bodies of loops have besides. */
 const inLoops = new Set(['TensorListGetItem', 'TensorListSetItem'])
 
@@ -183,7 +186,7 @@ function constantOf({ graph }: Frame, node: NodeDef): Item {
   return valueItem(outermost.initializer(node.name, tensor))
 }
 
-export function valueOf(item: Item | undefined, { name, op }: NodeDef): Value {
+export function tensorIn(item: Item | undefined, { name, op }: NodeDef): Value {
   if (item?.kind === 'value') return item.value
   throw invalid(FORMAT, `an input of ${op.slice(0, 60)} "${name.slice(0, 120)}" is no tensor`)
 }
@@ -196,8 +199,8 @@ export function functionOf(node: NodeDef, key: string): string {
 }
 
 /** What a function gives for the items, in the order of its outputs. */
-export function call(flow: Flow, frame: Frame, name: string, inputs: readonly Item[], graph = frame.graph): Item[] {
-  const body = bodyOf(flow, frame, name, inputs, graph)
+function call(flow: Flow, frame: Frame, name: string, inputs: readonly Item[]): Item[] {
+  const body = bodyOf(flow, frame, name, inputs, frame.graph)
   return evaluate(flow, body.frame, body.outputs)
 }
 
@@ -209,7 +212,7 @@ export function bodyOf(flow: Flow, frame: Frame, name: string, inputs: readonly 
     throw invalid(FORMAT, `the function "${name.slice(0, 120)}" is not there, or takes other inputs`)
   if (frame.depth >= DEPTH_LIMIT) throw invalid(FORMAT, `functions called deeper than ${DEPTH_LIMIT}`)
   const inner = frameOf(graph, definition.nodeDef, frame.depth + 1)
-  inputArg.forEach((arg, i) => inner.results.set(arg.name, [inputs[i]]))
+  for (const [i, arg] of inputArg.entries()) inner.results.set(arg.name, [inputs[i]])
   const outputs = outputArg.map((arg) => {
     const from = Object.hasOwn(definition.ret, arg.name) ? definition.ret[arg.name] : undefined
     if (!from) throw invalid(FORMAT, `the function "${name.slice(0, 120)}" has no output "${arg.name.slice(0, 60)}"`)

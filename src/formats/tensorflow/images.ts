@@ -34,7 +34,9 @@ function windows(r: Reading) {
 
 /** A filter in another order of axes: stored so if it is stored, turned by the graph otherwise. */
 const turned = (r: Reading, filter: Value, order: readonly number[]): Value =>
-  filter.tensor ? r.graph.initializer(`${filter.name}/turned`, permuted(filter.tensor, order)) : o.transpose(filter, order)
+  filter.tensor
+    ? r.graph.initializer(`${filter.name}/turned`, permuted(filter.tensor, order))
+    : o.transpose(filter, order)
 
 export const convolution = (r: Reading): Value => {
   const { strides, dilations, pads } = windows(r)
@@ -51,7 +53,12 @@ export const depthwise = (r: Reading): Value => {
   const { strides, dilations, pads } = windows(r)
   const [x, filter] = [r.input(0), r.input(1)]
   const [height, width, channels, multiplier] = filter.shape
-  if (typeof channels !== 'number' || typeof multiplier !== 'number' || typeof height !== 'number' || typeof width !== 'number')
+  if (
+    typeof channels !== 'number' ||
+    typeof multiplier !== 'number' ||
+    typeof height !== 'number' ||
+    typeof width !== 'number'
+  )
     return r.refuse('the shape of its filter is not known')
   const weight = o.reshape(turned(r, filter, [2, 3, 0, 1]), [channels * multiplier, 1, height, width])
   const [y] = r.graph.node('Conv', [channelsFirst(x), weight], { strides, dilations, group: channels, ...pads })
@@ -87,8 +94,11 @@ export const fused =
       Prelu: (x) => r.graph.node('PRelu', [x, r.input(3)])[0],
       BiasAdd: (x) => o.add(x, r.input(2)),
     }
-    return r.texts('fused_ops').reduce(
-      (x, name) => (Object.hasOwn(activations, name) ? activations[name](x) : r.refuse(`it is merged with ${name.slice(0, 40)}`)),
-      [rule(r)].flat()[0],
-    )
+    return r
+      .texts('fused_ops')
+      .reduce(
+        (x, name) =>
+          Object.hasOwn(activations, name) ? activations[name](x) : r.refuse(`it is merged with ${name.slice(0, 40)}`),
+        [rule(r)].flat()[0],
+      )
   }

@@ -1,7 +1,17 @@
 import { fail } from '../../base/errors.ts'
 import type { Value } from '../../graph/builder.ts'
 import * as o from '../../graph/ops.ts'
-import { bodyOf, evaluate, type Flow, type Frame, functionOf, type Item, type ListItem, valueItem, valueOf } from './flow.ts'
+import {
+  bodyOf,
+  evaluate,
+  type Flow,
+  type Frame,
+  functionOf,
+  type Item,
+  type ListItem,
+  tensorIn,
+  valueItem,
+} from './flow.ts'
 import type { NodeDef } from './gen/tensorflow_pb.js'
 
 /** What a variable of a loop is, found in how its body makes the next from it. */
@@ -40,7 +50,8 @@ export function readLoop(flow: Flow, frame: Frame, node: NodeDef, inputs: readon
     if (from === own) return { kind: 'same' }
     const made = nodes.get(from)
     if (item.kind === 'list') {
-      if (made?.op !== 'TensorListSetItem' || origin(made.input[0]) !== own) throw refuse('A list is not written item by item.')
+      if (made?.op !== 'TensorListSetItem' || origin(made.input[0]) !== own)
+        throw refuse('A list is not written item by item.')
       return { kind: 'written', item: made.input[2], last: !isCounter(origin(made.input[1])) }
     }
     return isCounter(own) ? { kind: 'counter' } : { kind: 'state' }
@@ -59,19 +70,23 @@ export function readLoop(flow: Flow, frame: Frame, node: NodeDef, inputs: readon
     return (a === argument || b === argument) && step?.kind === 'value' && step.value.ints?.[0] === 1
   }
 
-  const scanned = inputs.flatMap((item, i) => (roles[i].kind === 'same' && item.kind === 'list' && item.rows ? [i] : []))
+  const scanned = inputs.flatMap((item, i) =>
+    roles[i].kind === 'same' && item.kind === 'list' && item.rows ? [i] : [],
+  )
   const rows = scanned.map((i) => (inputs[i] as Required<ListItem>).rows)
   if (rows.length === 0) throw refuse('It reads no list.')
   for (const { op, input } of nodes.values()) {
-    if (op === 'TensorListGetItem' && !isCounter(origin(input[1]))) throw refuse('It reads a list elsewhere than at its counter.')
+    if (op === 'TensorListGetItem' && !isCounter(origin(input[1])))
+      throw refuse('It reads a list elsewhere than at its counter.')
   }
-  if (!runsOnceARow(flow, frame, functionOf(node, 'cond'), inputs, rows[0])) throw refuse('How often it runs cannot be told.')
+  if (!runsOnceARow(flow, frame, functionOf(node, 'cond'), inputs, rows[0]))
+    throw refuse('How often it runs cannot be told.')
 
   const states = inputs.flatMap((_, i) => (roles[i].kind === 'state' ? [i] : []))
   const written = roles.flatMap((role) => (role.kind === 'written' ? [role] : []))
   const results = o.within(frame.graph, () =>
     o.scan(
-      states.map((i) => valueOf(inputs[i], node)),
+      states.map((i) => tensorIn(inputs[i], node)),
       rows,
       (now, slices) => {
         const graph = [...now, ...slices][0].graph
@@ -87,9 +102,17 @@ export function readLoop(flow: Flow, frame: Frame, node: NodeDef, inputs: readon
           const at = outline.arguments.indexOf(origin(one.input[0]))
           body.frame.results.set(one.name, [given[at]])
         }
-        const next = evaluate(flow, body.frame, states.map((i) => outline.outputs[i]))
-        const items = evaluate(flow, body.frame, written.map(({ item }) => item))
-        const values = (all: Item[]): Value[] => all.map((item) => valueOf(item, node))
+        const next = evaluate(
+          flow,
+          body.frame,
+          states.map((i) => outline.outputs[i]),
+        )
+        const items = evaluate(
+          flow,
+          body.frame,
+          written.map(({ item }) => item),
+        )
+        const values = (all: Item[]): Value[] => all.map((item) => tensorIn(item, node))
         return { states: values(next), outputs: values(items) }
       },
     ),

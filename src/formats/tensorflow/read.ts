@@ -8,7 +8,7 @@ import { type Layout, scan } from '../../graph/wire.ts'
 import type { ReadModel } from '../formats.ts'
 import { invalid, type Source } from '../source.ts'
 import { readVariables, type Variables } from './bundle.ts'
-import { checkOperators, evaluate, type Flow, frameOf, valueItem, valueOf, variableName } from './flow.ts'
+import { checkOperators, evaluate, type Flow, frameOf, tensorIn, valueItem, variableName } from './flow.ts'
 import {
   type GraphDef,
   type MetaGraphDef,
@@ -67,7 +67,9 @@ export function readSavedModel(source: Source): ReadModel {
   }
   const meta = saved.metaGraphs.find(({ metaInfoDef }) => metaInfoDef?.tags.includes('serve'))
   if (!meta?.graphDef) throw invalid(FORMAT, 'saved_model.pb has no graph for serving')
-  const usable = Object.keys(meta.signatureDef).filter((key) => Object.keys(meta.signatureDef[key].outputs).length > 0 && !key.startsWith('__'))
+  const usable = Object.keys(meta.signatureDef).filter(
+    (key) => Object.keys(meta.signatureDef[key].outputs).length > 0 && !key.startsWith('__'),
+  )
   const key = usable.includes(SERVING) ? SERVING : usable.length === 1 ? usable[0] : undefined
   if (key === undefined)
     throw fail('UNSUPPORTED', {
@@ -79,8 +81,16 @@ export function readSavedModel(source: Source): ReadModel {
   return readGraph(meta.graphDef, meta.signatureDef[key], storedVariables(meta, variables))
 }
 
-/** The graph between the inputs and outputs of a signature, in ONNX. Throws UNSUPPORTED or FORMAT_INVALID. */
-export function readGraph(graphDef: GraphDef, { inputs, outputs }: Signature, variable: Flow['variable']): ReadModel {
+/**
+ * The graph between the inputs and outputs of a signature, in ONNX. `constants` are values that are kept outside it, by their
+ * nodes. Throws UNSUPPORTED or FORMAT_INVALID.
+ */
+export function readGraph(
+  graphDef: GraphDef,
+  { inputs, outputs }: Signature,
+  variable: Flow['variable'],
+  constants: ReadonlyMap<string, Tensor> = new Map(),
+): ReadModel {
   const functions = new Map((graphDef.library?.function ?? []).map((one) => [one.signature?.name ?? '', one]))
   const flow: Flow = { functions, variable, stored: new Map(), count: 0 }
   const graph = new GraphBuilder()
@@ -92,10 +102,14 @@ export function readGraph(graphDef: GraphDef, { inputs, outputs }: Signature, va
     const value = graph.input(key, typeOfNumber(dtype, `the input "${key.slice(0, 80)}"`), dimsOf(key, tensorShape))
     frame.results.set(name.split(':')[0], [valueItem(value)])
   }
+  for (const [name, tensor] of constants)
+    frame.results.set(name, [
+      valueItem(tensor.data.length > 64 ? graph.initializer(name, tensor) : graph.constant(tensor)),
+    ])
   const items = evaluate(flow, frame, wanted)
   o.within(graph, () => {
     items.forEach((item, i) => {
-      graph.output(valueOf(item, frame.nodes.get(wanted[i].split(':')[0])!), named[i][0])
+      graph.output(tensorIn(item, frame.nodes.get(wanted[i].split(':')[0])!), named[i][0])
     })
   })
   return { model: graph.build('tensorflow') }
@@ -143,9 +157,11 @@ function restoredKeys({ graphDef, saverDef }: MetaGraphDef): Map<string, string>
     if (op !== 'AssignVariableOp') continue
     const variable = variableOf(input[0])
     let [from, , at] = input[1].split(':')
-    for (let i = 0; inner.get(from)?.op === 'Identity' && i < 8; i++) [from, , at] = inner.get(from)!.input[0].split(':')
+    for (let i = 0; inner.get(from)?.op === 'Identity' && i < 8; i++)
+      [from, , at] = inner.get(from)!.input[0].split(':')
     const restored = inner.get(from)
-    const names = restored?.op === 'RestoreV2' ? inner.get(restored.input[1].split(':')[0])?.attr.value?.value : undefined
+    const names =
+      restored?.op === 'RestoreV2' ? inner.get(restored.input[1].split(':')[0])?.attr.value?.value : undefined
     if (!variable || names?.case !== 'tensor') continue
     const key = names.value.stringVal[Number(at ?? 0)]
     if (key) keys.set(variableName(variable), new TextDecoder().decode(key))

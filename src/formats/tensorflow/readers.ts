@@ -38,7 +38,9 @@ export class Reading {
   /** The whole numbers of an input that is a constant, or a shape that is known. */
   ints(i: number): number[] {
     const dims = this.input(i).ints
-    return dims?.every((dim) => typeof dim === 'number') ? [...(dims as number[])] : this.refuse(`its input ${i} is computed`)
+    return dims?.every((dim) => typeof dim === 'number')
+      ? [...(dims as number[])]
+      : this.refuse(`its input ${i} is computed`)
   }
   int(name: string, absent: number): number {
     const value = this.node.attr[name]?.value
@@ -109,7 +111,9 @@ const reduceProduct = (x: Value, axes: readonly number[], keep: boolean) =>
   o.graphFor([x]).node('ReduceProd', [x, o.ints(x, axes)], { keepdims: keep ? 1 : 0 })[0]
 
 const matMul: Rule = (r) => {
-  const [a, b] = ['transpose_a', 'transpose_b'].map((flag, i) => (r.flag(flag) ? o.transpose(r.input(i), [1, 0]) : r.input(i)))
+  const [a, b] = ['transpose_a', 'transpose_b'].map((flag, i) =>
+    r.flag(flag) ? o.transpose(r.input(i), [1, 0]) : r.input(i),
+  )
   return o.matMul(a, b)
 }
 const batchMatMul: Rule = (r) => {
@@ -126,7 +130,14 @@ const select: Rule = (r) => {
   const [condition, yes, no] = [0, 1, 2].map((i) => r.input(i))
   const missing = yes.shape.length - condition.shape.length
   if (r.node.op === 'SelectV2' || condition.shape.length !== 1 || missing < 1) return o.where(condition, yes, no)
-  return o.where(o.unsqueeze(condition, Array.from({ length: missing }, (_, i) => i + 1)), yes, no)
+  return o.where(
+    o.unsqueeze(
+      condition,
+      Array.from({ length: missing }, (_, i) => i + 1),
+    ),
+    yes,
+    no,
+  )
 }
 
 const strided: Rule = (r) => {
@@ -172,7 +183,12 @@ const strided: Rule = (r) => {
 const slice: Rule = (r) => {
   const [begins, sizes] = [r.ints(1), r.ints(2)]
   const ends = begins.map((begin, i) => (sizes[i] === -1 ? 2 ** 31 - 1 : begin + sizes[i]))
-  return o.slice(r.input(0), begins, ends, begins.map((_, i) => i))
+  return o.slice(
+    r.input(0),
+    begins,
+    ends,
+    begins.map((_, i) => i),
+  )
 }
 
 const reverse: Rule = (r) => {
@@ -200,7 +216,8 @@ const unpack: Rule = (r) => {
 const split: Rule = (r) => {
   const [[axis], x, count] = [r.ints(0), r.input(1), r.int('num_split', 1)]
   const size = x.shape.at(axis)
-  if (typeof size !== 'number' || size % count !== 0 || count > 10_000) return r.refuse('the size of its axis is not known')
+  if (typeof size !== 'number' || size % count !== 0 || count > 10_000)
+    return r.refuse('the size of its axis is not known')
   return o.split(x, Array<number>(count).fill(size / count), axis)
 }
 const splitSizes: Rule = (r) => o.split(r.input(0), r.ints(1), r.ints(2)[0])
@@ -340,7 +357,10 @@ export const readers: Record<string, Rule> = {
   Pad: pad,
   PadV2: pad,
   OneHot: (r) => {
-    const values = o.concat([r.input(3), r.input(2)].map((x) => o.unsqueeze(x, [0])), 0)
+    const values = o.concat(
+      [r.input(3), r.input(2)].map((x) => o.unsqueeze(x, [0])),
+      0,
+    )
     return o.oneHot(r.input(0), long(r.input(1)), values, r.int('axis', -1))
   },
   Cumsum: (r) => o.cumSum(r.input(0), r.ints(1)[0], { exclusive: r.flag('exclusive'), reverse: r.flag('reverse') }),
