@@ -71,7 +71,7 @@ test('a text gets the same answer alone, in a list, and whatever else is asked a
   assert.ok(timings.total > 0 && timings.run > 0 && requestId.startsWith('req_'))
   const scrape = await client.metrics()
   assert.match(scrape, /athanor_requests_total\{model="tiny",version="1",door="native"\} \d{3}/)
-  assert.match(scrape, /athanor_batch_size_bucket\{le="1",model="tiny",version="1"\}/)
+  assert.match(scrape, /athanor_batch_size_bucket\{le="1",model="tiny",version="1",door="native"\}/)
 })
 
 test('an engine killed under load: every request ends, and the service is back', async () => {
@@ -199,7 +199,7 @@ test('another site cannot have its name point here', async () => {
     ).end()
   })
   assert.equal(status, 400)
-  await assert.rejects(startApp({ home: join(home, 'other'), host: '0.0.0.0', port: 0 }), { code: 'OPTION_INVALID' })
+  await assert.rejects(startApp({ home: join(home, 'other'), host: '0.0.0.0', port: 0 }), { code: 'KEYS_MISSING' })
   await assert.rejects(startApp({ home: join(home, 'third'), port: Number(new URL(app.url).port) }), {
     code: 'PORT_BUSY',
   })

@@ -1,5 +1,11 @@
+import { join } from 'node:path'
+import { Access, local } from './access/access.ts'
+import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort } from './base/config.ts'
-import { fail } from './base/errors.ts'
+import { Egress } from './base/egress.ts'
+import { asAthanorError, fail } from './base/errors.ts'
+import { Gate } from './doors/gate.ts'
+import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
@@ -8,83 +14,178 @@ import { Registry } from './registry/registry.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
+import { ErrorGroups } from './store/error-groups.ts'
+import { HistoryRows } from './store/history.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
-import { openStore } from './store/store.ts'
+import { LoggedRequests } from './store/requests.ts'
+import { Secrets } from './store/secrets.ts'
+import { openStore, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
 import { Drift } from './watch/drift.ts'
 import { watchErrors } from './watch/error-rate.ts'
+import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
+import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
-import { Metrics } from './watch/metrics.ts'
+import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import { redact } from './watch/requests/redact.ts'
+import { RequestLog } from './watch/requests/request-log.ts'
+import { readMachine } from './watch/resources/machine.ts'
+import { ownUse, useOf } from './watch/resources/processes.ts'
 
 export interface App {
   readonly url: string
   readonly config: Config
   /** Ports of protocols that have one of their own. */
   readonly doorPorts: readonly DoorPort[]
+  /** The rooms of the tenant `default`. */
   readonly house: House
+  houseOf(tenant: string): House | Promise<House>
   /** Refuses new requests, lets what is in flight end, interrupts training resumably and gives the data folder back. */
   close(): Promise<void>
 }
 
 const loopback = new Set(['127.0.0.1', 'localhost', '::1'])
 
-/** Opens the data folder, puts the rooms together and listens. Throws HOME_BUSY, HOME_UNUSABLE, PORT_BUSY or OPTION_INVALID. */
+/** What the houses of all tenants share. */
+interface Shared {
+  readonly config: Config
+  readonly access: Access
+  readonly webhook: URL | undefined
+  readonly url: () => string
+}
+
+/** Puts the rooms of a tenant together, on a store that `close` closes. */
+async function openHouse({ config, access, webhook, url }: Shared, tenant: string, store: Store): Promise<OpenHouse> {
+  const registry = new Registry(store)
+  const datasets = new Datasets(store)
+  const runs = await Runs.open(store, registry, refinement(registry, datasets))
+  const metrics = new Metrics()
+  const entries = new LogEntries(store)
+  const log = new Log(entries, config.logLevel)
+  const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
+  const keep = config.keepTexts ? (config.redact ? redact : (text: string) => text) : undefined
+  const errorWatch = new ErrorWatch(new ErrorGroups(store), (error) =>
+    log.warn('errors.unsaved', { message: asAthanorError(error).message }),
+  )
+  log.onError = (entry) => errorWatch.add(entry)
+  const requestLog = new RequestLog(new LoggedRequests(store), log, {
+    share: config.logRequests,
+    days: config.logDays,
+    ...(keep && { keep }),
+  })
+  const drift = new Drift(new Windows(store), alerts, metrics)
+  const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
+  const history = new History(new HistoryRows(store), log)
+  const errorRate = watchErrors(metrics, alerts, log)
+  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
+  const deployments = new Deployments({ registry, config, outside })
+  deployments.onWindow = (version, window) => {
+    drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
+  }
+  deployments.onCrash = ({ name, version }, reason) => {
+    metrics.crashed(name, version)
+    log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
+  }
+  runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+  const samples = async (): Promise<Samples> => ({
+    engines: (await deployments.list()).map(({ pid, ...engine }) => {
+      const use = pid === undefined ? undefined : useOf(pid)
+      return { ...engine, ...(use && { use }) }
+    }),
+    activeRuns: runs.active,
+    openAlerts: countBy(alerts.open, ({ rule }) => rule),
+    server: ownUse(),
+    machine: readMachine(store.home),
+  })
+  const house: House = {
+    tenant,
+    who: access.inTenant(local, tenant),
+    access,
+    config,
+    store,
+    registry,
+    datasets,
+    transfers: new Transfers(store.home),
+    runs,
+    deployments,
+    outside,
+    entries,
+    metrics,
+    observe(served) {
+      metrics.observe(served)
+      history.observe(served)
+      requestLog.observe(served)
+    },
+    samples,
+    history,
+    errorWatch,
+    requestLog,
+    drift,
+    alerts,
+    feedback,
+    log,
+    startedAt: performance.now(),
+    url,
+  }
+  return {
+    house,
+    stop: () => runs.close(),
+    async close() {
+      await deployments.close()
+      clearInterval(errorRate)
+      await feedback.close()
+      await history.close()
+      await requestLog.close()
+      await errorWatch.close()
+      await alerts.close()
+      await log.close()
+      metrics.close()
+      await store.close()
+    },
+  }
+}
+
+/**
+ * Opens the data folder, puts the rooms together and listens. Throws HOME_BUSY, HOME_UNUSABLE, PORT_BUSY, OPTION_INVALID,
+ * or KEYS_MISSING for an address that others reach while there is no key to ask them for.
+ */
 export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const config = configure(overrides)
-  if (!loopback.has(config.host)) {
-    // there are no keys yet: whoever reached the port could do anything
-    throw fail('OPTION_INVALID', {
-      option: 'host',
-      reason: `"${config.host}" is not a loopback address, and this version has no keys to protect it`,
-    })
-  }
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
   const store = await openStore(config.home)
+  let close = () => store.close()
   try {
-    const registry = new Registry(store)
-    const datasets = new Datasets(store)
-    const runs = await Runs.open(store, registry, refinement(registry, datasets))
-    const metrics = new Metrics()
-    const entries = new LogEntries(store)
-    const log = new Log(entries, config.logLevel)
-    const alerts = await Alerts.load(new AlertRecords(store), log, webhook)
-    const drift = new Drift(new Windows(store), alerts, metrics)
-    const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, config.keepTexts)
-    const errorRate = watchErrors(metrics, alerts, log)
-    const deployments = new Deployments({ registry, config })
-    deployments.onWindow = (version, window) => {
-      drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
-    }
-    deployments.onCrash = ({ name, version }, reason) => {
-      metrics.crashed(name, version)
-      log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
-    }
-    runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
+    if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
     let url = ''
-    const house: House = {
-      config,
-      store,
-      registry,
-      datasets,
-      transfers: new Transfers(store.home),
-      runs,
-      deployments,
-      entries,
-      metrics,
-      drift,
-      alerts,
-      feedback,
-      log,
-      startedAt: performance.now(),
-      url: () => url,
+    const shared: Shared = { config, access, webhook, url: () => url }
+    const houses = new Houses(async (tenant) =>
+      openHouse(
+        shared,
+        tenant,
+        tenant === DEFAULT_TENANT ? store : await openStore(join(config.home, 'tenants', tenant)),
+      ),
+    )
+    const house = await houses.of(DEFAULT_TENANT)
+    const { log } = house
+    access.ledger.onError = (error) => log.error('usage.unsaved', error)
+    const gate = new Gate(access, (tenant) => houses.of(tenant))
+    const server = await createServer(house, gate)
+    let doorPorts: Awaited<ReturnType<typeof openPorts>> | undefined
+    close = async () => {
+      await houses.stop()
+      const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
+      await Promise.all([server.close(), doorPorts?.close()])
+      clearTimeout(cut)
+      await access.close()
+      await houses.close()
     }
-    const server = await createServer(house)
     try {
       url = (await server.listen({ host: config.host, port: config.port })).replace('[::1]', 'localhost')
     } catch (error) {
@@ -93,39 +194,29 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
         throw fail('PORT_BUSY', { port: config.port, other: config.port + 1 }, { cause: error })
       throw error
     }
-    const doorPorts = await openPorts(server, house).catch(async (error: unknown) => {
-      await server.close()
-      throw error
-    })
-    writeServerInfo(config.home, { url, pid: process.pid })
+    doorPorts = await openPorts(server, house, gate)
+    const info = { url, pid: process.pid }
+    writeServerInfo(config.home, access.keysRequired ? { ...info, key: access.keys.localToken } : info)
     log.info('server.started', { message: url })
     let closing: Promise<void> | undefined
-    const close = async () => {
-      removeServerInfo(config.home)
-      await runs.close()
-      const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
-      await Promise.all([server.close(), doorPorts.close()])
-      clearTimeout(cut)
-      await deployments.close()
-      clearInterval(errorRate)
-      await feedback.close()
-      await alerts.close()
-      await log.close()
-      metrics.close()
-      await store.close()
-    }
     return {
       url,
       config,
       doorPorts: doorPorts.ports,
       house,
+      houseOf: (tenant) => houses.of(tenant),
       close() {
+        removeServerInfo(config.home)
         closing ??= close()
         return closing
       },
     }
   } catch (error) {
-    await store.close()
+    await close()
     throw error
   }
+}
+
+function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {
+  return new Map([...Map.groupBy(items, keyOf)].map(([key, group]) => [key, group.length]))
 }

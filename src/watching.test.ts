@@ -100,6 +100,16 @@ test('usual requests raise nothing; other ones raise an alert within two windows
   )
 })
 
+test('what was asked is kept by the minute, and told with what the machine uses', async () => {
+  const { series } = await athanor.history({ by: ['model', 'door'] })
+  const watched = series.find(({ model }) => model === 'watched')!
+  assert.deepEqual([watched.door, watched.total.rows, watched.total.errors], ['native', 8 * WINDOW, 0])
+  assert.ok(watched.total.latency!.p50 > 0 && watched.points.length >= 1)
+  await assert.rejects(athanor.history({ since: 'soon' }), { code: 'BAD_REQUEST' })
+  const { server, host, disk } = await athanor.resources()
+  assert.ok(server.rss > 0 && host.memory >= host.available && disk!.database > 0)
+})
+
 test('labels attach to requests, make the accuracy known, and become a data set', async () => {
   await new Promise((resolve) => setTimeout(resolve, 500)) // what was asked before has been written
   const { requestId, outputs } = await athanor.predictDetailed('watched', ['quick fox', 'lazy dog'])

@@ -79,6 +79,21 @@ class Upsampling(nn.Module):
         return self.last(F.avg_pool2d(x, 3, 2, 1, count_include_pad=False).mean((2, 3)))
 
 
+class Recurrent(nn.Module):
+    """A GRU, and an LSTM whose last states count as well, over (batch, time, width)."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(4, 5, bias=False, batch_first=True)
+        self.lstm = nn.LSTM(5, 6, bias=False, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        y, h = self.gru(x)
+        y, (h, c) = self.lstm(y)
+        return self.head(y.mean(1) + h[0] + c[0])
+
+
 def record(name, net, shape, loss_name, opset):
     with torch.no_grad():
         for k, (_, p) in enumerate(net.named_parameters()):
@@ -111,6 +126,7 @@ cases = [
     record('mobile', Mobile(), [3, 3, 12, 12], 'cross-entropy', 13),
     record('attentive', Attentive(), [4, 5, 8], 'cross-entropy', 17),
     record('upsampling', Upsampling(), [2, 2, 9, 8], 'mse', 11),
+    record('recurrent', Recurrent(), [3, 7, 4], 'cross-entropy', 17),
 ]
 lines = ',\n'.join(json.dumps(case) for case in cases)
 print(f'{{"torch": "{torch.__version__}", "cases": [\n{lines}\n]}}')

@@ -9,12 +9,16 @@ export interface Load {
   failed: number
 }
 
-/** Runs the load generator in a process of its own. */
-export function generate(url: string, clients: number, seconds: number): Promise<Load> {
+/** Runs the load generator in a process of its own; without a body it sends texts to classify. */
+export function generate(url: string, clients: number, seconds: number, body?: string): Promise<Load> {
   const script = fileURLToPath(new URL('./load.ts', import.meta.url))
-  const child = spawn(process.execPath, [script, url, String(clients), String(seconds)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    [script, url, String(clients), String(seconds), ...(body === undefined ? [] : [body])],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   let text = ''
   child.stdout.on('data', (piece) => {
     text += piece

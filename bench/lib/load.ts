@@ -1,4 +1,4 @@
-// A load generator in a process of its own: node load.ts URL CLIENTS SECONDS → one JSON line of latencies and counts.
+// A load generator in a process of its own: node load.ts URL CLIENTS SECONDS [BODY] → one JSON line of latencies and counts.
 // Requests are written to bare sockets and answers read by their length: the client's own work would count as the server's.
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -7,11 +7,13 @@ import { texts } from './texts.ts'
 
 const [url, clients, seconds] = [new URL(process.argv[2]), Number(process.argv[3]), Number(process.argv[4])]
 const head = (method: string, more = '') => `${method} ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\n${more}\r\n`
+const bodies = process.argv[5]
+  ? [process.argv[5]]
+  : texts.map((text) => JSON.stringify({ inputs: text, parameters: { topK: 1 } }))
 const requests =
   url.pathname === '/health'
     ? [Buffer.from(head('GET'))]
-    : texts.map((text) => {
-        const body = JSON.stringify({ inputs: text, parameters: { topK: 1 } })
+    : bodies.map((body) => {
         const length = `content-length: ${Buffer.byteLength(body)}\r\n`
         return Buffer.from(`${head('POST', `content-type: application/json\r\n${length}`)}${body}`)
       })

@@ -27,3 +27,18 @@ export const unreachable = (url: string, cause: unknown) =>
     },
     { cause },
   )
+
+/** What the server says of a failed request. */
+export async function errorFrom(response: Response): Promise<AthanorError> {
+  const text = await response.text()
+  try {
+    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
+  } catch {
+    return new AthanorError({
+      code: 'INTERNAL',
+      status: response.status,
+      message: `the server answered ${response.status}`,
+      hint: 'See its log: athanor logs',
+    })
+  }
+}

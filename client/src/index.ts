@@ -1,5 +1,7 @@
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
+import { type Call, type ClientOptions, Http } from './http.ts'
+import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
@@ -9,6 +11,7 @@ import type {
   EngineInfo,
   Entity,
   ErrorBody,
+  ErrorGroup,
   Evaluation,
   Exported,
   ExportOptions,
@@ -17,14 +20,18 @@ import type {
   GenerateOptions,
   Generation,
   GenerationEvent,
+  HistoryQuery,
+  HistoryReport,
   ImportOptions,
   JsonTensor,
   LogEntry,
+  LoggedRequest,
   ModelDetail,
   ModelSummary,
   Prediction,
   Ranked,
   RefineSpec,
+  Resources,
   Run,
   RunSpec,
   Snippet,
@@ -34,32 +41,13 @@ import type {
 } from './types.ts'
 
 export { AthanorError } from './error.ts'
+export type { ClientOptions } from './http.ts'
+export type * from './remote.ts'
 export type * from './types.ts'
-
-export interface ClientOptions {
-  /** Where the server is; `http://127.0.0.1:7700` by default. */
-  url?: string
-  /** Sent as a bearer token, for servers that ask for one. */
-  key?: string
-  /** Milliseconds a request may take; uploads and event streams are not limited. */
-  timeout?: number
-  /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
-  retries?: number
-}
 
 interface TextOptions {
   topK?: number
   signal?: AbortSignal
-}
-
-interface Call {
-  method?: string
-  query?: Record<string, string | number | undefined>
-  json?: unknown
-  body?: BodyInit
-  signal?: AbortSignal
-  timeout?: number
-  headers?: Record<string, string>
 }
 
 const ended = new Set(['done', 'failed', 'cancelled', 'interrupted'])
@@ -74,15 +62,11 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
  */
 export class Athanor {
   readonly url: string
-  readonly #key: string | undefined
-  readonly #timeout: number
-  readonly #retries: number
+  readonly #http: Http
 
-  constructor({ url = 'http://127.0.0.1:7700', key, timeout = 60_000, retries = 2 }: ClientOptions = {}) {
-    this.url = url.replace(/\/+$/, '')
-    this.#key = key
-    this.#timeout = timeout
-    this.#retries = retries
+  constructor(options: ClientOptions = {}) {
+    this.#http = new Http(options)
+    this.url = this.#http.url
   }
 
   /** Labels of a text, best first. */
@@ -218,6 +202,9 @@ export class Athanor {
         headers: { 'content-type': 'application/octet-stream' },
         timeout: 0,
       }),
+    /** Registers a model of another server; its key is kept sealed over there and never shown again. */
+    addRemote: (name: string, remote: RemoteSpec): Promise<ModelDetail> =>
+      this.#json(`/api/models/${encodeURIComponent(name)}/remote`, { method: 'POST', json: remote }),
     /**
      * Registers a model of another format from its files. `tokenizer` is the JSON of a Keras Tokenizer, with which the
      * model takes texts.
@@ -351,6 +338,23 @@ export class Athanor {
     return (await this.#json<{ entries: LogEntry[] }>('/api/logs', { query: filter })).entries
   }
 
+  /** Errors that are alike, newest first. */
+  async errors(filter: { model?: string; code?: string; limit?: number } = {}): Promise<ErrorGroup[]> {
+    return (await this.#json<{ errors: ErrorGroup[] }>('/api/errors', { query: filter })).errors
+  }
+
+  /** Errors that are alike, with the stack of the newest. */
+  error(fingerprint: string): Promise<ErrorGroup> {
+    return this.#json(`/api/errors/${encodeURIComponent(fingerprint)}`)
+  }
+
+  /** Logged requests, newest first. */
+  async requests(
+    filter: { model?: string; code?: string; door?: string; request?: string; since?: string; limit?: number } = {},
+  ): Promise<LoggedRequest[]> {
+    return (await this.#json<{ requests: LoggedRequest[] }>('/api/requests', { query: filter })).requests
+  }
+
   /** How the requests of a version compare with its held-out rows. */
   drift(model: string, options: { limit?: number } = {}): Promise<DriftReport> {
     return this.#json(`/api/models/${encodeURIComponent(model)}/drift`, { query: options })
@@ -383,6 +387,16 @@ export class Athanor {
 
   async engines(): Promise<EngineInfo[]> {
     return (await this.#json<{ engines: EngineInfo[] }>('/api/engines')).engines
+  }
+
+  /** Requests, errors, latencies and tokens by the minute or the hour. */
+  history({ by, ...query }: HistoryQuery = {}): Promise<HistoryReport> {
+    return this.#json('/api/history', { query: { ...query, ...(by && { by: by.join(',') }) } })
+  }
+
+  /** What the server and the machine have and use. */
+  resources(): Promise<Resources> {
+    return this.#json('/api/resources')
   }
 
   status(): Promise<Status> {
@@ -420,59 +434,12 @@ export class Athanor {
     }
   }
 
-  async #json<T>(path: string, call: Call = {}): Promise<T> {
-    const response = await this.#send(path, call)
-    return (response.status === 204 ? undefined : await response.json()) as T
+  #json<T>(path: string, call: Call = {}): Promise<T> {
+    return this.#http.json(path, call)
   }
 
-  async #send(path: string, call: Call): Promise<Response> {
-    const { method = 'GET', query = {}, json, body, signal, timeout = this.#timeout, headers = {} } = call
-    const given = Object.entries(query).filter(([, value]) => value !== undefined)
-    const search = given.length > 0 ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : ''
-    const limits = [...(signal ? [signal] : []), ...(timeout > 0 ? [AbortSignal.timeout(timeout)] : [])]
-    const init: RequestInit & { duplex?: 'half' } = {
-      method,
-      headers: {
-        ...(json !== undefined && { 'content-type': 'application/json' }),
-        ...(this.#key && { authorization: `Bearer ${this.#key}` }),
-        ...headers,
-      },
-      ...(json !== undefined && { body: JSON.stringify(json) }),
-      ...(body !== undefined && { body, duplex: 'half' as const }),
-      ...(limits.length > 0 && { signal: AbortSignal.any(limits) }),
-    }
-    // an upload cannot be read twice, and starting a run twice would be wrong
-    const repeatable = body === undefined && (method === 'GET' || path.endsWith('/predict'))
-    for (let attempt = 0; ; attempt++) {
-      const again = repeatable && attempt < this.#retries && !signal?.aborted
-      let response: Response
-      try {
-        response = await fetch(this.url + path + search, init)
-      } catch (error) {
-        if (signal?.aborted) throw error
-        if ((error as Error).name === 'TimeoutError') {
-          throw new AthanorError(
-            {
-              code: 'DEADLINE_EXCEEDED',
-              status: 504,
-              message: `no answer within ${timeout} ms`,
-              hint: 'Try again, or raise the timeout.',
-            },
-            { cause: error },
-          )
-        }
-        if (!again) throw unreachable(this.url, error)
-        await pause(100 * 2 ** attempt)
-        continue
-      }
-      if (response.ok) return response
-      if (again && (response.status === 429 || response.status === 503)) {
-        await response.body?.cancel()
-        await pause(Number(response.headers.get('retry-after') ?? 1) * 1000)
-        continue
-      }
-      throw await errorFrom(response)
-    }
+  #send(path: string, call: Call): Promise<Response> {
+    return this.#http.send(path, call)
   }
 }
 
@@ -480,17 +447,3 @@ const promptOf = (prompt: string | ChatMessage[]) => (typeof prompt === 'string'
 
 const hex = (bytes: ArrayBuffer) =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('')
-
-async function errorFrom(response: Response): Promise<AthanorError> {
-  const text = await response.text()
-  try {
-    return new AthanorError((JSON.parse(text) as { error: ErrorBody }).error)
-  } catch {
-    return new AthanorError({
-      code: 'INTERNAL',
-      status: response.status,
-      message: `the server answered ${response.status}`,
-      hint: 'See its log: athanor logs',
-    })
-  }
-}

@@ -1,3 +1,7 @@
+import type { RemoteSpec } from './remote.ts'
+
+export type * from './watching.ts'
+
 /** What the server sends and takes; field by field as in its OpenAPI document. */
 export type Metrics = Record<string, number>
 
@@ -69,7 +73,7 @@ export interface GeneratedToken {
 export interface GenerationEnd {
   type: 'end'
   text: string
-  finish: 'stop' | 'length' | 'cancelled'
+  finish: 'stop' | 'length' | 'calls' | 'cancelled'
   usage: { promptTokens: number; completionTokens: number }
   model: string
   version: number
@@ -117,6 +121,9 @@ export interface Manifest {
     | 'text-generation'
     | 'image-classification'
     | 'tensor'
+  /** What runs it; onnxruntime if absent. */
+  engine?: 'onnx' | 'llama' | 'remote'
+  remote?: Omit<RemoteSpec, 'task' | 'key' | 'description'> & { binary?: boolean }
   family: string
   /** Absent for one label. */
   problem?: Problem
@@ -364,72 +371,6 @@ export interface Evaluation {
   rows: number
   /** Empty for a number. */
   perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
-}
-
-export interface LogEntry {
-  at: string
-  level: string
-  event: string
-  code?: string
-  message?: string
-  hint?: string
-  model?: string
-  version?: number
-  requestId?: string
-  ms?: number
-  detail?: string
-}
-
-export interface EngineInfo {
-  model: string
-  version: number
-  pid?: number
-  state: string
-  loadedAt: string
-  requests: number
-  waiting: number
-  rss?: number
-  cpuSeconds?: number
-  batches?: number
-}
-
-/** How far a feature of requests is from the held-out rows, and the level from which on that is not normal. */
-export interface Distance {
-  distance: number
-  level: number
-  stability: number
-  largest?: number
-}
-
-export interface DriftReport {
-  model: string
-  version: number
-  /** False where a version has nothing to compare with. */
-  watched: boolean
-  reference?: { rows: number; accuracy: number }
-  drifted: { feature: string; meaning: string }[]
-  estimatedAccuracy?: number
-  labelled: { rows: number; accuracy?: number }
-  windows: {
-    at: string
-    rows: number
-    distances: Record<string, Distance>
-    drifted: string[]
-    estimatedAccuracy: number
-  }[]
-}
-
-export interface Alert {
-  id: number
-  rule: string
-  model: string
-  version: number
-  message: string
-  value: number
-  level: number
-  since: string
-  until?: string
-  silenced: boolean
 }
 
 export interface Status {

@@ -4,6 +4,7 @@ import type { GraphBuilder, Value } from '../graph/builder.ts'
 import type { NodeProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import type { Rewrite } from '../graph/upgrade.ts'
+import { recurrentNodes } from './recurrent-nodes.ts'
 
 const last = (x: Value) => x.shape.length - 1
 const refuse = (node: NodeProto, what: string) =>
@@ -98,7 +99,7 @@ const layerNormalisation =
     o.layerNormalization(x, inputs[2]!, inputs[3], { epsilon: epsilonOf(node) })
 const epsilonOf = (absent: number) => (node: NodeProto) => floatOf(node, 'epsilon', absent)
 
-/** The fused operators of onnxruntime (and what is newer than our operator set) in terms of operators that have gradient rules. */
+/** Fused operators, and what is newer than our operator set, in terms of operators that have gradient rules. */
 export const decompositions: Record<string, Rewrite> = {
   'com.microsoft:Gelu': (_graph, _node, [x]) => [gelu(x!)],
   'com.microsoft:FastGelu': (_graph, _node, [x, bias]) => [gelu(plus(x!, bias), true)],
@@ -124,4 +125,5 @@ export const decompositions: Record<string, Rewrite> = {
   SimplifiedLayerNormalization: (_graph, node, [x, scale]) => [rmsNormalisation(x!, scale!, epsilonOf(1e-5)(node))],
   RMSNormalization: (_graph, node, [x, scale]) => [rmsNormalisation(x!, scale!, epsilonOf(1e-5)(node))],
   'com.microsoft:Attention': attention,
+  ...recurrentNodes,
 }

@@ -14,6 +14,8 @@ export interface Config {
   home: string
   host: string
   port: number
+  /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
+  requireKeys: boolean
   /** Protocols that have a port of their own beside the main one. */
   doorPorts: readonly DoorPort[]
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
@@ -31,6 +33,12 @@ export interface Config {
   deadline: number
   /** Whether texts of requests are kept, so that corrections can become training data. `ATHANOR_KEEP_TEXTS=1`. */
   keepTexts: boolean
+  /** Whether addresses, phone, card and resident numbers and keys are taken out of texts that are kept. `ATHANOR_REDACT=0`: no. */
+  redact: boolean
+  /** Share of answered requests that are logged, 0 to 1; failed ones are all. `ATHANOR_LOG_REQUESTS`. */
+  logRequests: number
+  /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
+  logDays: number
   /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
   predictionsKept: number
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
@@ -46,6 +54,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
     host: '127.0.0.1',
     port: 7700,
+    requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',
     doorPorts: [],
     logLevel: 'info',
     bodyLimit: 16 << 20,
@@ -55,10 +64,19 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     queueLimit: 1_024,
     deadline: 30_000,
     keepTexts: env.ATHANOR_KEEP_TEXTS === '1',
+    redact: env.ATHANOR_REDACT !== '0',
+    logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
+    logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     generationDeadline: 300_000,
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
+}
+
+/** A share from 0 to 1; what is none counts as not given. */
+function share(text: string | undefined, otherwise: number): number {
+  const value = Number(text)
+  return text && value >= 0 && value <= 1 ? value : otherwise
 }

@@ -7,6 +7,9 @@ export const errors = {
   BAD_REQUEST: [400, '{message}', 'Compare the request with the API description at /openapi.json.'],
   COMMAND_UNKNOWN: [400, 'there is no command "{command}"', 'All commands: athanor --help'],
   UNAUTHORIZED: [401, 'this server needs a key', 'Send it as "Authorization: Bearer <key>".'],
+  FORBIDDEN: [403, 'this key may not do that: {reason}', 'Use a key with the rights it takes: athanor keys create.'],
+  RATE_LIMITED: [429, 'the limit of {limit} {what} of {owner} is reached', 'Try again in {seconds} s.'],
+  BUDGET_SPENT: [429, 'the budget of {owner} is spent', '{reset}'],
   NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
@@ -141,6 +144,25 @@ export const errors = {
     'Try again; it is restarted.',
   ],
   OVERLOADED: [429, 'model "{name}" has {queued} requests waiting, its limit', 'Try again later.'],
+  HOST_FORBIDDEN: [
+    403,
+    'calls to "{host}" are not allowed',
+    'Start the server with ATHANOR_ALLOWED_HOSTS=HOST,… (names, addresses or ranges such as 10.1.0.0/16).',
+  ],
+  UPSTREAM_UNREACHABLE: [
+    503,
+    'the server that runs "{name}" does not answer: {reason}',
+    'Try again in a moment; if it stays so, see whether that server runs.',
+  ],
+  UPSTREAM_BUSY: [429, 'the server that runs "{name}" takes no more requests now', 'Try again later.'],
+  UPSTREAM_FAILED: [502, 'the server that runs "{name}" failed: {reason}', 'See the log of that server.'],
+  UPSTREAM_REFUSED: [400, 'the server that runs "{name}" refused the request: {reason}', 'Change what it names.'],
+  SECRET_UNREADABLE: [
+    500,
+    'a stored key cannot be read: the data folder has another secret.key than it was stored with',
+    'Put that file back, or store the key again.',
+  ],
+  ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
 
   // watching
@@ -149,12 +171,23 @@ export const errors = {
     'no kept answer of request "{request}", row {row}',
     'Send the requestId of an answer, and row from 0; the newest answers are kept.',
   ],
+  ERROR_NOT_FOUND: [404, 'no errors with the fingerprint {fingerprint}', 'All of them: athanor errors'],
   ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
   FEEDBACK_MISSING: [
     404,
     'no labelled texts of "{name}" were kept',
     'Start the server with ATHANOR_KEEP_TEXTS=1 and send labels to /api/feedback.',
   ],
+
+  // access
+  KEYS_MISSING: [
+    400,
+    'a server at "{host}" asks for keys, and none exists',
+    'Create the first one: athanor keys create first --role admin',
+  ],
+  KEY_NOT_FOUND: [404, 'no key {key}', 'All keys: athanor keys list'],
+  TENANT_NOT_FOUND: [404, 'no tenant named "{tenant}"', 'All tenants: athanor tenants list'],
+  USER_NOT_FOUND: [404, 'no user named "{user}"', 'All users: athanor users list'],
 
   // the machine
   PORT_BUSY: [409, 'port {port} is in use', 'Choose another: athanor serve --port {other}'],

@@ -6,8 +6,8 @@ import type * as Value from 'typebox/value'
 import { fail } from '../base/errors.ts'
 import { Manifest } from './manifest.ts'
 
-/** The files a bundle of each task must have. */
-export const requiredFiles = {
+/** The files that a bundle of each task has when it is run by onnxruntime. */
+const onnxFiles = {
   'text-classification': ['model.onnx', 'tokenizer.json'],
   'token-classification': ['model.onnx', 'tokenizer.json'],
   'feature-extraction': ['model.onnx', 'tokenizer.json'],
@@ -16,6 +16,13 @@ export const requiredFiles = {
   'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
 } as const satisfies Record<Manifest['task'], readonly string[]>
+
+/** The files that a bundle must have, by what runs it. */
+export const requiredFiles = ({ engine = 'onnx', task }: Manifest): readonly string[] =>
+  ({ onnx: onnxFiles[task], llama: ['model.gguf'], remote: [] })[engine]
+
+/** The sealed key of the server that answers for a version; never handed out. */
+export const SEALED_KEY = 'key.sealed'
 
 /**
  * Files that a bundle may have beside those: rows of its data as text, `{ text, label }` a line, and the data card; what
@@ -69,7 +76,7 @@ export async function readBundle(folder: string): Promise<Bundle> {
   }
   const manifest = checkManifest(value)
   const there = optionalFiles.filter((name) => existsSync(join(folder, name)))
-  const names = [...requiredFiles[manifest.task], ...there]
+  const names = [...requiredFiles(manifest), ...there]
   const files = Object.fromEntries(names.map((name) => [name, join(folder, name)]))
   return { manifest, files }
 }

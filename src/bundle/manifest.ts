@@ -57,6 +57,25 @@ const Task = Type.Union([
   Type.Literal('tensor'),
 ])
 
+/** Another server that answers for a version. Its key, where it wants one, is the bundle's file `key.sealed`. */
+export const Remote = Type.Object({
+  /** Where its protocol begins: `http://host:8000/v1` of OpenAI's API, `http://host:8000` of the Open Inference Protocol. */
+  url: Type.String(),
+  protocol: Type.Union([Type.Literal('openai'), Type.Literal('oip')]),
+  /** The model's name over there. */
+  model: Type.String(),
+  /** How often a request is sent again before its first byte. */
+  retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
+  /** A model here that answers while the other server does not. */
+  fallback: Type.Optional(Type.String()),
+  /** Whether it reads tensors as bytes, and so need not get them as JSON. */
+  binary: Type.Optional(Type.Boolean()),
+})
+export type Remote = Static<typeof Remote>
+
+/** What runs a version: onnxruntime or llama.cpp in a child process, or another server. */
+const EngineKind = Type.Union([Type.Literal('onnx'), Type.Literal('llama'), Type.Literal('remote')])
+
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
  * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
@@ -68,6 +87,9 @@ export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),
   formatVersion: Type.Literal(1),
   task: Task,
+  /** `onnx` where nothing is said. */
+  engine: Type.Optional(EngineKind),
+  remote: Type.Optional(Remote),
   family: Type.String(),
   /** What is learnt, where it is not one label. */
   problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),

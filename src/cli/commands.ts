@@ -2,11 +2,14 @@ import { Option } from 'commander'
 import { advise } from './commands/advise.ts'
 import { snippets, typedClient } from './commands/client.ts'
 import { alerts, drift, feedback } from './commands/drift.ts'
+import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
 import { alias, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
+import { addRemote, type RemoteFlags } from './commands/remote.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
+import { type TopOptions, top } from './commands/top.ts'
 import { type TrainOptions, train } from './commands/train.ts'
 import { logs, ps } from './commands/watch.ts'
 import type { Context, GlobalOptions } from './context.ts'
@@ -251,6 +254,32 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
   },
   {
+    name: 'remote <action> <name> <url>',
+    group: USE,
+    summary: 'add: register a model of another server, which then answers under a name here',
+    example: 'athanor remote add gpt https://api.openai.com/v1 --model gpt-4.1-mini --key-env OPENAI_API_KEY',
+    options: [
+      () =>
+        new Option('--protocol <protocol>', 'OpenAI’s API or the Open Inference Protocol (openai)').choices([
+          'openai',
+          'oip',
+        ]),
+      option('--model <name>', 'its name over there (the same)'),
+      () =>
+        new Option('--task <task>', 'of a server that speaks OpenAI (text-generation)').choices([
+          'text-generation',
+          'feature-extraction',
+        ]),
+      option('--key-env <variable>', 'the environment variable that holds its key'),
+      option('--key-file <file>', 'the file that holds its key'),
+      option('--retries <number>', 'how often a request is sent again before its first byte (2)'),
+      option('--fallback <model>', 'the model here that answers while the other server does not'),
+      option('--description <text>', 'what it is for'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<RemoteFlags> & { context: Context }) => addRemote(context, args, options),
+  },
+  {
     name: 'client <model>',
     group: USE,
     summary: 'Print a client of a model in TypeScript, with the types of its signature',
@@ -309,6 +338,18 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, options }) => ps(context, options),
   },
   {
+    name: 'top',
+    group: WATCH,
+    summary: 'Show requests, errors, latencies and tokens of the last quarter of an hour, and go on until Ctrl-C',
+    example: 'athanor top --by model,version',
+    options: [
+      option('--by <parts>', 'a line for each model, version or door, or several of these (model)'),
+      option('--once', 'end after the first look'),
+    ],
+    needs: 'server',
+    act: ({ context, options }: Call<TopOptions> & { context: Context }) => top(context, options),
+  },
+  {
     name: 'drift <model>',
     group: WATCH,
     summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
@@ -350,6 +391,31 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, options }) => logs(context, options),
+  },
+  {
+    name: 'errors [fingerprint]',
+    group: WATCH,
+    summary: 'Show errors that are alike: how often, when, and the newest requests; of one, its stack',
+    example: 'athanor errors --model sentiment',
+    options: [option('--model <name>', 'of one model'), option('--code <code>', 'of one error code')],
+    needs: 'server',
+    act: ({ context, args, options }) => errors(context, args[0], options),
+  },
+  {
+    name: 'requests',
+    group: WATCH,
+    summary: 'Show logged requests',
+    example: 'athanor requests --model sentiment --code OVERLOADED',
+    options: [
+      option('--model <name>', 'of one model'),
+      option('--code <code>', 'that failed so'),
+      option('--door <name>', 'of one protocol'),
+      option('--request <id>', 'one request'),
+      option('--since <time>', 'from this time on (ISO 8601)'),
+      option('--limit <number>', 'how many (50)'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => requests(context, options),
   },
   {
     name: 'doctor',

@@ -6,6 +6,7 @@ export interface GlobalOptions {
   json?: boolean
   quiet?: boolean
   url?: string
+  tenant?: string
 }
 
 /** What a command works with: the server it talks to, and where it prints. */

@@ -14,6 +14,7 @@ const program = new Command('athanor')
   .option('--json', 'print one JSON document on standard output')
   .option('--quiet', 'print results only')
   .addOption(new Option('--url <url>', 'the server to talk to').env('ATHANOR_URL'))
+  .addOption(new Option('--tenant <name>', 'the tenant to act for, as an operator').env('ATHANOR_TENANT'))
   .configureHelp({ showGlobalOptions: true })
   .addHelpText('after', '\nData is kept in ATHANOR_HOME (default ~/.athanor). A first try: athanor demo')
   .exitOverride()
@@ -30,7 +31,7 @@ for (const { name, summary, group, example, options = [], needs, act } of comman
   for (const argument of name.split(' ').slice(1)) command.argument(argument)
   for (const option of options) command.addOption(option())
   for (const flag of ['--json', '--quiet']) command.addOption(new Option(flag).hideHelp())
-  command.addOption(new Option('--url <url>').hideHelp())
+  for (const flag of ['--url <url>', '--tenant <name>']) command.addOption(new Option(flag).hideHelp())
   command.action(async (...parameters: unknown[]) => {
     const given = command.optsWithGlobals<GlobalOptions>()
     current = given
@@ -39,7 +40,7 @@ for (const { name, summary, group, example, options = [], needs, act } of comman
       process.once('SIGINT', () => stop.abort())
       return act({ args, options: given, signal: stop.signal } as never)
     }
-    const { client, close } = await connect(given.url)
+    const { client, close } = await connect(given)
     const interrupted = () => {
       if (stop.signal.aborted) process.exit(exitCodes.interrupted) // asked twice
       stop.abort()

@@ -70,16 +70,20 @@ export class Terminal {
     this.#update?.clear()
   }
 
-  /** A table without borders; wide characters count as two. */
+  /** A table without borders. */
   table(head: readonly string[], rows: readonly (readonly string[])[]) {
+    for (const line of this.lines(head, rows)) this.data(line)
+  }
+
+  /** The lines of a table; wide characters count as two. */
+  lines(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
     const widths = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))))
     const line = (cells: readonly string[]) =>
       cells
         .map((cell, i) => pad(cell, widths[i]))
         .join('  ')
         .trimEnd()
-    this.data(this.style('dim', line(head)))
-    for (const row of rows) this.data(line(row))
+    return [this.style('dim', line(head)), ...rows.map(line)]
   }
 }
 

@@ -1,5 +1,5 @@
+import { toValues } from '../graph/values.ts'
 import { type Prediction, rank } from '../serve/deployments.ts'
-import { toValues } from './data.ts'
 
 type Answered = Pick<Prediction, 'manifest' | 'output'>
 

@@ -6,6 +6,7 @@ import type { Version } from '../registry/registry.ts'
 import { type Prediction, type Ranked, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
 import { isCallerError } from '../watch/log.ts'
+import type { Written } from '../watch/metrics/served.ts'
 import { counted } from './counted.ts'
 import { abortWith, type House } from './route.ts'
 
@@ -80,7 +81,7 @@ export async function beginGeneration(
   const version = await findModel(caller.house, ref)
   const { house, signal } = caller
   const asked = house.deployments.generate(`${version.name}@${version.version}`, input, { signal })
-  const events = watched(caller, version, asked)
+  const events = watched(caller, version, input, asked)
   const first = await events.next()
   return { version, events: chain(first, events) }
 }
@@ -103,26 +104,49 @@ function chain(
   }
 }
 
-/** Passes events on; counts the answer or failure of a generation under a door's name. */
+/** Passes events on; tells of the answer or failure of a generation under a door's name. */
 async function* watched(
   { house, door, requestId }: Caller,
-  { name, version }: Version,
+  { name, version, manifest: { task } }: Version,
+  { prompt, messages }: GenerationInput,
   events: AsyncIterable<GenerationEvent>,
 ): AsyncGenerator<GenerationEvent, undefined> {
   const started = performance.now()
+  const live = house.metrics.asked(name, version)
+  const about = { requestId, door, model: name, version, task, rows: 1 }
+  const gaps: number[] = []
+  let text = ''
   let first: number | undefined
+  let last = started
+  let over = false
+  const content = () => ({ input: prompt ?? JSON.stringify(messages), output: text })
+  const ended = (finish: Written['finish'], usage: Written['usage']) => {
+    over = true
+    const ms = performance.now() - started
+    house.observe({ ...about, ms, at: Date.now(), written: { finish, usage, first: first ?? ms, gaps }, content })
+  }
   try {
     for await (const event of events) {
-      first ??= performance.now() - started
-      if (event.type === 'end')
-        house.metrics.generated({ model: name, version, door }, event.usage, first, performance.now() - started)
+      const now = performance.now()
+      text += event.text
+      if (event.type === 'end') ended(event.finish, event.usage)
+      else if (first === undefined) {
+        first = now - started
+        live.begun()
+      } else gaps.push(now - last)
+      last = now
       yield event
     }
   } catch (thrown) {
+    over = true
     const error = asAthanorError(thrown)
-    house.metrics.failed({ door, model: name }, error.code)
-    const about = { requestId, ms: performance.now() - started, model: name, version }
-    if (!isCallerError(error)) house.log.error('generation.failed', error, about)
+    const ms = performance.now() - started
+    house.observe({ ...about, rows: 0, ms, at: Date.now(), code: error.code })
+    if (!isCallerError(error)) house.log.error('generation.failed', error, { requestId, ms, model: name, version })
     throw error
+  } finally {
+    // the reader went away: what was written until then was written
+    if (!over) ended('cancelled', { promptTokens: 0, completionTokens: first === undefined ? 0 : gaps.length + 1 })
+    live.ended()
   }
 }

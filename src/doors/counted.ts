@@ -1,8 +1,9 @@
 import { asAthanorError } from '../base/errors.ts'
 import type { Prediction } from '../serve/deployments.ts'
+import { nativeOutputs } from './answers.ts'
 import type { House } from './route.ts'
 
-/** Runs `call`, counting its answer or failure under a door's name. */
+/** Runs `call`, telling of its answer or failure under a door's name. */
 export async function counted(
   house: House,
   door: string,
@@ -15,20 +16,29 @@ export async function counted(
     const prediction = await call()
     const total = performance.now() - started
     const { model, version, manifest, output, timings, texts } = prediction
-    house.metrics.answered({ model, version, door }, timings, total)
+    const about = { requestId, door, model, version, task: manifest.task }
+    const content = () => ({
+      ...(texts && { input: texts.join('\n') }),
+      output: JSON.stringify(nativeOutputs(prediction, 3)),
+    })
+    house.observe({ ...about, rows: rowsOf(prediction), ms: total, at: Date.now(), timings, content })
     if (texts && output.kind === 'texts')
       house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
     return { ...prediction, total }
   } catch (thrown) {
     const error = asAthanorError(thrown)
     const known = await house.deployments.resolve(ref).catch(() => undefined)
-    house.metrics.failed({ door, ...(known && { model: known.name }) }, error.code)
-    const context = {
-      requestId,
-      ms: performance.now() - started,
-      ...(known && { model: known.name, version: known.version }),
-    }
-    house.log.error('request.failed', error, context)
+    const ms = performance.now() - started
+    const which = known && { model: known.name, version: known.version }
+    const about = { requestId, door, ...which, ...(known && { task: known.manifest.task }) }
+    house.observe({ ...about, rows: 0, ms, at: Date.now(), code: error.code })
+    house.log.error('request.failed', error, { requestId, ms, ...which })
     throw error
   }
+}
+
+/** Texts or images that an answer is about; a set of tensors is one. */
+function rowsOf({ texts, output, manifest }: Prediction): number {
+  if (texts) return texts.length
+  return output.kind === 'images' ? output.probabilities.length / manifest.labels.length : 1
 }

@@ -76,7 +76,7 @@ function settingsOf(parameters: Record<string, unknown>) {
   return settings
 }
 
-const finish = { stop: 'eos_token', length: 'length', cancelled: 'eos_token' } as const
+const finish = { stop: 'eos_token', length: 'length', calls: 'eos_token', cancelled: 'eos_token' } as const
 
 async function written(caller: Caller, ref: string, { inputs, parameters, stream }: Given, { request, reply }: Call) {
   const given = parameters ?? {}

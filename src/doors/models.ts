@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
 import { version as code } from '../base/version.ts'
+import { SEALED_KEY } from '../bundle/bundle.ts'
 import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Version } from '../registry/registry.ts'
 import { collect } from './body.ts'
@@ -85,7 +86,7 @@ export const modelRoutes = [
     { params: Type.Object({ model: Type.String(), file: Type.String() }) },
     async ({ registry, deployments }, { params, reply }) => {
       const version = await deployments.resolve(params.model)
-      const file = version.files.find(({ name }) => name === params.file)
+      const file = version.files.find(({ name }) => name === params.file && name !== SEALED_KEY)
       if (!file)
         throw fail('BAD_REQUEST', {
           message: `the version has no file "${params.file.slice(0, 80)}"; it has ${version.files.map(({ name }) => name).join(', ')}`,

@@ -1,3 +1,4 @@
+import { accessRoutes } from './access.ts'
 import type { Door } from './door.ts'
 import { formatRoutes } from './formats.ts'
 import { generateRoutes } from './generate.ts'
@@ -5,6 +6,7 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { remoteRoutes } from './remotes.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -15,6 +17,7 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...remoteRoutes,
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
@@ -23,6 +26,7 @@ export const native: Door = {
     ...datasetRoutes,
     ...runRoutes,
     ...watchRoutes,
+    ...accessRoutes,
   ],
   failure: (error, requestId) => ({ body: { error: { ...error.toJSON(), requestId } } }),
 }

@@ -1,6 +1,6 @@
 import { fail } from '../base/errors.ts'
 import type { Tensor } from '../graph/dtype.ts'
-import { flattenNumbers, toValues } from './data.ts'
+import { flattenNumbers, toValues } from '../graph/values.ts'
 import type { Slot } from './views.ts'
 
 /** Tensors as nested lists, without a shape beside them: TensorFlow Serving's, MLflow's and Hugging Face's JSON. */

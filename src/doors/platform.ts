@@ -2,6 +2,9 @@ import { Type } from 'typebox'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
+import { contentType } from '../watch/metrics/exposition.ts'
+import { readMachine } from '../watch/resources/machine.ts'
+import { ownUse, useOf } from '../watch/resources/processes.ts'
 import { abortWith, route } from './route.ts'
 import { openEvents } from './sse.ts'
 
@@ -138,12 +141,12 @@ export const runRoutes = [
 ]
 
 export const platformRoutes = [
-  route('GET /health', { summary: 'The server answers', permission: 'read', tag: 'platform' }, {}, async () => ({
+  route('GET /health', { summary: 'The server answers', permission: 'public', tag: 'platform' }, {}, async () => ({
     status: 'ok',
   })),
   route(
     'GET /ready',
-    { summary: 'The server can do its work', permission: 'read', tag: 'platform' },
+    { summary: 'The server can do its work', permission: 'public', tag: 'platform' },
     {},
     async ({ store }) => {
       await store.db.selectFrom('models').select('name').limit(1).execute()
@@ -154,9 +157,9 @@ export const platformRoutes = [
     'GET /metrics',
     { summary: 'Metrics in Prometheus’ text format', permission: 'read', tag: 'platform' },
     {},
-    async ({ metrics, deployments, runs }, { reply }) => {
-      reply.type(metrics.contentType)
-      return metrics.text(await deployments.list(), runs.active)
+    async (house, { reply }) => {
+      reply.type(contentType)
+      return house.metrics.text(await house.samples())
     },
   ),
   route(
@@ -177,8 +180,18 @@ export const platformRoutes = [
     { summary: 'Engines and what they use', permission: 'read', tag: 'platform' },
     {},
     async ({ deployments }) => ({
-      engines: (await deployments.list()).map(({ stats, ...engine }) => ({ ...engine, ...stats })),
+      engines: (await deployments.list()).map(({ stats, ...engine }) => ({
+        ...engine,
+        ...stats,
+        ...(engine.pid !== undefined && useOf(engine.pid)),
+      })),
     }),
+  ),
+  route(
+    'GET /api/resources',
+    { summary: 'What the server and the machine have and use', permission: 'read', tag: 'platform' },
+    {},
+    async ({ store }) => ({ server: ownUse(), ...readMachine(store.home) }),
   ),
   route(
     'GET /api/logs',

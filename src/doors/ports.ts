@@ -6,6 +6,7 @@ import { fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import type { Door } from './door.ts'
 import { doors } from './doors.ts'
+import type { Gate } from './gate.ts'
 import type { House } from './route.ts'
 
 const GRPC = 'grpc'
@@ -36,6 +37,7 @@ function checkDoor(name: string, model: string | undefined): Door | undefined {
 export async function openPorts(
   app: FastifyInstance,
   house: House,
+  gate: Gate,
 ): Promise<{ ports: DoorPort[]; close(): Promise<void> }> {
   const servers: { server: Server; end: () => void }[] = []
   const ports: DoorPort[] = []
@@ -51,7 +53,7 @@ export async function openPorts(
   try {
     for (const { name, model, port } of house.config.doorPorts) {
       const door = checkDoor(name, model)
-      const opened = door ? httpPort(app, door, model) : grpcPort(house)
+      const opened = door ? httpPort(app, door, model) : grpcPort(house, gate)
       await listen(opened.server, port, house.config.host)
       servers.push(opened)
       const address = opened.server.address() as { port: number }
@@ -80,11 +82,11 @@ function httpPort(app: FastifyInstance, { ownPort }: Door, model: string | undef
 }
 
 /** gRPC: its library is loaded with the first connection, so that a server nobody calls this way does not pay for it. */
-function grpcPort(house: House) {
+function grpcPort(house: House, gate: Gate) {
   let loading: Promise<import('./oip/grpc.ts').GrpcServer> | undefined
   const server = createNetServer((socket) => {
     socket.on('error', () => undefined) // a caller that is gone
-    loading ??= import('./oip/grpc.ts').then(({ grpcServer }) => grpcServer(house))
+    loading ??= import('./oip/grpc.ts').then(({ grpcServer }) => grpcServer(house, gate))
     loading.then(
       (grpc) => grpc.serve(socket),
       () => socket.destroy(),

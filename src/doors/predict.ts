@@ -1,9 +1,10 @@
 import { Type } from 'typebox'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
+import { flattenNumbers } from '../graph/values.ts'
 import { ReadColumns } from '../train/events.ts'
 import { nativeOutputs } from './answers.ts'
 import { counted } from './counted.ts'
-import { flattenNumbers, imageFromText } from './data.ts'
+import { imageFromText } from './data.ts'
 import { abortWith, route } from './route.ts'
 
 const PredictionBody = Type.Object({

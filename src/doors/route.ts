@@ -1,21 +1,33 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
+import type { Access } from '../access/access.ts'
+import type { Permission, Principal } from '../access/roles.ts'
 import type { Config } from '../base/config.ts'
+import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Deployments } from '../serve/deployments.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
+import type { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
 import type { Drift } from '../watch/drift.ts'
+import type { ErrorWatch } from '../watch/errors.ts'
 import type { Feedback } from '../watch/feedback.ts'
+import type { History } from '../watch/history/history.ts'
 import type { Log } from '../watch/log.ts'
-import type { Metrics } from '../watch/metrics.ts'
+import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
+import type { Served } from '../watch/metrics/served.ts'
+import type { RequestLog } from '../watch/requests/request-log.ts'
 
-/** The rooms that doors open onto. */
+/** The rooms that doors open onto: those of one tenant, and as far as the caller may see into them. */
 export interface House {
+  readonly tenant: string
+  /** Who calls; in the house as it was opened, the operator. */
+  readonly who: Principal
+  readonly access: Access
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
@@ -23,18 +35,23 @@ export interface House {
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
+  readonly outside: Outside & { readonly secrets: Secrets }
   readonly entries: LogEntries
   readonly metrics: Metrics
+  /** Told of every inference request when it ends, answered or not. */
+  readonly observe: (served: Served) => void
   readonly drift: Drift
   readonly alerts: Alerts
   readonly feedback: Feedback
   readonly log: Log
+  readonly history: History
+  readonly errorWatch: ErrorWatch
+  readonly requestLog: RequestLog
+  /** What the server, its engines and the machine use now. */
+  readonly samples: () => Promise<Samples>
   readonly startedAt: number
   readonly url: () => string
 }
-
-/** What a caller must be allowed to do to use a route; a route without a permission is not opened. */
-export type Permission = 'read' | 'use' | 'write' | 'admin'
 
 interface Schemas {
   params?: TSchema

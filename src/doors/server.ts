@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
+import type { Permission, Principal } from '../access/roles.ts'
 import { fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
@@ -10,15 +11,30 @@ import { collect } from './body.ts'
 import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
+import type { Gate } from './gate.ts'
 import { DEPTH_LIMIT, fromFastify, isShallow, parseJson, withTypes } from './requests.ts'
 import type { House, Route } from './route.ts'
 
 /** All routes of the server. */
 export const routes: readonly Route[] = doors.flatMap((door) => door.routes)
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whoever has it may pass; a route without one is not opened. */
+    permission?: Permission
+    door?: string
+  }
+  interface FastifyRequest {
+    /** Who passed the gate; undefined for nobody at a public route. */
+    who: Principal | undefined
+    /** Headers that tell what is left of the caller's limits. */
+    limitHeaders: () => Record<string, string>
+  }
+}
+
 /** The HTTP server with every route of the table; nothing listens yet. */
-export async function createServer(house: House): Promise<FastifyInstance> {
-  const { config } = house
+export async function createServer(house: House, gate: Gate): Promise<FastifyInstance> {
+  const { config, access } = house
   const app = Fastify({
     bodyLimit: config.bodyLimit,
     genReqId: () => newId('req'),
@@ -40,9 +56,16 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     hideUntagged: true,
   })
 
+  app.decorateRequest('who', undefined)
+  app.decorateRequest('limitHeaders', () => ({}))
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (!config?.permission) throw new TypeError(`${method} ${url} declares no permission`)
+  })
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
-    checkHost(request.headers.host, config.host)
+    if (!access.keysRequired) checkHost(request.headers.host, config.host)
+    const { permission = 'read', door = 'native' } = request.routeOptions.config
+    request.who = gate.check(request.headers, permission, door)
   })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown'
@@ -85,7 +108,9 @@ export async function createServer(house: House): Promise<FastifyInstance> {
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown, config.bodyLimit)
     if (!isCallerError(error)) house.log.error('http.failed', error, { requestId: request.id })
-    if (error.status === 429 || error.status === 503) reply.header('retry-after', '1')
+    if (error.status === 401) reply.header('www-authenticate', 'Bearer')
+    if (error.status === 429 || error.status === 503)
+      reply.headers(request.limitHeaders()).header('retry-after', String(error.details.retryAfter ?? 1))
     const { status = error.status, headers = {}, body } = doorOf(request.url, doors).failure(error, request.id)
     reply.code(status).headers(headers).send(body)
   })
@@ -98,18 +123,20 @@ export async function createServer(house: House): Promise<FastifyInstance> {
     )
   })
 
-  for (const one of routes) addRoute(app, house, one)
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  for (const door of doors) for (const one of door.routes) addRoute(app, { house, gate, door: door.name }, one)
+  app.get('/openapi.json', { schema: { hide: true }, config: { permission: 'public' } }, async () => app.swagger())
   return app
 }
 
-function addRoute(app: FastifyInstance, house: House, one: Route) {
-  const { config } = house
-  if (!one.permission) throw new TypeError(`${one.method} ${one.path} declares no permission`)
+function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: string }, one: Route) {
+  const { gate, door } = way
+  const { config } = way.house
+  const audited = one.method !== 'GET' && changes.has(one.permission)
   const { body, params, querystring, response } = one.schemas
   app.route({
     method: one.method,
     url: one.path,
+    config: { permission: one.permission, door },
     bodyLimit: one.raw ? config.uploadLimit : (one.bodyLimit ?? config.bodyLimit),
     schema: {
       summary: one.summary,
@@ -121,6 +148,8 @@ function addRoute(app: FastifyInstance, house: House, one: Route) {
       ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
     },
     preValidation: async (request) => {
+      if (one.raw && !isStream(request.body))
+        throw fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' })
       // no body at all is an empty one, where nothing is required
       if (body && (request.body ?? null) === null && !(body as { required?: string[] }).required?.length)
         request.body = {}
@@ -130,10 +159,31 @@ function addRoute(app: FastifyInstance, house: House, one: Route) {
     },
     handler: async (request, reply) => {
       reply.code(one.status)
-      const { params, query, body } = request
+      const { params, query, body, who } = request
+      if (who && one.permission === 'use') request.limitHeaders = () => gate.headers(who)
+      const house = who ? await gate.house(who) : way.house
       const result = await one.handle(house, { params, query, body, request, reply })
+      if (audited) await record(house, one, request)
+      if (!reply.sent) reply.headers(request.limitHeaders())
       return one.status === 204 ? reply.send() : result
     },
+  })
+}
+
+const isStream = (body: unknown) => typeof body === 'object' && body !== null && Symbol.asyncIterator in body
+
+/** What is written to the audit log when it was done. */
+const changes = new Set<Permission>(['write', 'admin', 'operate'])
+
+async function record({ access, tenant, who }: House, { method, path, raw }: Route, request: FastifyRequest) {
+  const { params, query, body, id } = request as { params: object; query: object; body: object; id: string }
+  await access.audit.add({
+    tenant,
+    actor: who.actor,
+    action: `${method} ${path}`,
+    target: Object.values(params).join(' '),
+    detail: { ...query, ...(!raw && body) },
+    requestId: id,
   })
 }
 

@@ -16,6 +16,7 @@ function open(request: FastifyRequest, reply: FastifyReply, type: string, commen
     'content-type': type,
     'cache-control': 'no-store',
     'x-request-id': request.id,
+    ...request.limitHeaders(),
   })
   const heartbeat = comment === undefined ? undefined : setInterval(() => raw.write(comment), HEARTBEAT)
   return {

@@ -18,7 +18,125 @@ const Alert = Type.Object({
   silenced: Type.Boolean(),
 })
 
+const ErrorGroup = Type.Object({
+  fingerprint: Type.String(),
+  code: Type.String(),
+  event: Type.String(),
+  model: Type.String(),
+  message: Type.String(),
+  count: Type.Integer(),
+  firstAt: Type.String(),
+  lastAt: Type.String(),
+  version: Type.Optional(Type.Integer()),
+  requests: Type.Array(Type.String()),
+})
+const Quantiles = Type.Object({ p50: Type.Number(), p95: Type.Number(), p99: Type.Number() })
+const point = {
+  requests: Type.Integer(),
+  rows: Type.Integer(),
+  /** Failed by the server's own fault, and by the caller's or for want of room. */
+  errors: Type.Integer(),
+  refused: Type.Integer(),
+  promptTokens: Type.Integer(),
+  completionTokens: Type.Integer(),
+  /** Seconds. */
+  latency: Type.Optional(Quantiles),
+  firstToken: Type.Optional(Quantiles),
+}
+const Points = Type.Object({ at: Type.String(), ...point })
+const parts = ['model', 'version', 'door'] as const
+
 export const watchRoutes = [
+  route(
+    'GET /api/history',
+    {
+      summary: 'Requests, errors, latencies and tokens by the minute (a day) or the hour (90 days)',
+      permission: 'read',
+      tag,
+    },
+    {
+      querystring: Type.Object(
+        {
+          span: Type.Optional(Type.Union([Type.Literal('minute'), Type.Literal('hour')])),
+          since: Type.Optional(Type.String()),
+          until: Type.Optional(Type.String()),
+          model: Type.Optional(Type.String()),
+          version: Type.Optional(Type.Integer({ minimum: 1 })),
+          door: Type.Optional(Type.String()),
+          by: Type.Optional(
+            Type.String({
+              pattern: '^$|^(model|version|door)(,(model|version|door))*$',
+              description: 'what series are told apart by, separated by commas; all together if empty (model)',
+            }),
+          ),
+        },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({
+        span: Type.String(),
+        since: Type.String(),
+        until: Type.String(),
+        series: Type.Array(
+          Type.Object({
+            model: Type.Optional(Type.String()),
+            version: Type.Optional(Type.Integer()),
+            door: Type.Optional(Type.String()),
+            total: Type.Object(point),
+            points: Type.Array(Points),
+          }),
+        ),
+      }),
+    },
+    async ({ history }, { query: { by, ...query } }) =>
+      history.read({ ...query, ...(by !== undefined && { by: parts.filter((part) => by.split(',').includes(part)) }) }),
+  ),
+  route(
+    'GET /api/errors',
+    { summary: 'Errors that are alike, newest first', permission: 'read', tag },
+    {
+      querystring: Type.Object(
+        {
+          model: Type.Optional(Type.String()),
+          code: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+      response: Type.Object({ errors: Type.Array(ErrorGroup) }),
+    },
+    async ({ errorWatch }, { query }) => ({ errors: await errorWatch.list(query) }),
+  ),
+  route(
+    'GET /api/errors/:fingerprint',
+    { summary: 'Errors that are alike, with the stack of the newest', permission: 'admin', tag },
+    {
+      params: Type.Object({ fingerprint: Type.String({ pattern: '^[0-9a-f]{12}$' }) }),
+      response: Type.Object({ ...ErrorGroup.properties, detail: Type.Optional(Type.String()) }),
+    },
+    async ({ errorWatch }, { params: { fingerprint } }) => {
+      const group = await errorWatch.get(fingerprint)
+      if (!group) throw fail('ERROR_NOT_FOUND', { fingerprint })
+      return group
+    },
+  ),
+  route(
+    'GET /api/requests',
+    { summary: 'Logged requests, newest first; contents only where they are kept', permission: 'admin', tag },
+    {
+      querystring: Type.Object(
+        {
+          model: Type.Optional(Type.String()),
+          code: Type.Optional(Type.String()),
+          door: Type.Optional(Type.String()),
+          request: Type.Optional(Type.String()),
+          since: Type.Optional(Type.String()),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+    },
+    async ({ requestLog }, { query }) => ({ requests: await requestLog.list(query) }),
+  ),
   route(
     'GET /api/models/:model/drift',
     {

@@ -55,7 +55,8 @@ const SMALL = 8_000_000
 /** How many threads an engine of a version gets. */
 export const threadsFor = ({ parameters }: Manifest) => (parameters > SMALL ? Math.min(8, availableParallelism()) : 1)
 
-export type EngineState = 'starting' | 'ready' | 'restarting' | 'broken' | 'stopped'
+/** `failing`: another server that is left alone for a while. */
+export type EngineState = 'starting' | 'ready' | 'restarting' | 'failing' | 'broken' | 'stopped'
 
 interface Pending {
   request: EngineRequest
@@ -68,7 +69,7 @@ interface Pending {
   begun?: boolean
 }
 
-type NewRequest =
+export type NewRequest =
   | { texts: string[]; topK?: number }
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }

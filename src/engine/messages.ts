@@ -10,11 +10,31 @@ export interface Timings {
   run: number
   post: number
   batch: number
+  /** Tokens of its texts. */
+  tokens?: number
 }
 
 export interface ChatMessage {
   role: string
   content: string
+  /** Calls that the assistant made in this turn. */
+  calls?: ToolCall[]
+  /** Of a message of the role `tool`: the call that it answers. */
+  callId?: string
+}
+
+/** A function that the model wants called; `arguments` is JSON text. */
+export interface ToolCall {
+  id: string
+  name: string
+  arguments: string
+}
+
+/** A function that a model may call; `parameters` is the JSON Schema of its arguments. */
+export interface Tool {
+  name: string
+  description?: string
+  parameters?: Record<string, unknown>
 }
 
 /** What a decoder is asked to write: one of `prompt` and `messages`, and how tokens are drawn. */
@@ -38,6 +58,13 @@ export interface GenerationRequest {
   /** Taken from the score of tokens written before, once and for each time. */
   presencePenalty: number
   frequencyPenalty: number
+  /** What is written is JSON: any object, or what a JSON Schema describes. */
+  json?: true | Record<string, unknown>
+  /** Functions that may be called, and whether: as the model likes, at least one, or the one named. */
+  tools?: Tool[]
+  toolChoice?: 'auto' | 'required' | { name: string }
+  /** The caller reads the text only when all of it is there. */
+  whole?: boolean
   /** Tell the log-probability of each token, and of this many of the likeliest instead of it. */
   logprobs?: number
 }
@@ -52,15 +79,24 @@ export interface TokenChance {
 
 /**
  * What comes of a generation, in order; the last is `end`. A token's `text` is what can be shown from then on: whole
- * characters only, and empty while it may turn out to be the beginning of a stop string.
+ * characters only, and empty while it may turn out to be the beginning of a stop string. Another server's tokens have no
+ * numbers (-1), and several may come as one. A token of a call adds to its `arguments`; the first one of a call names it.
  */
 export type GenerationEvent =
-  | { type: 'token'; token: number; text: string; logprob?: number; bytes?: number[]; top?: TokenChance[] }
+  | {
+      type: 'token'
+      token: number
+      text: string
+      logprob?: number
+      bytes?: number[]
+      top?: TokenChance[]
+      call?: { index: number; id?: string; name?: string; arguments: string }
+    }
   | {
       type: 'end'
       /** What was still held back. */
       text: string
-      finish: 'stop' | 'length' | 'cancelled'
+      finish: 'stop' | 'length' | 'calls' | 'cancelled'
       usage: { promptTokens: number; completionTokens: number }
     }
 
@@ -90,12 +126,12 @@ export interface Entity {
 }
 
 /**
- * For texts: class probabilities (texts, classes; for images too) row by row, vectors (texts, width), the words for each mask of each
+ * For texts: class probabilities (texts, classes; for images too) row by row, vectors (texts, width) and how many tokens were read, the words for each mask of each
  * text, or the labelled stretches of each; otherwise output tensors by name.
  */
 export type EngineOutput =
   | { kind: 'texts' | 'images'; probabilities: Float32Array }
-  | { kind: 'vectors'; vectors: Float32Array; width: number }
+  | { kind: 'vectors'; vectors: Float32Array; width: number; tokens?: number }
   | { kind: 'fills'; fills: Fill[][][] }
   | { kind: 'entities'; entities: Entity[][] }
   | { kind: 'tensors'; outputs: Record<string, Tensor> }

@@ -39,7 +39,7 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       texts.forEach((_, index) => {
         rows.push({ request, index, row: encoded[at++] })
       })
-      return { results: new Array<Result>(texts.length), left: texts.length, batch: 0 }
+      return { results: new Array<Result>(texts.length), left: texts.length, batch: 0, tokens: 0 }
     })
     rows.sort((a, b) => a.row.ids.length - b.row.ids.length) // alike lengths share a batch, so little is padding
     for (const batch of cut(rows, tokenBudget)) {
@@ -60,6 +60,7 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
         const target = open[r]
         target.results[index] = results[i]
         target.left--
+        target.tokens += batch[i].row.ids.length
         target.batch = Math.max(target.batch, batch.length)
         if (target.left !== 0) continue
         const request = requests[r]
@@ -76,6 +77,7 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
           run: took,
           post: monotonic() - began - took,
           batch: target.batch,
+          tokens: target.tokens,
         }
         yield { id: request.id, output, timings }
       }

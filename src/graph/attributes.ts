@@ -54,6 +54,8 @@ export const stringOf = (node: NodeProto, name: string, absent: string): string 
   const found = find(node, name)
   return found ? new TextDecoder().decode(found.s) : absent
 }
+export const stringsOf = (node: NodeProto, name: string): string[] | undefined =>
+  find(node, name)?.strings.map((text) => new TextDecoder().decode(text))
 export const tensorOf = (node: NodeProto, name: string): Tensor | undefined => {
   const found = find(node, name)?.t
   return found && fromProto(found)

@@ -84,10 +84,11 @@ export const families = {
       width: width(16),
       ngrams: integer(2, 'tokens in the longest n-gram', 1, 8),
       buckets: integer(131_072, 'rows of the table that n-grams of two and more tokens share', 1, 8_388_608),
+      weighting: choice(['rarity', 'mean'], 'what n-grams count: the rarer the more, or all the same'),
       dropout: dropout(0.5),
     },
-    defaults: { learningRate: 0.01, batchSize: 64 },
-    build: bow,
+    defaults: { learningRate: 0.005, batchSize: 64 },
+    ...bow,
   },
   transformer: {
     task: 'text-classification',

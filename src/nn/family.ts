@@ -28,9 +28,18 @@ interface Described {
   readonly defaults?: Readonly<Record<string, number | string | boolean>>
 }
 
+/** Features of texts whose rarity in the training texts is known to the network: row numbers of the frozen `parameter` (size). */
+export interface Counted {
+  readonly parameter: string
+  readonly size: number
+  /** ids int64 (batch, time), lengths int64 (batch) → row numbers int64 and whether they are any, bool, both (batch, n). */
+  features(ids: Value, lengths: Value, config: ClassifierConfig): { grams: Value; valid: Value }
+}
+
 export interface TextFamily extends Described {
   readonly task: 'text-classification'
   readonly build: Build
+  readonly counted?: (config: ClassifierConfig) => Counted | undefined
 }
 
 /** A decoder's sizes from its options, once the vocabulary is known; throws OPTION_INVALID when they do not fit together. */

@@ -46,7 +46,7 @@ export class Registry {
   async register(name: string, manifest: Manifest, files: Record<string, string | Uint8Array>): Promise<Version> {
     checkName(name)
     checkManifest(manifest)
-    const missing = requiredFiles[manifest.task].filter((file) => !(file in files))
+    const missing = requiredFiles(manifest).filter((file) => !(file in files))
     if (missing.length > 0) throw fail('BUNDLE_INVALID', { reason: `${missing.join(', ')} missing` })
     const stored: BundleFile[] = []
     try {
@@ -72,18 +72,14 @@ export class Registry {
           .insertInto('versions')
           .values({ model: name, version: last_version, manifest: JSON.stringify(manifest), created_at: createdAt })
           .execute()
-        await tx
-          .insertInto('version_files')
-          .values(
-            stored.map(({ name: file, digest, bytes }) => ({
-              model: name,
-              version: last_version,
-              name: file,
-              digest,
-              bytes,
-            })),
-          )
-          .execute()
+        const rows = stored.map(({ name: file, digest, bytes }) => ({
+          model: name,
+          version: last_version,
+          name: file,
+          digest,
+          bytes,
+        }))
+        if (rows.length > 0) await tx.insertInto('version_files').values(rows).execute()
         return last_version
       })
       this.onChange()
@@ -191,7 +187,7 @@ export class Registry {
       bytes: number
     }>`
       select v.model as name, v.version as version, n.versions as versions, v.manifest as manifest, v.created_at as updated,
-        (select sum(bytes) from version_files f where f.model = v.model and f.version = v.version) as bytes
+        (select coalesce(sum(bytes), 0) from version_files f where f.model = v.model and f.version = v.version) as bytes
       from versions v
       join (select model, max(version) as newest, count(*) as versions from versions group by model) n
         on n.model = v.model and n.newest = v.version

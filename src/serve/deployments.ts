@@ -3,10 +3,12 @@ import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/reference.ts'
-import { Engine, type EngineOptions, threadsFor } from '../engine/engine.ts'
+import { type AnyEngine, type Outside, openEngine } from '../engine/any.ts'
+import { type EngineOptions, threadsFor } from '../engine/engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
+import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
 import { checkTensors } from './tensors.ts'
 
@@ -52,8 +54,9 @@ export class Deployments {
   readonly #registry: Registry
   readonly #config: Config
   readonly #engineOptions: Partial<EngineOptions>
-  readonly #engines = new Map<string, Promise<Engine>>()
-  readonly #loaded = new Map<string, Engine>()
+  readonly #outside: Outside
+  readonly #engines = new Map<string, Promise<AnyEngine>>()
+  readonly #loaded = new Map<string, AnyEngine>()
   /** What refs mean, until the registry changes. */
   readonly #resolved = new Map<string, Promise<Version>>()
   #closed = false
@@ -64,10 +67,12 @@ export class Deployments {
     registry,
     config,
     engine = {},
-  }: { registry: Registry; config: Config; engine?: Partial<EngineOptions> }) {
+    outside,
+  }: { registry: Registry; config: Config; engine?: Partial<EngineOptions>; outside: Outside }) {
     this.#registry = registry
     this.#config = config
     this.#engineOptions = engine
+    this.#outside = outside
     registry.onChange = () => this.#resolved.clear()
   }
 
@@ -120,29 +125,50 @@ export class Deployments {
     input: GenerationInput,
     { signal, deadline = this.#config.generationDeadline }: CallOptions = {},
   ): AsyncGenerator<GenerationEvent, undefined> {
-    const version = await this.resolve(ref)
-    checkTask(version, ['text-generation'])
     const request = checkGeneration(input, this.#config.textLimit)
-    const engine = await this.#admit(version)
-    yield* engine.generate(request, { ...(signal && { signal }), deadline })
+    for (const chain: string[] = [ref]; ; ) {
+      const version = await this.resolve(chain.at(-1)!)
+      checkTask(version, ['text-generation'])
+      let begun = false
+      try {
+        const engine = await this.#admit(version)
+        for await (const event of engine.generate(request, { ...(signal && { signal }), deadline })) {
+          begun = true
+          yield event
+        }
+        return undefined
+      } catch (thrown) {
+        const next = begun ? undefined : standIn(version, thrown, chain)
+        if (next === undefined) throw thrown
+        chain.push(next)
+      }
+    }
   }
 
   async #call(
     ref: string,
     tasks: readonly Manifest['task'][],
-    request: (version: Version) => Parameters<Engine['request']>[0],
+    request: (version: Version) => Parameters<AnyEngine['request']>[0],
     { signal, deadline = this.#config.deadline }: CallOptions,
   ): Promise<Prediction> {
-    const version = await this.resolve(ref)
-    const { name, manifest } = version
-    checkTask(version, tasks)
-    const what = request(version)
-    const engine = await this.#admit(version)
-    const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
-    return { model: name, version: version.version, manifest, output, timings }
+    for (const chain: string[] = [ref]; ; ) {
+      const version = await this.resolve(chain.at(-1)!)
+      const { name, manifest } = version
+      checkTask(version, tasks)
+      const what = request(version)
+      try {
+        const engine = await this.#admit(version)
+        const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
+        return { model: name, version: version.version, manifest, output, timings }
+      } catch (thrown) {
+        const next = standIn(version, thrown, chain)
+        if (next === undefined) throw thrown
+        chain.push(next)
+      }
+    }
   }
 
-  async #admit(version: Version): Promise<Engine> {
+  async #admit(version: Version): Promise<AnyEngine> {
     const engine = await this.#engineFor(version)
     if (engine.waiting >= this.#config.queueLimit)
       throw fail('OVERLOADED', { name: version.name, queued: engine.waiting })
@@ -217,7 +243,7 @@ export class Deployments {
   }
 
   /** The engine of a version, started if need be; requests that come meanwhile share the start. */
-  #engineFor(version: Version): Promise<Engine> {
+  #engineFor(version: Version): Promise<AnyEngine> {
     if (this.#closed) throw fail('MODEL_NOT_READY', { name: version.name, reason: 'the server is shutting down' })
     const key = keyOf(version)
     const known = this.#engines.get(key)
@@ -234,11 +260,11 @@ export class Deployments {
     return starting
   }
 
-  async #start(version: Version): Promise<Engine> {
+  async #start(version: Version): Promise<AnyEngine> {
     const { name, version: number, manifest } = version
     const files = await this.#registry.checkout(version)
     const options = { threads: threadsFor(manifest), ...this.#engineOptions }
-    const engine = new Engine({ name, version: number, manifest, files }, options)
+    const engine = await openEngine({ name, version: number, manifest, files }, options, this.#outside)
     engine.onCrash = (reason) => this.onCrash(version, reason)
     engine.onWindow = (window) => this.onWindow(version, window)
     await engine.ready

@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import type { GenerationRequest } from '../engine/messages.ts'
+import type { ChatMessage, GenerationRequest } from '../engine/messages.ts'
 
 /** A generation as callers give it: all but the prompt may be left out. */
 export type GenerationInput = Partial<GenerationRequest>
@@ -20,6 +20,8 @@ const generationSettings = {
 const STOPS = 16
 const STOP_LENGTH = 256
 const MESSAGES = 1000
+/** Longest JSON of schemas and tools. */
+const SCHEMA_LENGTH = 65_536
 
 /** The input with its defaults; throws BAD_REQUEST naming what is out of range, or TEXT_TOO_LONG. */
 export function checkGeneration(input: GenerationInput, textLimit: number): GenerationRequest {
@@ -36,20 +38,39 @@ export function checkGeneration(input: GenerationInput, textLimit: number): Gene
     }
     settings[name] = value
   }
-  const { prompt, messages, stop = [] } = input
+  const { prompt, messages, stop = [], json, tools, toolChoice = 'auto', whole } = input
   if ((prompt === undefined) === (messages === undefined))
     throw fail('BAD_REQUEST', { message: 'expected either prompt or messages' })
   if (messages && (messages.length === 0 || messages.length > MESSAGES))
     throw fail('BAD_REQUEST', { message: `messages: expected 1 to ${MESSAGES}` })
-  const length = prompt?.length ?? messages!.reduce((sum, { role, content }) => sum + role.length + content.length, 0)
+  const length = prompt?.length ?? lengthOf(messages!)
   if (length > textLimit) throw fail('TEXT_TOO_LONG', { length, limit: textLimit })
   if (stop.length > STOPS || stop.some((text) => text.length === 0 || text.length > STOP_LENGTH))
     throw fail('BAD_REQUEST', { message: `stop: expected at most ${STOPS} texts of 1 to ${STOP_LENGTH} characters` })
+  for (const { name } of tools ?? [])
+    if (!/^[\w-]{1,64}$/.test(name))
+      throw fail('BAD_REQUEST', { message: `tools: "${name.slice(0, 64)}" is no name of a function`, param: 'tools' })
+  const described = JSON.stringify([json, tools]).length
+  if (described > SCHEMA_LENGTH)
+    throw fail('BAD_REQUEST', { message: `schemas and tools: ${described} characters, at most ${SCHEMA_LENGTH}` })
   return {
     ...(settings as Pick<GenerationRequest, 'maxTokens' | 'temperature' | 'topP' | 'topK'> &
       Pick<GenerationRequest, 'repetitionPenalty' | 'presencePenalty' | 'frequencyPenalty'>),
     ...(prompt !== undefined && { prompt }),
-    ...(messages && { messages: messages.map(({ role, content }) => ({ role, content })) }),
+    ...(messages && { messages: [...messages] }),
+    ...(json !== undefined && { json }),
+    ...(tools && { tools: [...tools], toolChoice }),
+    ...(whole && { whole }),
     stop: [...stop],
   }
 }
+
+const lengthOf = (messages: readonly ChatMessage[]) =>
+  messages.reduce(
+    (sum, { role, content, calls = [] }) =>
+      sum +
+      role.length +
+      content.length +
+      calls.reduce((all, call) => all + call.name.length + call.arguments.length, 0),
+    0,
+  )

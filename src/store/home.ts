@@ -7,6 +7,8 @@ import { fail, isDiskFull } from '../base/errors.ts'
 export interface ServerInfo {
   url: string
   pid: number
+  /** What to send instead of a key, where keys are required. */
+  key?: string
 }
 
 /**

@@ -58,6 +58,95 @@ export interface Schema {
     at: string
   }
   feedback: { request_id: string; row: number; label: string; at: string }
+  tenants: { tenant: string; limits: string; created_at: string; closed_at: string | null }
+  users: { tenant: string; name: string; role: string; created_at: string; disabled_at: string | null }
+  service_keys: {
+    id: string
+    tenant: string
+    name: string
+    user_name: string | null
+    role: string
+    digest: string
+    previous_digest: string | null
+    previous_until: string | null
+    models: string | null
+    doors: string | null
+    limits: string
+    created_at: string
+    created_by: string
+    expires_at: string | null
+    revoked_at: string | null
+    last_used_at: string | null
+  }
+  /** Millionths of the currency: a request, a thousand tokens read, a thousand written. */
+  prices: { tenant: string; model: string; request: number; input: number; output: number }
+  /** What of a budget is spent or handed out, and what is known to be spent; millionths of the currency. */
+  budgets: { owner: string; period: string; held: number; spent: number }
+  usage: {
+    tenant: string
+    key_id: string
+    model: string
+    day: string
+    requests: number
+    refused: number
+    input_tokens: number
+    output_tokens: number
+    cost: number
+  }
+  audit: {
+    id: Generated<number>
+    at: string
+    tenant: string
+    actor: string
+    action: string
+    target: string
+    detail: string
+    request_id: string
+  }
+  history: {
+    span: string
+    at: string
+    writer: string
+    model: string
+    version: number
+    door: string
+    requests: number
+    rows: number
+    errors: number
+    refused: number
+    prompt_tokens: number
+    completion_tokens: number
+    latency: string
+    first_token: string
+  }
+  requests: {
+    id: Generated<number>
+    request_id: string
+    at: string
+    door: string
+    model: string | null
+    version: number | null
+    code: string | null
+    ms: number
+    rows: number
+    prompt_tokens: number | null
+    completion_tokens: number | null
+    input: string | null
+    output: string | null
+  }
+  error_groups: {
+    fingerprint: string
+    code: string
+    event: string
+    model: string
+    message: string
+    count: number
+    first_at: string
+    last_at: string
+    version: number | null
+    requests: string
+    detail: string | null
+  }
 }
 
 const first: Migration = {
@@ -212,9 +301,159 @@ const purpose: Migration = {
   },
 }
 
+/** Who may do what, what it costs, and who did what. */
+const access: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('tenants')
+      .addColumn('tenant', 'text', (c) => c.primaryKey())
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('closed_at', 'text')
+      .execute()
+    await schema
+      .createTable('users')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('disabled_at', 'text')
+      .addPrimaryKeyConstraint('users_key', ['tenant', 'name'])
+      .execute()
+    await schema
+      .createTable('service_keys')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('user_name', 'text')
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('previous_digest', 'text')
+      .addColumn('previous_until', 'text')
+      .addColumn('models', 'text')
+      .addColumn('doors', 'text')
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('created_by', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text')
+      .addColumn('revoked_at', 'text')
+      .addColumn('last_used_at', 'text')
+      .execute()
+    await schema
+      .createTable('prices')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('request', 'bigint', (c) => c.notNull())
+      .addColumn('input', 'bigint', (c) => c.notNull())
+      .addColumn('output', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('prices_key', ['tenant', 'model'])
+      .execute()
+    await schema
+      .createTable('budgets')
+      .addColumn('owner', 'text', (c) => c.notNull())
+      .addColumn('period', 'text', (c) => c.notNull())
+      .addColumn('held', 'bigint', (c) => c.notNull())
+      .addColumn('spent', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('budgets_key', ['owner', 'period'])
+      .execute()
+    await schema
+      .createTable('usage')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('key_id', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('day', 'text', (c) => c.notNull())
+      .addColumn('requests', 'bigint', (c) => c.notNull())
+      .addColumn('refused', 'bigint', (c) => c.notNull())
+      .addColumn('input_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('output_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('cost', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('usage_key', ['tenant', 'day', 'model', 'key_id'])
+      .execute()
+    await schema
+      .createTable('audit')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('actor', 'text', (c) => c.notNull())
+      .addColumn('action', 'text', (c) => c.notNull())
+      .addColumn('target', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text', (c) => c.notNull())
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .execute()
+    await schema.createIndex('audit_tenant').on('audit').columns(['tenant', 'id']).execute()
+  },
+}
+
+/** What was counted by the minute and the hour. */
+const history: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('history')
+      .addColumn('span', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('writer', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('requests', 'integer', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('errors', 'integer', (c) => c.notNull())
+      .addColumn('refused', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer', (c) => c.notNull())
+      .addColumn('completion_tokens', 'integer', (c) => c.notNull())
+      .addColumn('latency', 'text', (c) => c.notNull())
+      .addColumn('first_token', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('history_key', ['span', 'at', 'writer', 'model', 'version', 'door'])
+      .execute()
+  },
+}
+
+/** Logged requests, and errors that are alike. */
+const requests: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('requests')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('door', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('version', 'integer')
+      .addColumn('code', 'text')
+      .addColumn('ms', 'real', (c) => c.notNull())
+      .addColumn('rows', 'integer', (c) => c.notNull())
+      .addColumn('prompt_tokens', 'integer')
+      .addColumn('completion_tokens', 'integer')
+      .addColumn('input', 'text')
+      .addColumn('output', 'text')
+      .execute()
+    await schema.createIndex('requests_at').on('requests').column('at').execute()
+    await schema
+      .createTable('error_groups')
+      .addColumn('fingerprint', 'text', (c) => c.primaryKey())
+      .addColumn('code', 'text', (c) => c.notNull())
+      .addColumn('event', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('message', 'text', (c) => c.notNull())
+      .addColumn('count', 'integer', (c) => c.notNull())
+      .addColumn('first_at', 'text', (c) => c.notNull())
+      .addColumn('last_at', 'text', (c) => c.notNull())
+      .addColumn('version', 'integer')
+      .addColumn('requests', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text')
+      .execute()
+    await schema.createIndex('error_groups_last_at').on('error_groups').column('last_at').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
   '0002_watch': watch,
   '0003_dataset_purpose': purpose,
+  '0004_access': access,
+  '0005_history': history,
+  '0006_requests': requests,
 }

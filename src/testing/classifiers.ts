@@ -43,13 +43,13 @@ export async function madeClassifier(name: TextFamilyName, options: Record<strin
   const defaults = Object.fromEntries(Object.entries(family.options).map(([key, option]) => [key, option.default]))
   const resolved = { ...defaults, maxLength: 32, ...options }
   const config: ClassifierConfig = { ...resolved, vocabulary: pipeline.vocabularySize, classes: 2 }
-  const { parameters } = trainingGraph((network) => {
+  const { parameters, frozen } = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const logits = family.build(network, ids, lengths, config)
     return o.within(network.graph, () => ({ loss: o.reduceMean(logits), correct: o.sizeOf(logits) }))
   })
   const weights = Object.fromEntries(
-    parameters.map(({ name: path, dims, init }, k) => {
+    [...parameters, ...frozen].map(({ name: path, dims, init }, k) => {
       const scale = { uniform: 0.3, normal: 0.5, zeros: 0.1, ones: 0.1 }[init.kind]
       const centre = init.kind === 'ones' ? 1 : 0
       const length = dims.reduce((a, b) => a * b, 1)

@@ -22,7 +22,7 @@ const variants: [name: string, family: Parameters<typeof madeClassifier>[0], opt
   ['rnn-mean', 'rnn', { width: 8, hidden: 5, layers: 2, bidirectional: true, pooling: 'mean', dropout: 0 }],
   ['rnn-last', 'rnn', { width: 8, hidden: 5, layers: 1, bidirectional: true, pooling: 'last', dropout: 0 }],
   ['textcnn', 'textcnn', { width: 12, filters: 8, narrowest: 1, windows: 3, dropout: 0.2 }],
-  ['bow', 'bow', { width: 8, ngrams: 1, buckets: 50, dropout: 0 }],
+  ['bow', 'bow', { width: 8, ngrams: 1, buckets: 50, dropout: 0, weighting: 'mean' }],
   ['bow-ngrams', 'bow', { width: 8, ngrams: 3, buckets: 50, dropout: 0 }],
   [
     'transformer',

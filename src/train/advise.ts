@@ -146,7 +146,14 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
   const list: Omit<Candidate, 'seconds'>[] = [
     {
       family: 'bow',
-      options: { ...cut(grams, 400), ngrams: 3, buckets: count < 20_000 ? 524_288 : 1_048_576, width: 8, epochs: 5 },
+      options: {
+        ...cut(grams, 400),
+        ngrams: 3,
+        buckets: count < 20_000 ? 524_288 : 1_048_576,
+        width: 8,
+        epochs: 5,
+        learningRate: 0.003,
+      },
       reasons: [
         'the baseline to beat: n-grams are hard to do better than on short texts, and train in seconds',
         grams === 'character'

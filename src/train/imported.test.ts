@@ -230,3 +230,80 @@ for (const [name, { inputs, attributes = [] }] of Object.entries(fused)) {
       near(value, whole[i], 2e-5 * Math.max(1, Math.abs(whole[i])), `element ${i}`)
   })
 }
+
+/** Recurrent nodes: time 5, batch 3, width 2, hidden 4. */
+const recurrent: { operator: 'LSTM' | 'GRU' | 'RNN'; direction: string; lengths?: number[]; starts?: boolean }[] = [
+  { operator: 'LSTM', direction: 'bidirectional', starts: true },
+  { operator: 'LSTM', direction: 'reverse' },
+  { operator: 'GRU', direction: 'bidirectional', lengths: [5, 2, 3] },
+  { operator: 'RNN', direction: 'reverse', lengths: [1, 5, 4], starts: true },
+]
+for (const { operator, direction, lengths, starts } of recurrent) {
+  test(`${operator} ${direction}${lengths ? ' over several lengths' : ''} taken apart gives every output of the kernel`, async () => {
+    const graph = new GraphBuilder()
+    const [gates, directions] = [{ LSTM: 4, GRU: 3, RNN: 1 }[operator] * 4, direction === 'bidirectional' ? 2 : 1]
+    const states = operator === 'LSTM' ? 2 : 1
+    const shapes = [
+      [5, 3, 2],
+      [directions, gates, 2],
+      [directions, gates, 4],
+      [directions, 2 * gates],
+    ]
+    const given = shapes.map((dims, i) => graph.input(`x${i}`, 'float32', dims))
+    const sizes = lengths && graph.constant({ dtype: 'int32', dims: [3], data: Int32Array.from(lengths) })
+    const start = [directions, 3, 4]
+    const first = Array.from({ length: starts ? states : 0 }, (_, i) => graph.input(`s${i}`, 'float32', start))
+    const names = ['y', 'h', 'c'].slice(0, lengths ? 2 : 1 + states)
+    const proto = create(NodeProtoSchema, {
+      opType: operator,
+      name: 'one',
+      output: names,
+      attribute: [
+        attribute('hidden_size', 4),
+        attribute('direction', direction),
+        ...(operator === 'GRU' ? [attribute('linear_before_reset', 1)] : []),
+      ],
+    })
+    const inputs = [...given, sizes, ...first]
+    const apart = o.within(graph, () => decompositions[operator](graph, proto, inputs, 20))
+    const whole = graph.copy(proto, inputs, names)
+    assert.equal(apart.length, names.length)
+    for (const [i, name] of names.entries()) {
+      graph.output(apart[i], `apart ${name}`)
+      graph.output(whole[i], `whole ${name}`)
+    }
+    const feeds = Object.fromEntries([
+      ...shapes.map((dims, i) => [`x${i}`, feed(wave(dims, i))]),
+      ...first.map((_, i) => [`s${i}`, feed(wave(start, 9 + i))]),
+    ])
+    const results = await (await session(graph.build())).run(feeds)
+    for (const name of names) {
+      const expected = results[`whole ${name}`]
+      assert.deepEqual(results[`apart ${name}`].dims, expected.dims)
+      for (const [i, value] of (results[`apart ${name}`].data as Float32Array).entries())
+        near(value, (expected.data as Float32Array)[i], 1e-5, `${name}, element ${i}`)
+    }
+  })
+}
+
+test('recurrent nodes of other kinds are refused by what is not known of them', () => {
+  const graph = new GraphBuilder()
+  const inputs = [
+    [5, 3, 2],
+    [1, 12, 2],
+    [1, 12, 4],
+  ].map((dims, i) => graph.input(`x${i}`, 'float32', dims))
+  const apart =
+    (...attributes: ReturnType<typeof attribute>[]) =>
+    () =>
+      decompositions.GRU(
+        graph,
+        create(NodeProtoSchema, { opType: 'GRU', output: ['y'], attribute: attributes }),
+        inputs,
+        20,
+      )
+  assert.throws(apart(), code('UNSUPPORTED', 'resets before its product'))
+  const usual = attribute('linear_before_reset', 1)
+  assert.throws(apart(usual, attribute('activations', ['Sigmoid', 'Relu'])), code('UNSUPPORTED', 'the activation Relu'))
+  assert.throws(apart(usual, attribute('clip', 2.5)), code('UNSUPPORTED', 'clips'))
+})

@@ -38,7 +38,7 @@ export interface TrainResult {
   seconds: number
 }
 
-const { heldOutRows, heldInRows } = textOptions
+const { heldOutRows, heldInRows, wordDropout: _, crop: __, ...pipelineOptions } = textOptions
 
 type TaskName = keyof typeof tasks
 type AnyFamily = Family | EncoderFamily
@@ -53,10 +53,46 @@ export const isAuto = ({ model, task = TEXTS, family, from, options, search, fol
 const TEXTS = 'text-classification'
 
 /** The family for data of this kind, where none was asked for; undefined for texts, for which there are several. */
-export function defaultFamily(dataset: string, filename: string, from?: string): string | undefined {
+function defaultFamily(dataset: string, filename: string, from?: string): string | undefined {
   const images = holdsImages(dataset) || holdsImages(filename)
   if (from !== undefined) return images ? 'onnx-images' : 'onnx'
   return images ? 'resnet' : undefined
+}
+
+/**
+ * A specification with its family, for data of this name, and with the version that it goes on from by number: a name may
+ * mean another one when the run goes on after a pause. Where that is a text classifier, its sizes stay as they are. Throws
+ * UNSUPPORTED and OPTION_INVALID.
+ */
+export function withBase(spec: RunSpec, filename: string, base: TrainJob['from'] | undefined): RunSpec {
+  const { manifest } = base ?? {}
+  const goesOn = manifest?.task === 'text-generation' || manifest?.task === TEXTS
+  const family =
+    spec.family ??
+    (manifest?.encoder !== undefined
+      ? 'encoder'
+      : spec.task !== undefined || goesOn
+        ? manifest?.family
+        : defaultFamily(spec.dataset, filename, spec.from))
+  const known = { ...spec, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
+  if (manifest?.task !== TEXTS || manifest.encoder !== undefined) return known
+  if (family !== manifest.family || !Object.hasOwn(families, manifest.family))
+    throw fail('UNSUPPORTED', {
+      what: `training ${base!.ref}, a text classifier of the family ${manifest.family}, further as ${family}`,
+      instead: 'Versions that were trained here can be, as what they are; of others, train a new one.',
+    })
+  const several = spec.folds !== undefined ? 'folds' : spec.search ? 'search' : undefined
+  if (several) throw fail('OPTION_INVALID', { option: several, reason: 'not for a version that is trained further' })
+  const sizes = Object.keys(families[manifest.family as keyof typeof families].options)
+  const stays = [...sizes, ...Object.keys(pipelineOptions)].filter((name) => name !== 'dropout')
+  const trained = manifest.lineage.options ?? {}
+  for (const name of stays) {
+    const [asked, was] = [spec.options?.[name], trained[name]]
+    if (asked !== undefined && asked !== was)
+      throw fail('OPTION_INVALID', { option: name, reason: `it stays ${was}, as ${base!.ref} has it` })
+  }
+  const kept = stays.flatMap((name) => (trained[name] == null ? [] : [[name, trained[name]] as const]))
+  return { ...known, options: { ...Object.fromEntries(kept), ...spec.options } } as RunSpec
 }
 
 /** The family and the task of a run; throws OPTION_INVALID for what does not go together. */
@@ -83,7 +119,7 @@ export function familyOf(spec: RunSpec): { name: string; family: AnyFamily; task
   if ('tasks' in family && from === undefined) throw refuse('from', `the family ${name} starts from a published model`)
   if ('imported' in family && from === undefined)
     throw refuse('from', `the family ${name} trains a model given as "from"`)
-  if (!starts(family) && task !== 'text-generation' && from !== undefined)
+  if (!starts(family) && task !== 'text-generation' && task !== TEXTS && from !== undefined)
     throw refuse('from', `not for the family ${name}`)
   if (task !== TEXTS && (spec.folds !== undefined || spec.search))
     throw refuse(spec.search ? 'search' : 'folds', `only for ${TEXTS}, not for ${task}`)

@@ -107,18 +107,9 @@ export class Runs {
   /** Checks a specification and queues the run; throws OPTION_INVALID, DATA_NOT_FOUND, NAME_INVALID or DISK_FULL. */
   async create(given: RunSpec): Promise<Run> {
     // families and readers are needed here alone: a server that only serves is spared their memory
-    const { defaultFamily, optionsOf } = await import('./job.ts')
+    const { optionsOf, withBase } = await import('./job.ts')
     const names = [await this.#nameOf(given.dataset)]
-    const base = given.from === undefined ? undefined : await this.#version(given.from)
-    const family =
-      given.family ??
-      (base?.manifest?.encoder !== undefined
-        ? 'encoder'
-        : given.task !== undefined || base?.manifest?.task === 'text-generation'
-          ? base?.manifest?.family
-          : defaultFamily(given.dataset, names[0], given.from))
-    // a name may mean another version when the run goes on after a pause
-    const spec = { ...given, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
+    const spec = withBase(given, names[0], given.from === undefined ? undefined : await this.#version(given.from))
     optionsOf(spec)
     if (spec.validation !== undefined) await this.#nameOf(spec.validation)
     assertRoom(this.#store.home)

@@ -4,7 +4,7 @@ import { type Judgement, judge } from '../drift/judge.ts'
 import type { Reference, Window } from '../drift/reference.ts'
 import type { StoredWindow, Windows } from '../store/windows.ts'
 import type { Alerts } from './alerts.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 
 /** A window this many times over the level is told of at once; below it, two in a row must be over the level. */
 const CLEARLY = 1.5
@@ -74,7 +74,7 @@ export class Drift {
     const { distances } = windows.at(-1)!
     const found = alarming(windows)
     const estimated = estimate(windows)
-    this.#metrics.drifted(name, version, distances, estimated)
+    this.#metrics.drifted({ model: name, version, distances, estimatedAccuracy: estimated })
     const about = { model: name, version }
     const [worst] = found.toSorted((a, b) => excess(distances[b]) - excess(distances[a]))
     // between the two, an open alert stays open and a closed one closed

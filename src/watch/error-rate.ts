@@ -1,6 +1,6 @@
 import type { Alerts } from './alerts.ts'
 import type { Log } from './log.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics } from './metrics/metrics.ts'
 
 const EVERY = 10_000
 /** Looks that a minute has. */
@@ -13,8 +13,13 @@ const LEVEL = 0.05
 export function watchErrors(metrics: Metrics, alerts: Alerts, log: Log): NodeJS.Timeout {
   const history = new Map<string, { answered: number; failed: number }[]>()
   return setInterval(() => {
-    for (const [model, totals] of metrics.totals) {
-      const seen = [...(history.get(model) ?? [{ answered: 0, failed: 0 }]), { ...totals }].slice(-SPAN - 1)
+    const known = [...metrics.series].filter(({ model }) => model !== '')
+    for (const [model, series] of Map.groupBy(known, (one) => one.model)) {
+      const totals = {
+        answered: series.reduce((sum, one) => sum + one.answered, 0),
+        failed: series.reduce((sum, one) => sum + one.failed, 0),
+      }
+      const seen = [...(history.get(model) ?? [{ answered: 0, failed: 0 }]), totals].slice(-SPAN - 1)
       history.set(model, seen)
       const failed = totals.failed - seen[0].failed
       const all = failed + totals.answered - seen[0].answered

@@ -21,16 +21,17 @@ export class Feedback {
   readonly #predictions: Predictions
   readonly #alerts: Alerts
   readonly #log: Log
-  readonly #keepTexts: boolean
+  readonly #keep: ((text: string) => string) | undefined
   #waiting: StoredPrediction[] = []
   #flushing: Promise<void> = Promise.resolve()
   readonly #timer: NodeJS.Timeout
 
-  constructor(predictions: Predictions, alerts: Alerts, log: Log, keepTexts: boolean) {
+  /** `keep` makes of a text what is kept of it; without it no text is kept. */
+  constructor(predictions: Predictions, alerts: Alerts, log: Log, keep?: (text: string) => string) {
     this.#predictions = predictions
     this.#alerts = alerts
     this.#log = log
-    this.#keepTexts = keepTexts
+    this.#keep = keep
     this.#timer = setInterval(() => void this.#flush(), FLUSH_EVERY).unref()
   }
 
@@ -49,7 +50,7 @@ export class Feedback {
       for (let i = 1; i < classes; i++)
         if (probabilities[row * classes + i] > probabilities[row * classes + best]) best = i
       const score = probabilities[row * classes + best]
-      const kept = this.#keepTexts ? { text: text.slice(0, 20_000) } : {}
+      const kept = this.#keep ? { text: this.#keep(text.slice(0, 20_000)) } : {}
       this.#waiting.push({ requestId, row, model, version, label: labels[best], score, at, ...kept })
     }
   }

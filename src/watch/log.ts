@@ -19,6 +19,8 @@ export class Log {
   #waiting: LogEntry[] = []
   #dropped = 0
   readonly #timer: NodeJS.Timeout
+  /** Told of each error. */
+  onError: (entry: LogEntry & { code: string }) => void = () => {}
 
   constructor(entries: LogEntries, level: Config['logLevel']) {
     this.#entries = entries
@@ -40,7 +42,7 @@ export class Log {
     const { code, message, hint, status, cause } = error
     const detail = cause instanceof Error ? cause.stack : typeof cause === 'string' ? cause : undefined
     const level = status >= 500 ? 'error' : 'warn'
-    this.#write({
+    const entry = {
       at: now(),
       level,
       event,
@@ -49,7 +51,9 @@ export class Log {
       hint,
       ...context,
       ...(detail && { detail: detail.slice(0, 8000) }),
-    })
+    } as const
+    this.#write(entry)
+    this.onError(entry)
   }
 
   async flush() {

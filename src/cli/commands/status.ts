@@ -1,19 +1,18 @@
-import { Athanor } from '../../../client/src/index.ts'
 import { configure } from '../../base/config.ts'
-import { readServerInfo } from '../../store/home.ts'
+import { findServer } from '../connect.ts'
 import type { GlobalOptions } from '../context.ts'
 import { duration, Terminal } from '../terminal.ts'
 
 /** `athanor` alone: what runs, or how to begin. */
 export async function status(options: GlobalOptions, help: () => void) {
   const out = new Terminal(options)
-  const url = options.url ?? readServerInfo(configure().home)?.url
-  if (!url) {
+  const server = findServer(options)
+  if (!server) {
     if (out.json) out.document({ running: false, home: configure().home })
     else help()
     return
   }
-  const now = await new Athanor({ url }).status()
+  const now = await server.status()
   if (out.json) return out.document({ running: true, ...now })
   out.data(`athanor ${now.version} runs at ${now.url} (process ${now.pid}, up ${duration(now.uptimeSeconds)})`)
   out.data(`${now.models.registered} models, ${now.models.loaded} loaded; ${now.runs.active} training runs`)

@@ -1,11 +1,12 @@
+import type { Resources } from '../../../client/src/index.ts'
 import type { Context } from '../context.ts'
 import { ago, bytes } from '../terminal.ts'
 
 /** What is going on: training runs and engines. */
 export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
-  const [runs, engines] = await Promise.all([client.runs.list(), client.engines()])
+  const [runs, engines, machine] = await Promise.all([client.runs.list(), client.engines(), client.resources()])
   const shown = all ? runs : runs.filter(({ state }) => !['done', 'failed', 'cancelled'].includes(state))
-  if (out.json) return out.document({ runs: shown, engines })
+  if (out.json) return out.document({ runs: shown, engines, machine })
   if (shown.length > 0) {
     out.table(
       ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED'],
@@ -15,13 +16,15 @@ export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
   if (engines.length > 0) {
     if (shown.length > 0) out.data('')
     out.table(
-      ['ENGINE', 'PID', 'STATE', 'MEMORY', 'CPU', 'REQUESTS', 'WAITING', 'LOADED'],
+      ['ENGINE', 'PID', 'STATE', 'MEMORY', 'CPU', 'THREADS', 'HANDLES', 'REQUESTS', 'WAITING', 'LOADED'],
       engines.map((e) => [
         `${e.model}@${e.version}`,
         String(e.pid ?? ''),
         e.state,
         e.rss === undefined ? '' : bytes(e.rss),
         e.cpuSeconds === undefined ? '' : `${e.cpuSeconds.toFixed(1)}s`,
+        String(e.threads ?? ''),
+        String(e.handles ?? ''),
         String(e.requests),
         String(e.waiting),
         ago(e.loadedAt),
@@ -29,6 +32,27 @@ export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
     )
   }
   if (shown.length + engines.length === 0) out.say('nothing is running. Finished runs:  athanor ps --all')
+  out.say(out.style('dim', machineLine(machine)))
+}
+
+/** The machine in one line: what is used of what there is. */
+export function machineLine({ server, host, cgroup, disk, gpus }: Resources): string {
+  const of = (used: number, all: number) => `${bytes(used)} of ${bytes(all)}`
+  const memory = cgroup?.memory !== undefined && cgroup.memoryLimit !== undefined
+  return [
+    `server ${bytes(server.rss)}`,
+    memory
+      ? `memory of the group ${of(cgroup.memory!, cgroup.memoryLimit!)}`
+      : `memory ${of(host.memory - host.available, host.memory)}`,
+    `load ${host.load.toFixed(1)} on ${cgroup?.processorsLimit ?? host.processors} processors`,
+    disk && `disk ${of(disk.size - disk.free, disk.size)}`,
+    ...gpus.map(
+      ({ name, utilization = 0, memoryUsed = 0, memory = 0 }) =>
+        `${name} ${Math.round(100 * utilization)} %, ${of(memoryUsed, memory)}`,
+    ),
+  ]
+    .filter(Boolean)
+    .join(' · ')
 }
 
 export interface LogOptions {

@@ -1,10 +1,10 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { asAthanorError } from '../../base/errors.ts'
 import { dataTypes, type Tensor } from '../../graph/dtype.ts'
+import { binaryOf } from '../../graph/octets.ts'
 import type { Version } from '../../registry/registry.ts'
 import { beginGeneration, type Caller, findModel } from '../ask.ts'
 import { runView } from '../views.ts'
-import { binaryOf } from './binary.ts'
 import {
   InferParameterSchema,
   type ModelInferRequest,

@@ -1,10 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import { fail } from '../../base/errors.ts'
 import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/dtype.ts'
+import { tensorFromBinary } from '../../graph/octets.ts'
+import { countOf } from '../../graph/values.ts'
 import type { Version } from '../../registry/registry.ts'
-import { countOf } from '../data.ts'
 import { bytesAsText, viewOf } from '../views.ts'
-import { tensorFromBinary } from './binary.ts'
 import {
   type InferParameter,
   type InferTensorContents,

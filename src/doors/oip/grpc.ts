@@ -2,11 +2,13 @@ import { createServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
+import type { Permission } from '../../access/roles.ts'
 import { asAthanorError, fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
 import { version as code } from '../../base/version.ts'
 import { isCallerError } from '../../watch/log.ts'
 import { type Caller, findModel } from '../ask.ts'
+import type { Gate } from '../gate.ts'
 import type { House } from '../route.ts'
 import { viewOf } from '../views.ts'
 import { DataType, GRPCInferenceService } from './gen/inference_pb.js'
@@ -35,10 +37,10 @@ const codes: Record<number, Code> = {
 }
 
 /** The Open Inference Protocol over gRPC. */
-export function grpcServer(house: House): GrpcServer {
+export function grpcServer(house: House, gate: Gate): GrpcServer {
   const handler = connectNodeAdapter({
     routes: (router) => {
-      router.service(GRPCInferenceService, serviceOf(house))
+      router.service(GRPCInferenceService, serviceOf(house, gate))
     },
     connect: false,
     grpcWeb: false,
@@ -61,50 +63,68 @@ export function grpcServer(house: House): GrpcServer {
   }
 }
 
-function callerOf(house: House, { signal, responseHeader }: HandlerContext): Caller {
+/** What a call asks of its caller, and what it does in the house of that caller. */
+type Call<T> = (house: House, caller: Caller) => Promise<T>
+
+/** The house of who sent a call, and how the call is known in it. Throws UNAUTHORIZED or FORBIDDEN. */
+async function enter(gate: Gate, permission: Permission, { requestHeader, responseHeader, signal }: HandlerContext) {
   const requestId = newId('req')
   responseHeader.set('x-request-id', requestId)
-  return { house, door: 'grpc', requestId, signal }
+  const who = gate.check(Object.fromEntries(requestHeader), permission, 'grpc')
+  if (!who) throw fail('UNAUTHORIZED')
+  const house = await gate.house(who)
+  if (permission === 'use')
+    for (const [name, value] of Object.entries(gate.headers(who))) responseHeader.set(name, value)
+  return { house, door: 'grpc', requestId, signal } satisfies Caller
 }
 
-/** Runs one call; what it throws is told with its gRPC code. */
-async function answer<T>(house: House, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (thrown) {
-    const error = asAthanorError(thrown)
-    if (!isCallerError(error)) house.log.error('grpc.failed', error)
-    const known = codes[error.status] ?? (error.status < 500 ? Code.InvalidArgument : Code.Internal)
-    throw new ConnectError(`${error.message}. ${error.hint}`, known)
-  }
+/** What was thrown, with its gRPC code, and when to try again. */
+function failure({ log }: House, thrown: unknown): ConnectError {
+  const error = asAthanorError(thrown)
+  if (!isCallerError(error)) log.error('grpc.failed', error)
+  const known = codes[error.status] ?? (error.status < 500 ? Code.InvalidArgument : Code.Internal)
+  const { retryAfter } = error.details
+  return new ConnectError(
+    `${error.message}. ${error.hint}`,
+    known,
+    retryAfter === undefined ? undefined : { 'retry-after': String(retryAfter) },
+  )
 }
 
 const refOf = (name: string, version: string) => (version === '' ? name : `${name}@${version}`)
 
-function serviceOf(house: House): Service {
-  const { deployments, registry, metrics } = house
+function serviceOf(outer: House, gate: Gate): Service {
+  const answer = async <T>(context: HandlerContext, permission: Permission, call: Call<T>): Promise<T> => {
+    try {
+      const caller = await enter(gate, permission, context)
+      return await call(caller.house, caller)
+    } catch (thrown) {
+      throw failure(outer, thrown)
+    }
+  }
   /** KServe's clients send the name in the first field. */
   const named = ({ repositoryName, modelName }: { repositoryName: string; modelName: string }) =>
     modelName === '' ? repositoryName : modelName
   return {
     serverLive: () => ({ live: true }),
     serverReady: () => ({ ready: true }),
-    serverMetadata: () => ({ name: 'athanor', version: code, extensions }),
-    modelReady: ({ name, version }) =>
-      answer(house, async () => {
+    serverMetadata: (_request, context) =>
+      answer(context, 'read', async () => ({ name: 'athanor', version: code, extensions })),
+    modelReady: ({ name, version }, context) =>
+      answer(context, 'read', async (house) => {
         await findModel(house, refOf(name, version))
         return { ready: true } // loaded on demand
       }),
-    modelMetadata: ({ name, version }) =>
-      answer(house, async () => {
+    modelMetadata: ({ name, version }, context) =>
+      answer(context, 'read', async (house) => {
         const found = await findModel(house, refOf(name, version))
-        const versions = (await registry.versions(found.name)).map((one) => one.version)
+        const versions = (await house.registry.versions(found.name)).map((one) => one.version)
         const { inputs, outputs, ...rest } = modelMetadata(found, versions)
         const described = (slots: typeof inputs) => slots.map((slot) => ({ ...slot, shape: slot.shape.map(BigInt) }))
         return { ...rest, inputs: described(inputs), outputs: described(outputs) }
       }),
-    modelConfig: ({ name, version }) =>
-      answer(house, async () => {
+    modelConfig: ({ name, version }, context) =>
+      answer(context, 'read', async (house) => {
         const found = await findModel(house, refOf(name, version))
         const view = viewOf(found)
         const slots = (list: ReturnType<typeof view.inputs>) =>
@@ -122,10 +142,10 @@ function serviceOf(house: House): Service {
           },
         }
       }),
-    modelStatistics: ({ name, version }) =>
-      answer(house, async () => {
-        const found = name === '' ? await registry.list() : [await findModel(house, refOf(name, version))]
-        const all = await Promise.all(found.map((one) => metrics.statistics(one.name, one.version)))
+    modelStatistics: ({ name, version }, context) =>
+      answer(context, 'read', async (house) => {
+        const found = name === '' ? await house.registry.list() : [await findModel(house, refOf(name, version))]
+        const all = found.map((one) => house.metrics.statistics(one.name, one.version))
         const duration = ({ count, ns }: { count: number; ns: number }) => ({ count: BigInt(count), ns: BigInt(ns) })
         return {
           modelStats: all.map(({ inference_count, inference_stats: stats, ...rest }) => ({
@@ -142,13 +162,13 @@ function serviceOf(house: House): Service {
           })),
         }
       }),
-    repositoryIndex: ({ ready }) =>
-      answer(house, async () => {
+    repositoryIndex: ({ ready }, context) =>
+      answer(context, 'read', async (house) => {
         const models = await repositoryIndex(house)
         return { models: models.filter(({ state }) => !ready || state === 'READY') }
       }),
-    repositoryModelLoad: (request) =>
-      answer(house, async () => {
+    repositoryModelLoad: (request, context) =>
+      answer(context, 'write', async (house) => {
         const given = Object.keys(request.parameters)
         if (given.length > 0)
           throw fail('UNSUPPORTED', {
@@ -156,17 +176,20 @@ function serviceOf(house: House): Service {
             instead: 'Register versions by POST /api/models/:name/versions.',
           })
         await findModel(house, named(request))
-        await deployments.load(named(request))
+        await house.deployments.load(named(request))
         return {}
       }),
-    repositoryModelUnload: (request) =>
-      answer(house, async () => {
+    repositoryModelUnload: (request, context) =>
+      answer(context, 'write', async (house) => {
         await findModel(house, named(request))
-        await deployments.unload(named(request))
+        await house.deployments.unload(named(request))
         return {}
       }),
-    modelInfer: (request, context) => answer(house, () => infer(callerOf(house, context), request)),
-    modelStreamInfer: (requests, context) => inferStream(callerOf(house, context), requests),
+    modelInfer: (request, context) => answer(context, 'use', (_house, caller) => infer(caller, request)),
+    async *modelStreamInfer(requests, context) {
+      const caller = await answer(context, 'use', async (_house, caller) => caller)
+      yield* inferStream(caller, requests)
+    },
   }
 }
 

@@ -2,12 +2,13 @@ import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { version as code } from '../../base/version.ts'
 import { dataTypes, type Tensor } from '../../graph/dtype.ts'
+import { binaryOf, tensorFromBinary } from '../../graph/octets.ts'
+import { countOf, flattenNumbers, toValues } from '../../graph/values.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Caller, callerOf } from '../ask.ts'
-import { countOf, flattenNumbers, toValues } from '../data.ts'
 import { route } from '../route.ts'
 import { type Answer, bytesAsText, runView, viewOf } from '../views.ts'
-import { binaryOf, splitBinary, tensorFromBinary } from './binary.ts'
+import { splitBinary } from './binary.ts'
 import { repositoryIndex } from './repository.ts'
 import { settingsFrom } from './settings.ts'
 import { dtypeOf, invalid, modelMetadata, wantedOutputs } from './tensors.ts'
@@ -139,7 +140,7 @@ const perModel = places.flatMap(([path, params]) => [
     { params },
     async ({ deployments, metrics }, { params }) => {
       const { name, version } = await deployments.resolve(refOf(params))
-      return { model_stats: [await metrics.statistics(name, version)] }
+      return { model_stats: [metrics.statistics(name, version)] }
     },
   ),
   route(
@@ -164,13 +165,18 @@ export const oipRoutes = [
     version: code,
     extensions,
   })),
-  route('GET /v2/health/live', { summary: 'The server answers', permission: 'read', tag }, {}, async () => ({
+  route('GET /v2/health/live', { summary: 'The server answers', permission: 'public', tag }, {}, async () => ({
     live: true,
   })),
-  route('GET /v2/health/ready', { summary: 'The server can take requests', permission: 'read', tag }, {}, async () => ({
-    live: true,
-    ready: true,
-  })),
+  route(
+    'GET /v2/health/ready',
+    { summary: 'The server can take requests', permission: 'public', tag },
+    {},
+    async () => ({
+      live: true,
+      ready: true,
+    }),
+  ),
   ...perModel,
   route(
     'POST /v2/repository/index',

@@ -1,17 +1,18 @@
 import { fail } from '../../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../../graph/dtype.ts'
+import { dtypeOfOip } from '../../graph/octets.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Answer, type Slot, viewOf } from '../views.ts'
-
-const typeByName = new Map(Object.entries(dataTypes).map(([dtype, { oip }]) => [oip as string, dtype as DataType]))
 
 export const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
 
 /** Our name of the protocol's data type; throws TENSOR_INVALID. */
 export function dtypeOf(datatype: string, where: string, model: string): DataType {
-  const dtype = typeByName.get(datatype)
+  const dtype = dtypeOfOip(datatype)
   if (dtype) return dtype
-  const known = [...typeByName.keys()].join(', ')
+  const known = Object.values(dataTypes)
+    .map(({ oip }) => oip)
+    .join(', ')
   throw invalid(`${where}.datatype: "${datatype.slice(0, 40)}" is not one of ${known}`, model)
 }
 

@@ -48,7 +48,7 @@ async function newest({ registry, deployments }: House): Promise<Version[]> {
 }
 
 export const modelRoutes = [
-  route('GET /ollama/', { summary: 'The server answers', permission: 'read', tag }, {}, async (_house, { reply }) => {
+  route('GET /ollama/', { summary: 'The server answers', permission: 'public', tag }, {}, async (_house, { reply }) => {
     reply.type('text/plain')
     return 'Ollama is running'
   }),

@@ -19,6 +19,7 @@ import {
 import { tag } from './models.ts'
 import { boolean, integer } from './schema.ts'
 import { sendChunks } from './stream.ts'
+import { type CallPart, Calls, callDelta, callsIn, shapeOf, shaping } from './tools.ts'
 
 interface Part {
   type: string
@@ -27,6 +28,8 @@ interface Part {
 export interface Message {
   role: string
   content?: string | Part[] | null
+  tool_calls?: CallPart[] | null
+  tool_call_id?: string
 }
 
 const Messages = Type.Unsafe<Message[]>({
@@ -46,6 +49,23 @@ const Messages = Type.Unsafe<Message[]>({
           properties: { type: { type: 'string' }, text: { type: 'string' } },
         },
       },
+      tool_calls: {
+        type: ['array', 'null'],
+        maxItems: 128,
+        items: {
+          type: 'object',
+          required: ['id', 'function'],
+          properties: {
+            id: { type: 'string' },
+            function: {
+              type: 'object',
+              required: ['name', 'arguments'],
+              properties: { name: { type: 'string' }, arguments: { type: 'string' } },
+            },
+          },
+        },
+      },
+      tool_call_id: { type: 'string' },
     },
   },
 })
@@ -56,28 +76,22 @@ const Body = Type.Object({
   max_completion_tokens: integer({ minimum: 1, maximum: 1_000_000 }),
   logprobs: boolean(),
   top_logprobs: integer({ minimum: 0, maximum: 20 }),
-  tools: Type.Optional(Type.Unsafe<unknown[] | null>({ type: ['array', 'null'] })),
+  ...shaping,
   functions: Type.Optional(Type.Unsafe<unknown[] | null>({ type: ['array', 'null'] })),
-  tool_choice: Type.Optional(Type.Unknown()),
-  response_format: Type.Optional(
-    Type.Unsafe<{ type: string } | null>({
-      type: ['object', 'null'],
-      required: ['type'],
-      properties: { type: { enum: ['text', 'json_object', 'json_schema'] } },
-    }),
-  ),
   modalities: Type.Optional(Type.Unsafe<string[] | null>({ type: ['array', 'null'], items: { type: 'string' } })),
 })
 
 /** A conversation as templates know it: texts, with `developer` for what it is, a system message. */
 export function conversation(messages: readonly Message[]): ChatMessage[] {
-  return messages.map(({ role, content }, i) => {
+  return messages.map((message, i) => {
+    const { role, content } = message
     const parts = typeof content === 'string' ? [] : (content ?? [])
     const other = parts.find(({ type }) => type !== 'text' && type !== 'input_text' && type !== 'output_text')
     if (other) throw refuse(`messages.${i}.content`, `content of type "${other.type.slice(0, 40)}"`)
     return {
       role: role === 'developer' ? 'system' : role,
       content: typeof content === 'string' ? content : parts.map(({ text }) => text ?? '').join(''),
+      ...callsIn(message),
     }
   })
 }
@@ -89,16 +103,18 @@ export const chatRoutes = [
     { body: Body },
     async (house, call) => {
       const { body, request, reply } = call
-      if (body.tools?.length && body.tool_choice !== 'none') throw refuse('tools', 'calling tools')
       if (body.functions?.length) throw refuse('functions', 'calling functions')
-      if (body.response_format && body.response_format.type !== 'text')
-        throw refuse('response_format', `"${body.response_format.type}"`)
       if (body.modalities?.some((one) => one !== 'text')) throw refuse('modalities', 'output other than text')
       if (typeof body.top_logprobs === 'number' && !body.logprobs)
         throw fail('BAD_REQUEST', { message: 'top_logprobs: logprobs must be true with it', param: 'top_logprobs' })
       const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined
       const settings = settingsOf(body, body.max_completion_tokens ?? body.max_tokens, logprobs)
-      const input = { ...settings, messages: conversation(body.messages) }
+      const input = {
+        ...settings,
+        ...shapeOf(body),
+        messages: conversation(body.messages),
+        whole: body.stream !== true,
+      }
       const n = body.n ?? 1
       const { version, events } = await beginAll(callerOf('openai', house, call), body.model, [input], n)
       const usage = new UsageSum(n)
@@ -127,7 +143,8 @@ export const chatRoutes = [
           for (let index = 0; index < n; index++) yield chunk([choice(index, { role: 'assistant', content: '' })])
           for await (const { index, item } of events) {
             if (item.type === 'token') {
-              if (item.text !== '' || logprobs !== undefined)
+              if (item.call) yield chunk([choice(index, callDelta(item.call))])
+              else if (item.text !== '' || logprobs !== undefined)
                 yield chunk([choice(index, { content: item.text }, { token: item })])
               continue
             }
@@ -140,12 +157,18 @@ export const chatRoutes = [
         return sendChunks(request, reply, chunks())
       }
 
-      const choices = Array.from({ length: n }, () => ({ text: '', tokens: [] as TokenEvent[], finish: 'stop' }))
+      const choices = Array.from({ length: n }, () => ({
+        text: '',
+        tokens: [] as TokenEvent[],
+        calls: new Calls(),
+        finish: 'stop',
+      }))
       for await (const { index, item } of events) {
         const choice = choices[index]
         choice.text += item.text
         if (item.type === 'token') {
-          if (logprobs !== undefined) choice.tokens.push(item)
+          choice.calls.add(item)
+          if (logprobs !== undefined && !item.call) choice.tokens.push(item)
         } else {
           choice.finish = finishOf(item)
           usage.add(index, item)
@@ -154,9 +177,15 @@ export const chatRoutes = [
       return {
         ...head,
         object: 'chat.completion',
-        choices: choices.map(({ text, tokens, finish }, index) => ({
+        choices: choices.map(({ text, tokens, calls, finish }, index) => ({
           index,
-          message: { role: 'assistant', content: text, refusal: null, annotations: [] },
+          message: {
+            role: 'assistant',
+            content: text === '' && finish === 'tool_calls' ? null : text,
+            refusal: null,
+            annotations: [],
+            ...calls.field,
+          },
           logprobs: logprobs === undefined ? null : { content: tokens.map(logprobOf), refusal: null },
           finish_reason: finish,
         })),

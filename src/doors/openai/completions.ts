@@ -59,7 +59,7 @@ export const completionRoutes = [
       const logprobs = body.logprobs ?? undefined
       if (body.echo && logprobs !== undefined) throw refuse('echo', 'logprobs of the prompt')
       const settings = settingsOf(body, body.max_tokens ?? DEFAULT_TOKENS, logprobs)
-      const inputs = prompts.map((prompt) => ({ ...settings, prompt: prompt as string }))
+      const inputs = prompts.map((prompt) => ({ ...settings, prompt: prompt as string, whole: body.stream !== true }))
       const caller = callerOf('openai', house, call)
       const { version, events, count } = await beginAll(caller, body.model, inputs, n)
       const usage = new UsageSum(n)

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
+import type { Prediction } from '../../serve/deployments.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { cosine, embed, likeness, ranking } from '../vectors.ts'
@@ -8,8 +9,10 @@ import { now, refuse } from './generation.ts'
 import { tag } from './models.ts'
 import { integer, listOf, texts } from './schema.ts'
 
-/** Tokens are not told by the engines of encoders: usage says so with zero. */
-const usage = { prompt_tokens: 0, total_tokens: 0 }
+const usageOf = ({ output }: Prediction) => {
+  const tokens = output.kind === 'vectors' ? (output.tokens ?? 0) : 0
+  return { prompt_tokens: tokens, total_tokens: tokens }
+}
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.from(buffer, byteOffset, byteLength)
 
@@ -43,7 +46,7 @@ export const embeddingRoutes = [
       const { model, input, encoding_format: format, dimensions } = call.body
       const given = listOf(input)
       if (given.some((one) => typeof one !== 'string')) throw refuse('input', 'input of token ids')
-      const { vectors } = await embed(callerOf('openai', house, call), model, given as string[], dimensions)
+      const { prediction, vectors } = await embed(callerOf('openai', house, call), model, given as string[], dimensions)
       return {
         object: 'list',
         data: vectors.map((vector, index) => ({
@@ -52,7 +55,7 @@ export const embeddingRoutes = [
           embedding: format === 'base64' ? bytesOf(vector).toString('base64') : Array.from(vector),
         })),
         model,
-        usage,
+        usage: usageOf(prediction),
       }
     },
   ),
@@ -72,11 +75,11 @@ export const embeddingRoutes = [
       async (house, call) => {
         const { model, query, documents, top_n: top, return_documents: shown = true } = call.body
         const given = documents.map(textOf)
-        const { scores } = await likeness(callerOf('openai', house, call), model, query, given)
+        const { prediction, scores } = await likeness(callerOf('openai', house, call), model, query, given)
         return {
           id: newId('rerank'),
           model,
-          usage: { total_tokens: 0 },
+          usage: { total_tokens: usageOf(prediction).total_tokens },
           results: ranking(scores)
             .slice(0, top || undefined)
             .map(({ index, score }) => ({
@@ -101,7 +104,7 @@ export const embeddingRoutes = [
             message: `text_1: expected one text, or as many as text_2 has (${right.length}); got ${left.length}`,
             param: 'text_1',
           })
-        const { vectors } = await embed(callerOf('openai', house, call), model, [...left, ...right])
+        const { prediction, vectors } = await embed(callerOf('openai', house, call), model, [...left, ...right])
         return {
           id: newId('score'),
           object: 'list',
@@ -112,7 +115,7 @@ export const embeddingRoutes = [
             object: 'score',
             score: cosine(vectors[left.length === 1 ? 0 : index], vectors[left.length + index]),
           })),
-          usage,
+          usage: usageOf(prediction),
         }
       },
     ),

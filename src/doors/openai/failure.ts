@@ -12,6 +12,9 @@ const codes: Partial<Record<AthanorError['code'], string>> = {
   VERSION_NOT_FOUND: 'model_not_found',
   PROMPT_TOO_LONG: 'context_length_exceeded',
   OVERLOADED: 'rate_limit_exceeded',
+  RATE_LIMITED: 'rate_limit_exceeded',
+  BUDGET_SPENT: 'insufficient_quota',
+  UNAUTHORIZED: 'invalid_api_key',
 }
 const passing = new Set([429, 503, 504])
 
@@ -24,11 +27,14 @@ export function openaiFailure({ code, status, message, hint, details }: AthanorE
   const param = typeof details.param === 'string' && details.param !== '' ? details.param : null
   return {
     status: told,
-    headers: told >= 500 && !passing.has(told) ? { 'x-should-retry': 'false' } : {},
+    headers: code === 'BUDGET_SPENT' || (told >= 500 && !passing.has(told)) ? { 'x-should-retry': 'false' } : {},
     body: {
       error: {
         message: `${message}. ${hint}`,
-        type: types[told] ?? (told >= 500 ? 'server_error' : 'invalid_request_error'),
+        type:
+          code === 'BUDGET_SPENT'
+            ? 'insufficient_quota'
+            : (types[told] ?? (told >= 500 ? 'server_error' : 'invalid_request_error')),
         param,
         code: codes[code] ?? code.toLowerCase(),
       },

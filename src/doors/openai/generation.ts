@@ -137,7 +137,8 @@ export class UsageSum {
 }
 
 /** Why a text ended, in OpenAI's words. */
-export const finishOf = ({ finish }: EndEvent) => (finish === 'length' ? 'length' : 'stop')
+export const finishOf = ({ finish }: EndEvent) =>
+  ({ length: 'length', calls: 'tool_calls', stop: 'stop', cancelled: 'stop' })[finish]
 
 const chance = ({ text, bytes, logprob }: Pick<TokenChance, 'text' | 'bytes' | 'logprob'>) => ({
   token: bytes.length > 0 ? Buffer.from(bytes).toString('utf8') : text,

@@ -181,7 +181,7 @@ test('fine-tuning: a job from conversations to a served model', async () => {
   assert.equal(now.status, 'succeeded', JSON.stringify(now.error))
   assert.equal(now.fine_tuned_model, 'films@1')
   const run = await server.app.house.runs.get(job.id)
-  assert.deepEqual(run.spec.options, { epochs: 6, batchSize: 8, learningRate: 0.02 })
+  assert.deepEqual(run.spec.options, { epochs: 6, batchSize: 8, learningRate: 0.01 })
 
   const events = []
   for await (const event of openai.fineTuning.jobs.listEvents(job.id, { limit: 3 })) events.push(event)

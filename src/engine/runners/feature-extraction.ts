@@ -8,22 +8,25 @@ export const featureExtractionRunner: OpenRunner = async (manifest, read, { thre
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
-  return textRunner<{ ids: Int32Array }, Float32Array>(
+  return textRunner<{ ids: Int32Array }, { vector: Float32Array; tokens: number }>(
     {
       encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
       async infer(batch) {
         const { embeddings } = await session.run(textFeeds(batch), ['embeddings'])
         const [, width] = embeddings.dims
         const values = embeddings.data as Float32Array
-        return batch.map((_, row) => values.subarray(row * width, (row + 1) * width))
+        return batch.map(({ ids }, row) => ({
+          vector: values.subarray(row * width, (row + 1) * width),
+          tokens: ids.length,
+        }))
       },
       answer(results) {
-        const width = results[0]?.length ?? 0
+        const width = results[0]?.vector.length ?? 0
         const vectors = new Float32Array(results.length * width)
-        results.forEach((vector, row) => {
+        results.forEach(({ vector }, row) => {
           vectors.set(vector, row * width)
         })
-        return { kind: 'vectors', vectors, width }
+        return { kind: 'vectors', vectors, width, tokens: results.reduce((sum, { tokens }) => sum + tokens, 0) }
       },
     },
     tokenBudget,

@@ -62,6 +62,11 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
       }
     },
     async *generate(request, signal) {
+      if (request.json || request.tools)
+        throw fail('UNSUPPORTED', {
+          what: `${request.tools ? 'calling tools' : 'JSON output'} by the onnx engine`,
+          instead: 'Use a model of the engines llama or remote.',
+        })
       const prompt = await promptOf(request, codec, config, template)
       yield* batch.add(request, prompt, signal)
     },

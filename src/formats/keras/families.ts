@@ -1,6 +1,7 @@
+import { fail } from '../../base/errors.ts'
 import { float32, type Tensor } from '../../graph/tensor.ts'
+import type { KnownFamily } from '../known-family.ts'
 import { permuted } from './convolution.ts'
-import type { KnownFamily } from './family.ts'
 import { KerasNetwork, type KerasValue, type KerasWeight } from './network.ts'
 
 type Write = (network: KerasNetwork, ids: KerasValue, known: KnownFamily) => KerasValue
@@ -223,6 +224,11 @@ const textcnn: Write = (network, ids, known) => {
 }
 
 const bow: Write = (network, ids, known) => {
+  if (known.config.weighting === 'rarity')
+    throw fail('UNSUPPORTED', {
+      what: 'a bag whose tokens count by their rarity as layers',
+      instead: 'Train it with --set weighting=mean, or export it as onnx or savedmodel.',
+    })
   const x = embedding(network, 'embedding', ids, weightOf(known, 'embedding/weight'), { mask: true })
   return mean(network, x, ids, known.config.vocabulary)
 }

@@ -1,8 +1,8 @@
 import type { WrittenModel } from '../formats.ts'
+import { layersOf } from '../known-family.ts'
 import type { Files } from '../source.ts'
 import { writeZip } from '../zip.ts'
 import { kerasNetwork } from './families.ts'
-import { knownFamily } from './family.ts'
 import { snakeCase } from './files.ts'
 import { type Hdf5Group, writeHdf5 } from './hdf5-write.ts'
 import { classicConfig, type KerasLayer, type KerasNetwork, modernConfig } from './network.ts'
@@ -11,7 +11,7 @@ import { classicConfig, type KerasLayer, type KerasNetwork, modernConfig } from 
 const KERAS_VERSION = '3.0.0'
 
 const networkOf = ({ model, manifest }: WrittenModel): KerasNetwork =>
-  kerasNetwork(manifest.family, knownFamily(model, manifest, 'Keras layers'), 'keras')
+  kerasNetwork(manifest.family, layersOf(model, manifest, 'Keras layers'), 'keras')
 
 const utf8 = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 

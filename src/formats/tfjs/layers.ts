@@ -3,10 +3,10 @@ import { fromNumbers, type Tensor } from '../../graph/tensor.ts'
 import type { ReadModel, WrittenModel } from '../formats.ts'
 import { isObject, readModelConfig } from '../keras/config.ts'
 import { kerasNetwork } from '../keras/families.ts'
-import { knownFamily } from '../keras/family.ts'
 import { flatWeights } from '../keras/files.ts'
 import { classicConfig, type KerasLayer, type KerasWeight } from '../keras/network.ts'
 import { kerasGraph } from '../keras/read.ts'
+import { layersOf } from '../known-family.ts'
 import { type Files, invalid, parseJson, type Source } from '../source.ts'
 import { modelJson } from './document.ts'
 import { readWeights, writeWeights } from './weights.ts'
@@ -43,7 +43,7 @@ export async function readTfjsLayers(source: Source): Promise<ReadModel> {
 
 /** A text classifier as a TensorFlow.js layers model. Throws UNSUPPORTED, for attention too: TensorFlow.js has no such layer. */
 export async function writeTfjsLayers(model: WrittenModel): Promise<Files> {
-  const known = knownFamily(model.model, model.manifest, 'TensorFlow.js layers')
+  const known = layersOf(model.model, model.manifest, 'TensorFlow.js layers')
   if (known.family === 'transformer' || known.family === 'gru') {
     throw fail('UNSUPPORTED', {
       what:

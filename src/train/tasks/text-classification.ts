@@ -22,12 +22,14 @@ import type { Weights } from '../checkpoint.ts'
 import { openBase } from '../encoders/base.ts'
 import { type EncoderNetwork, encoderNetwork } from '../encoders/network.ts'
 import type { TrainEvent } from '../events.ts'
+import { formerOf } from '../former.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
 import { problemOf } from '../problem.ts'
+import { raritiesOf } from '../rarity.ts'
 import { classifierReference } from '../reference.ts'
 import { bestThresholds, betterOf, chosenBy, metricsOf, type Scorer, scorerOf } from '../scores.ts'
 import { classWeightsOf, type Targets, targetsOf } from '../targets.ts'
@@ -35,12 +37,12 @@ import { classWeightsOf, type Targets, targetsOf } from '../targets.ts'
 /** Labels or a number for a text, by a family over token ids. */
 export const textClassification: Task = {
   options: { ...textOptions, ...headOptions },
-  open: (context) => openTextClassifier(context),
+  open: (context) => openTextClassifier(context, formerOf(context)),
 }
 
 /** What a classifier learns from beside its data. */
 export interface Learning {
-  /** Pipeline and labels of a version that is trained further. */
+  /** Pipeline and labels of a version that is trained further; rows of other labels are refused. */
   readonly known?: { pipeline: TextPipeline; labels: readonly string[] }
   /** Weights to start from. */
   readonly initial?: Weights
@@ -55,7 +57,7 @@ export async function* openTextClassifier(
   { known: former, initial, exclude, teacher }: Learning = {},
 ): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
-  const base = openBase(context)
+  const base = context.name === 'encoder' ? openBase(context) : undefined
   if (base && problemOf(job.spec) !== 'classification')
     throw fail('UNSUPPORTED', {
       what: `a published encoder for ${problemOf(job.spec)}`,
@@ -86,7 +88,8 @@ export async function* openTextClassifier(
   const network = base
     ? encoderNetwork(base, { task: 'text-classification', classes }, labels, options)
     : ownNetwork(context, { ...prepared, labels }, { weighted, teacher, scale: targets.scale })
-  const start = initial ?? network.initial
+  const start =
+    initial ?? network.initial ?? ('config' in network ? await countedIn(context, network.config, train) : undefined)
   const taught = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
 
   /** What weights give for each row of a split, through the graph that will be served. */
@@ -181,7 +184,7 @@ function ownNetwork(
   { name, family: given, options }: TaskContext,
   { problem, labels, pipeline }: Pick<Prepared, 'problem' | 'labels' | 'pipeline'>,
   how: { weighted: boolean; teacher: Teacher | undefined; scale: Targets['scale'] },
-): Omit<EncoderNetwork, 'initial'> & { initial?: Weights } {
+): Omit<EncoderNetwork, 'initial'> & { initial?: Weights; config: ClassifierConfig } {
   const family = given as TextFamily
   const head = heads[problem]
   const classes = head.width(labels.length)
@@ -199,6 +202,7 @@ function ownNetwork(
   const scale = how.scale && { scale: how.scale }
   const served = (trained: Weights) => inferenceGraph(family, config, trained, { problem, ...scale })
   return {
+    config,
     graph,
     served,
     bundle(trained) {
@@ -214,6 +218,14 @@ function ownNetwork(
       return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson } }
     },
   }
+}
+
+/** What a family wants to know of the training texts before it learns of them. */
+async function countedIn({ family, threads }: TaskContext, config: ClassifierConfig | undefined, train: EncodedSplit) {
+  const counted = config && (family as TextFamily).counted?.(config)
+  if (!counted) return undefined
+  const data = await raritiesOf(train, counted, config, threads)
+  return { [counted.parameter]: { dims: [counted.size], data } } satisfies Weights
 }
 
 /** The sample files that preparing left in a folder. */

@@ -1,10 +1,11 @@
-import { fail } from '../../base/errors.ts'
-import type { Manifest } from '../../bundle/manifest.ts'
-import { writeModel } from '../../graph/codec.ts'
-import type { ModelProto } from '../../graph/gen/onnx_pb.js'
-import { fromProto, type Tensor } from '../../graph/tensor.ts'
-import { families, inferenceGraph } from '../../nn/families.ts'
-import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
+import { type AthanorError, fail } from '../base/errors.ts'
+import type { Problem } from '../base/problem.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import { fromProto, type Tensor } from '../graph/tensor.ts'
+import { families, inferenceGraph } from '../nn/families.ts'
+import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
 
 /** Families that layers are written for. */
 type TextFamilyName = {
@@ -52,17 +53,12 @@ const sizes: Record<TextFamilyName, Sizes> = {
 }
 
 /**
- * Finds the family and options that rebuild a version's graph node by node from its weights: what is then written layer
- * by layer computes what is served. Throws UNSUPPORTED for graphs that are no family's, say quantized ones.
+ * Finds the family and options that rebuild a version's graph node by node from its weights: what is then done with the
+ * family's layers is done with what is served. Throws what `refuse` makes of the reason for graphs that are no family's,
+ * say quantized ones.
  */
-export function knownFamily(model: ModelProto, manifest: Manifest, format: string): KnownFamily {
-  const refuse = (why: string) =>
-    fail('UNSUPPORTED', {
-      what: `writing this version as ${format}`,
-      instead: `${why} Export it as onnx or savedmodel instead.`,
-    })
-  if (!Object.hasOwn(sizes, manifest.family))
-    throw refuse(`Layers are written for the families ${Object.keys(sizes).join(', ')}.`)
+export function knownFamily(model: ModelProto, manifest: Manifest, refuse: (why: string) => AthanorError): KnownFamily {
+  if (!Object.hasOwn(sizes, manifest.family)) throw refuse(`Known are the families ${Object.keys(sizes).join(', ')}.`)
   const name = manifest.family as TextFamilyName
   const family: TextFamily = families[name]
   const stored = new Map((model.graph?.initializer ?? []).map((tensor) => [tensor.name, tensor]))
@@ -85,12 +81,21 @@ export function knownFamily(model: ModelProto, manifest: Manifest, format: strin
         path.startsWith('constant') ? [] : [[path, fromProto(tensor)] as const],
       ),
     )
-    if (sameGraph(model, family, config, weights)) return { family: name, config, weights }
+    if (sameGraph(model, family, config, weights, manifest.problem)) return { family: name, config, weights }
   }
   if (name === 'bow' && given.ngrams !== 1)
     throw refuse('A bag of hashed n-grams cannot be said in layers; train it with --set ngrams=1.')
   throw refuse(`Its graph is no longer that of the family ${name}.`)
 }
+
+/** As `knownFamily`, for writing it layer by layer. */
+export const layersOf = (model: ModelProto, manifest: Manifest, format: string): KnownFamily =>
+  knownFamily(model, manifest, (why) =>
+    fail('UNSUPPORTED', {
+      what: `writing this version as ${format}`,
+      instead: `${why} Export it as onnx or savedmodel instead.`,
+    }),
+  )
 
 /** Options as given; for a choice that was not recorded, each possible one. */
 function candidates(
@@ -111,11 +116,12 @@ function sameGraph(
   family: TextFamily,
   config: ClassifierConfig,
   weights: ReadonlyMap<string, Tensor>,
+  problem: Problem = 'classification',
 ): boolean {
   const lookup = Object.fromEntries([...weights].map(([path, { data }]) => [path, { data: data as Float32Array }]))
   let rebuilt: ModelProto
   try {
-    rebuilt = inferenceGraph(family, config, lookup)
+    rebuilt = inferenceGraph(family, config, lookup, { problem })
   } catch {
     return false // weights of other sizes or names
   }

@@ -1,0 +1,92 @@
+import type { LoggedRequest, LoggedRequests, RequestFilter } from '../../store/requests.ts'
+import type { Log } from '../log.ts'
+import type { Served } from '../metrics/served.ts'
+
+const FLUSH_EVERY = 500
+/** Requests that may wait for the database; beyond it they are left out. */
+const WAITING_LIMIT = 1000
+const PRUNE_EVERY = 600_000
+/** Characters kept of an input or output. */
+const LENGTH = 20_000
+
+interface RequestLogOptions {
+  /** Share of answered requests that are logged; failed ones are all. */
+  share: number
+  /** Days that they are kept. */
+  days: number
+  /** Makes of an input or output what is kept of it; without it none is kept. */
+  keep?: (text: string) => string
+}
+
+/** Logs a share of the requests and all failures, for people to look at. */
+export class RequestLog {
+  readonly #requests: LoggedRequests
+  readonly #log: Log
+  readonly #options: RequestLogOptions
+  readonly #timer: NodeJS.Timeout
+  #waiting: LoggedRequest[] = []
+  #owed = 0
+  #prunedAt = Number.NEGATIVE_INFINITY
+  #flushing: Promise<void> = Promise.resolve()
+
+  constructor(requests: LoggedRequests, log: Log, options: RequestLogOptions) {
+    this.#requests = requests
+    this.#log = log
+    this.#options = options
+    this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY).unref()
+  }
+
+  observe({ requestId, door, model, version, code, ms, rows, at, written, content }: Served) {
+    if (code === undefined) {
+      this.#owed += this.#options.share
+      if (this.#owed < 1) return
+      this.#owed--
+    }
+    if (this.#waiting.length >= WAITING_LIMIT) return
+    this.#waiting.push({
+      requestId,
+      at: new Date(at).toISOString(),
+      door,
+      ms,
+      rows,
+      ...(model !== undefined && { model }),
+      ...(version !== undefined && { version }),
+      ...(code !== undefined && { code }),
+      ...written?.usage,
+      ...this.#kept(content),
+    })
+  }
+
+  /** Newest first. */
+  async list(filter: RequestFilter): Promise<LoggedRequest[]> {
+    await this.flush()
+    return this.#requests.list(filter)
+  }
+
+  flush(): Promise<void> {
+    this.#flushing = this.#flushing.then(async () => {
+      const batch = this.#waiting
+      this.#waiting = []
+      try {
+        await this.#requests.add(batch)
+        if (performance.now() - this.#prunedAt < PRUNE_EVERY) return
+        this.#prunedAt = performance.now()
+        await this.#requests.prune(new Date(Date.now() - this.#options.days * 86_400_000).toISOString())
+      } catch (error) {
+        this.#log.error('requests.unsaved', error)
+      }
+    })
+    return this.#flushing
+  }
+
+  async close() {
+    clearInterval(this.#timer)
+    await this.flush()
+  }
+
+  #kept(content: Served['content']) {
+    const { keep } = this.#options
+    if (!keep || !content) return {}
+    return Object.fromEntries(Object.entries(content()).map(([name, text]) => [name, keep(text.slice(0, LENGTH))]))
+  }
+}
