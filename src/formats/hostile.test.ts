@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { strToU8, zipSync } from 'fflate'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
 import { TensorProto_DataLocation as Location, StringStringEntryProtoSchema } from '../graph/gen/onnx_pb.js'
+import { goldenSavedModels } from '../testing/savedmodels.ts'
 import { madeVariants } from '../testing/variants.ts'
+import { readGguf, writeGguf } from './gguf/file.ts'
 import { importBundle } from './import.ts'
 import { writeHdf5 } from './keras/hdf5-write.ts'
 import { type Files, sourceOf } from './source.ts'
+import { SavedModelSchema } from './tensorflow/gen/tensorflow_pb.js'
 
 const [made] = await madeVariants()
 const refused = async (files: Files, expected: ErrorCode, part: string, format?: string) => {
@@ -157,6 +160,53 @@ test('TensorFlow.js weights lie within their files', async () => {
   await refused(document([weight([2], { dtype: 'string' })]), 'FORMAT_INVALID', 'the type string')
   await refused(document([weight([2])], ['../w.bin']), 'FORMAT_INVALID', 'plain relative')
   await refused(document([weight([2])], ['x.bin']), 'FORMAT_INVALID', 'was not given')
+})
+
+/** A SavedModel of these operators one after another. */
+function savedModel(...ops: string[]) {
+  const shape = { dim: [{ size: -1n }, { size: 2n }] }
+  const of = (name: string) => ({ name: `${name}:0`, dtype: 1, tensorShape: shape })
+  const node = [
+    { name: 'x', op: 'Placeholder' },
+    ...ops.map((op, i) => ({ name: `n${i}`, op, input: [i === 0 ? 'x' : `n${i - 1}`] })),
+  ]
+  const signature = { inputs: { x: of('x') }, outputs: { y: of(`n${ops.length - 1}`) } }
+  const metaGraphs = [
+    { metaInfoDef: { tags: ['serve'] }, graphDef: { node }, signatureDef: { serving_default: signature } },
+  ]
+  return { 'saved_model.pb': toBinary(SavedModelSchema, create(SavedModelSchema, { metaGraphs })) }
+}
+
+test('TensorFlow operators that read files or run code are refused by name, all at once (CVE-2024-3660’s kin)', async () => {
+  await refused(savedModel('ReadFile', 'Relu', 'PyFunc', 'WriteFile'), 'UNSUPPORTED', 'PyFunc, ReadFile, WriteFile')
+  await refused(savedModel('constructor'), 'UNSUPPORTED', 'constructor')
+  const cut = savedModel('Relu')['saved_model.pb']
+  await refused({ 'saved_model.pb': cut.subarray(0, cut.length - 3) }, 'FORMAT_INVALID', 'TensorFlow')
+})
+
+test('checkpoints lie within their files (CVE-2026-7482’s kin)', async () => {
+  const { files } = goldenSavedModels().conv
+  const [index, data] = ['variables/variables.index', 'variables/variables.data-00000-of-00001']
+  await refused({ ...files, [data]: files[data].subarray(0, 500) }, 'FORMAT_INVALID', 'lies beyond its file')
+  await refused({ ...files, [index]: files[index].subarray(1) }, 'UNSUPPORTED', 'compressed')
+  await refused({ ...files, [index]: files[index].subarray(0, 40) }, 'FORMAT_INVALID', 'not a table')
+  const { [data]: _, ...without } = files
+  await refused(without, 'FORMAT_INVALID', 'was not given')
+})
+
+test('GGUF tensors lie within their file, whatever is declared (CVE-2026-7482, -2025-53630, -2026-27940)', () => {
+  const name = 'tensor'
+  const bytes = writeGguf({}, { [name]: { dims: [4], type: 'f32', data: new Float32Array(4) } })
+  const place = Buffer.from(bytes).indexOf(name) + name.length // rank u32, size u64, type u32, offset u64
+  const changed = (at: number, value: bigint) => {
+    const copy = Buffer.from(bytes)
+    copy.writeBigUint64LE(value, place + at)
+    return () => readGguf(copy).tensors.get(name)!.read()
+  }
+  for (const value of [1n << 20n, 2n ** 40n, 2n ** 62n, 2n ** 64n - 1n]) {
+    assert.throws(changed(4, value), { code: 'FORMAT_INVALID' }, `size ${value}`)
+    assert.throws(changed(16, value), { code: 'FORMAT_INVALID' }, `offset ${value}`)
+  }
 })
 
 test('formats that are written but not read are named as such', async () => {

@@ -27,7 +27,8 @@ const commands = (readme: string) =>
 
 function run([program, ...args]: string[]): string {
   const [file, first] = program === 'athanor' ? [process.execPath, [join(project, 'bin/athanor.js')]] : [python, []]
-  return execFileSync(file, [...first, ...args], {
+  const json = args[0] === 'run' ? ['--json'] : []
+  return execFileSync(file, [...first, ...args, ...json], {
     cwd: root,
     encoding: 'utf8',
     env: { ...process.env, ATHANOR_HOME: join(root, 'home') },
