@@ -479,7 +479,7 @@ export const commands: readonly CommandEntry[] = [
     name: 'restore <file>',
     group: WATCH,
     summary: 'Fill an empty data folder (or ATHANOR_DATABASE and ATHANOR_BLOBS) from a backup: all of it, or nothing',
-    example: 'ATHANOR_HOME=/srv/athanor athanor restore monday.tar',
+    example: 'athanor restore monday.tar',
     needs: 'nothing',
     act: async ({ args, options }) => (await import('./commands/backup.ts')).restore(args[0], options),
   },
