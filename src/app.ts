@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
-import { type Config, configure, type DoorPort } from './base/config.ts'
+import { type Config, configure, type DoorPort, enginesFolder } from './base/config.ts'
 import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
 import { Gate } from './doors/gate.ts'
@@ -83,7 +83,11 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
   const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
   const history = new History(new HistoryRows(store), log)
   const errorRate = watchErrors(metrics, alerts, log)
-  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
+  const outside = {
+    egress: new Egress(config.allowedHosts),
+    secrets: new Secrets(store.home),
+    engines: enginesFolder(config),
+  }
   const deployments = new Deployments({ registry, config, outside })
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))

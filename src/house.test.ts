@@ -39,7 +39,7 @@ const house: Record<string, readonly string[]> = {
   ],
   app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
   testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
-  cli: ['formats', 'client', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  cli: ['formats', 'client', 'app', 'doors', 'engine', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

@@ -44,6 +44,8 @@ export interface Config {
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
   alertWebhook: string
   allowedHosts: readonly string[]
+  /** Folder of engines that are installed on demand: `ATHANOR_ENGINES`, else `engines` in the data folder. */
+  engines: string
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
 }
@@ -70,6 +72,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
+    engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
@@ -80,3 +83,5 @@ function share(text: string | undefined, otherwise: number): number {
   const value = Number(text)
   return text && value >= 0 && value <= 1 ? value : otherwise
 }
+
+export const enginesFolder = ({ engines, home }: Config) => engines || join(home, 'engines')

@@ -162,6 +162,7 @@ export const errors = {
     'a stored key cannot be read: the data folder has another secret.key than it was stored with',
     'Put that file back, or store the key again.',
   ],
+  BATCH_NOT_FOUND: [404, 'no batch named "{batch}"', 'All batches: GET /v1/batches'],
   ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
 

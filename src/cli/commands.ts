@@ -507,6 +507,14 @@ export const commands: readonly CommandEntry[] = [
     act: ({ context, options }) => audit(context, options),
   },
   {
+    name: 'engines [action] [engine]',
+    group: WATCH,
+    summary: 'List engines; install llama: bring llama.cpp, which runs GGUF files (85 MB)',
+    example: 'athanor engines install llama',
+    needs: 'nothing',
+    act: async ({ args, options }) => (await import('./commands/engines.ts')).engines(args[0], args[1], options),
+  },
+  {
     name: 'doctor',
     group: WATCH,
     summary: 'Check what Athanor needs from this machine',

@@ -27,6 +27,8 @@ export interface EngineSpec {
   manifest: Manifest
   /** Paths of the bundle's files. */
   files: Record<string, string>
+  /** The folder of the library that runs it, where that is not part of the installation. */
+  library?: string
 }
 
 export interface EngineOptions {
@@ -311,9 +313,9 @@ export class Engine {
       if (child === this.#child && this.state !== 'stopped' && this.state !== 'broken')
         this.#crashed(signal ?? `code ${code}`)
     })
-    const { manifest, files } = this.spec
+    const { manifest, files, library } = this.spec
     const { threads, tokenBudget } = this.#options
-    this.#send({ type: 'load', manifest, files, threads, tokenBudget })
+    this.#send({ type: 'load', manifest, files, threads, tokenBudget, ...(library !== undefined && { library }) })
     return promise
   }
 

@@ -156,7 +156,14 @@ export interface EngineStats {
 
 /** What the control process sends; requests of one turn of its event loop travel together. */
 export type ToEngine =
-  | { type: 'load'; manifest: Manifest; files: Record<string, string>; threads: number; tokenBudget: number }
+  | {
+      type: 'load'
+      manifest: Manifest
+      files: Record<string, string>
+      threads: number
+      tokenBudget: number
+      library?: string
+    }
   | { type: 'requests'; requests: EngineRequest[] }
   /** The caller of a generation is gone. */
   | { type: 'cancel'; id: number }

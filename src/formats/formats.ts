@@ -238,6 +238,11 @@ const gguf = (type: BlockName, name: string): Format => ({
       const { readLlamaGguf } = await import('./gguf/llama.ts')
       return readDecoder(readLlamaGguf(source.read(source.names[0])))
     },
+    async readBundle(source: Source) {
+      const { becomesGraph, llamaBundle } = await import('./gguf/foreign.ts')
+      const bytes = source.read(source.names[0])
+      return becomesGraph(bytes) ? undefined : llamaBundle(bytes)
+    },
   }),
   async write(model) {
     const { writeLlamaGguf } = await import('./gguf/llama.ts')
@@ -246,9 +251,20 @@ const gguf = (type: BlockName, name: string): Format => ({
   out: 'Models that write, of the Llama layout, for llama.cpp. Matrices whose rows are no multiple of 32 stay f16.',
   in:
     name === 'gguf'
-      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs. They can be trained on.'
+      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs; they can be trained on. All others are run by llama.cpp as they are.'
       : 'As gguf.',
 })
+
+const ggufLlama: Format = {
+  name: 'gguf-llama',
+  title: 'GGUF for llama.cpp',
+  files: 'model.gguf',
+  async readBundle(source) {
+    return (await import('./gguf/foreign.ts')).llamaBundle(source.read(source.names[0]))
+  },
+  out: 'As gguf.',
+  in: 'By its name only: run by llama.cpp as it is, also where it could become a graph.',
+}
 
 const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
 
@@ -269,6 +285,7 @@ export const formats: readonly Format[] = [
   gguf('f32', 'gguf-f32'),
   gguf('q8_0', 'gguf-q8_0'),
   gguf('q4_0', 'gguf-q4_0'),
+  ggufLlama,
   onnx,
   keras,
   kerasH5,

@@ -7,6 +7,7 @@ export interface Schema {
   versions: { model: string; version: number; manifest: string; created_at: string }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
+  batches: { id: string; boot: string; document: string }
   datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
   runs: {
     run: string
@@ -448,6 +449,17 @@ const requests: Migration = {
   },
 }
 
+const batches: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('batches')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('boot', 'text', (c) => c.notNull())
+      .addColumn('document', 'text', (c) => c.notNull())
+      .execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -456,4 +468,5 @@ export const migrations: Record<string, Migration> = {
   '0004_access': access,
   '0005_history': history,
   '0006_requests': requests,
+  '0007_batches': batches,
 }
