@@ -9,8 +9,8 @@ let client: Athanor
 const texts = ['今天天气', 'brown fox', 'q', 'the lazy dog']
 
 before(async () => {
-  server = await startTestServer()
-  client = new Athanor({ url: server.url })
+  server = await startTestServer({ deadline: 200_000 })
+  client = new Athanor({ url: server.url, timeout: 200_000 })
   const made = {
     one: {},
     two: { hidden: 12, width: 6 },

@@ -13,6 +13,12 @@ export interface DoorPort {
 export interface Config {
   /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
   home: string
+  /** `postgres://…`, where rows are kept instead of SQLite in the data folder. `ATHANOR_DATABASE`. */
+  database: string
+  /** `s3://bucket/prefix?endpoint=…`, where files are kept instead of the data folder. `ATHANOR_BLOBS`. */
+  blobs: string
+  /** Days that deleted versions are kept. `ATHANOR_RETENTION_DAYS`. */
+  retentionDays: number
   host: string
   port: number
   /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
@@ -40,11 +46,15 @@ export interface Config {
   logRequests: number
   /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
   logDays: number
+  /** Variables of the environment that OpenTelemetry names: with `OTEL_EXPORTER_OTLP_ENDPOINT`, traces and metrics are sent. */
+  telemetry: Readonly<Record<string, string>>
   /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
   predictionsKept: number
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
   alertWebhook: string
   allowedHosts: readonly string[]
+  /** Folder of engines that are installed on demand: `ATHANOR_ENGINES`, else `engines` in the data folder. */
+  engines: string
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
   /** Milliseconds without a request after which an engine is ended; 0 for never. `ATHANOR_KEEP_ALIVE=10m`. */
@@ -60,6 +70,9 @@ const ENGINES_SHARE = 0.7
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
   return {
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
+    database: env.ATHANOR_DATABASE ?? '',
+    blobs: env.ATHANOR_BLOBS ?? '',
+    retentionDays: Number(env.ATHANOR_RETENTION_DAYS || 30),
     host: '127.0.0.1',
     port: 7700,
     requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',
@@ -75,9 +88,13 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     redact: env.ATHANOR_REDACT !== '0',
     logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
+    telemetry: Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) => (name.startsWith('OTEL_') && value ? [[name, value]] : [])),
+    ),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
+    engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
     keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
     memoryBudget: env.ATHANOR_MEMORY_BUDGET
@@ -98,3 +115,5 @@ function share(text: string | undefined, otherwise: number): number {
   const value = Number(text)
   return text && value >= 0 && value <= 1 ? value : otherwise
 }
+
+export const enginesFolder = ({ engines, home }: Config) => engines || join(home, 'engines')

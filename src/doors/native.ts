@@ -6,6 +6,7 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { registryRoutes } from './registry.ts'
 import { remoteRoutes } from './remotes.ts'
 import { rolloutRoutes } from './rollouts.ts'
 import { snippetRoutes } from './snippets/routes.ts'
@@ -18,6 +19,7 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...registryRoutes,
     ...remoteRoutes,
     ...formatRoutes,
     ...snippetRoutes,

@@ -94,7 +94,7 @@ export const predictRoutes = [
   ),
   route(
     'POST /api/evaluations',
-    { summary: 'Measure a classifier on a labelled data set', permission: 'use', tag: 'predict' },
+    { summary: 'Measure a version on a data set', permission: 'use', tag: 'predict' },
     {
       body: Type.Object(
         {
@@ -105,9 +105,9 @@ export const predictRoutes = [
         { additionalProperties: false },
       ),
     },
-    async (house, { body }) => {
+    async (house, { body, request, reply }) => {
       const { evaluate } = await import('../serve/evaluate.ts')
-      return evaluate(house, body)
+      return evaluate(house, body, callOf(request, reply).signal)
     },
   ),
 ]

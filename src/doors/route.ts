@@ -7,6 +7,7 @@ import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
 import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Webhooks } from '../registry/webhooks.ts'
 import type { CallOptions, Deployments } from '../serve/deployments.ts'
 import type { Rollouts } from '../serve/rollouts.ts'
 import type { Datasets } from '../store/datasets.ts'
@@ -16,6 +17,7 @@ import type { Store } from '../store/store.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
+import type { Canary } from '../watch/canary.ts'
 import type { Drift } from '../watch/drift.ts'
 import type { ErrorWatch } from '../watch/errors.ts'
 import type { Feedback } from '../watch/feedback.ts'
@@ -23,7 +25,9 @@ import type { History } from '../watch/history/history.ts'
 import type { Log } from '../watch/log.ts'
 import type { Metrics, Samples } from '../watch/metrics/metrics.ts'
 import type { Served } from '../watch/metrics/served.ts'
+import type { OpenTelemetry } from '../watch/otel/otel.ts'
 import type { RequestLog } from '../watch/requests/request-log.ts'
+import type { Rules } from '../watch/rules/rules.ts'
 
 /** The rooms that doors open onto: those of one tenant, and as far as the caller may see into them. */
 export interface House {
@@ -34,6 +38,7 @@ export interface House {
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
+  readonly webhooks: Webhooks
   readonly datasets: Datasets
   readonly transfers: Transfers
   readonly runs: Runs
@@ -46,8 +51,13 @@ export interface House {
   readonly observe: (served: Served) => void
   readonly drift: Drift
   readonly alerts: Alerts
+  readonly rules: Rules
   readonly feedback: Feedback
   readonly log: Log
+  /** Whether loaded models of all tenants answer. */
+  readonly health: () => ReturnType<Canary['check']>
+  /** Sends traces, where that is wanted. */
+  readonly telemetry: OpenTelemetry | undefined
   readonly history: History
   readonly errorWatch: ErrorWatch
   readonly requestLog: RequestLog

@@ -5,6 +5,7 @@ import type { Permission, Principal } from '../access/roles.ts'
 import { type AthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
+import { inTrace, type Trace } from '../base/trace.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { collect } from './body.ts'
@@ -27,6 +28,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who passed the gate; undefined for nobody at a public route. */
     who: Principal | undefined
+    /** Its place in a trace, where traces are sent. */
+    trace: Trace | undefined
     /** Headers that tell what is left of the caller's limits. */
     limitHeaders: () => Record<string, string>
   }
@@ -34,7 +37,7 @@ declare module 'fastify' {
 
 /** The HTTP server with every route of the table; nothing listens yet. */
 export async function createServer(house: House, gate: Gate): Promise<FastifyInstance> {
-  const { config, access } = house
+  const { config, access, telemetry } = house
   const app = Fastify({
     bodyLimit: config.bodyLimit,
     genReqId: () => newId('req'),
@@ -57,6 +60,7 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
   })
 
   app.decorateRequest('who', undefined)
+  app.decorateRequest('trace', undefined)
   app.decorateRequest('limitHeaders', () => ({}))
   app.addHook('onRoute', ({ method, url, config }) => {
     if (!config?.permission) throw new TypeError(`${method} ${url} declares no permission`)
@@ -67,6 +71,7 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
     const foreign = access.keysRequired ? undefined : checkHost(request.headers.host, config.host)
     if (foreign) return done(foreign)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
+    request.trace = telemetry?.begin(request.headers.traceparent as string | undefined)
     try {
       request.who = gate.check(request.headers, permission, door)
     } catch (error) {
@@ -76,9 +81,25 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
   })
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown'
-    house.metrics.answeredHttp(request.method, route, reply.statusCode, reply.elapsedTime)
+    const { statusCode: status, elapsedTime: ms } = reply
+    house.metrics.answeredHttp(request.method, route, status, ms)
+    if (telemetry && request.trace)
+      telemetry.answered(request.trace, {
+        method: request.method,
+        route,
+        path: request.url.split('?')[0],
+        status,
+        ms,
+      })
     done()
   })
+  if (telemetry) {
+    // from here on: reading a body leaves the context that a request began in
+    app.addHook('preHandler', (request, _reply, done) => {
+      if (request.trace) inTrace(request.trace, done)
+      else done()
+    })
+  }
   app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
   const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
     const { readOctets } = doorOf(request.url, doors)

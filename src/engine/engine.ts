@@ -27,6 +27,8 @@ export interface EngineSpec {
   manifest: Manifest
   /** Paths of the bundle's files. */
   files: Record<string, string>
+  /** The folder of the library that runs it, where that is not part of the installation. */
+  library?: string
 }
 
 export interface EngineOptions {
@@ -143,18 +145,18 @@ export class Engine {
    */
   request(
     what: NewRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): Promise<{ output: EngineOutput; timings: Timings }> {
     const refusal = signal?.aborted ? fail('CANCELLED') : this.#refusal()
     if (refusal) return Promise.reject(refusal)
-    const base = { id: this.#nextId++, at: monotonic() }
+    const base = { id: this.#nextId++, at: monotonic(), ...(canary && { canary }) }
     const request: EngineRequest =
       'texts' in what
         ? { ...base, kind: 'texts', ...what }
         : 'images' in what
           ? { ...base, kind: 'images', images: what.images }
           : { ...base, kind: 'tensors', inputs: what.inputs }
-    this.requests++
+    if (!canary) this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => giveUp(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
       const abort = () => giveUp(fail('CANCELLED'))
@@ -182,7 +184,7 @@ export class Engine {
    */
   async *generate(
     generation: GenerationRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): AsyncGenerator<GenerationEvent, undefined> {
     const refusal = this.#refusal()
     if (refusal) throw refusal
@@ -213,7 +215,7 @@ export class Engine {
         else channel.close()
       },
     }
-    this.requests++
+    if (!canary) this.requests++
     this.#pending.set(id, pending)
     const timer = setTimeout(() => channel.fail(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
     signal?.addEventListener('abort', abort, { once: true })
@@ -333,9 +335,9 @@ export class Engine {
       if (child === this.#child && this.state !== 'stopped' && this.state !== 'broken')
         this.#crashed(signal ?? `code ${code}`)
     })
-    const { manifest, files } = this.spec
+    const { manifest, files, library } = this.spec
     const { threads, tokenBudget } = this.#options
-    this.#send({ type: 'load', manifest, files, threads, tokenBudget })
+    this.#send({ type: 'load', manifest, files, threads, tokenBudget, ...(library !== undefined && { library }) })
     return promise
   }
 

@@ -8,6 +8,8 @@ export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Resul
   encode(texts: readonly string[]): Promise<Row[]>
   /** Runs rows as one batch, the longest last; a result for each. */
   infer(batch: readonly Row[]): Promise<Result[]>
+  /** Told of every row that a caller sent, with its result. */
+  observe?(row: Row, result: Result): void
   /** The answer to a request from the results of its texts. */
   answer(results: readonly Result[], request: TextRequest): EngineOutput
 }
@@ -58,8 +60,9 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       }
       batches++
       const took = monotonic() - began
-      for (const [i, { request: r, index }] of batch.entries()) {
+      for (const [i, { request: r, index, row }] of batch.entries()) {
         const target = open[r]
+        if (!requests[r].canary) task.observe?.(row, results[i])
         target.results[index] = results[i]
         target.left--
         target.tokens += batch[i].row.ids.length

@@ -41,11 +41,15 @@ process.on('message', (message: ToEngine) => {
 })
 process.on('disconnect', () => process.exit(0)) // an engine does not outlive its parent
 
-async function load({ manifest, files, threads, tokenBudget }: Extract<ToEngine, { type: 'load' }>) {
+async function load({ manifest, files, threads, tokenBudget, library }: Extract<ToEngine, { type: 'load' }>) {
   try {
     const read = (name: string) => readFileSync(files[name])
     const onWindow = (window: Window) => send({ type: 'window', window })
-    runner = await createRunner(manifest, read, { threads, tokenBudget, onWindow })
+    const options = { threads, tokenBudget, onWindow, ...(library !== undefined && { library }) }
+    runner =
+      manifest.engine === 'llama'
+        ? await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
+        : await createRunner(manifest, read, options)
     send({ type: 'ready' })
   } catch (error) {
     send({ type: 'failed', error: describe(error) })

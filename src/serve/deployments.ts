@@ -3,6 +3,7 @@ import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/reference.ts'
+import type { AnyEngine } from '../engine/any.ts'
 import type { NewRequest } from '../engine/engine.ts'
 import { type EngineOutput, type GenerationEvent, monotonic, type Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
@@ -339,6 +340,11 @@ export class Deployments {
     for (const loaded of this.#engines.versionsOf(name))
       if (!ref.includes('@') || loaded.version === version) await this.#engines.unload(loaded)
     await this.#registry.delete(ref)
+  }
+
+  /** Engines that are loaded, for those who look after them. */
+  get engines(): readonly AnyEngine[] {
+    return this.#engines.running
   }
 
   isLoaded(name: string, version: number): boolean {

@@ -28,7 +28,7 @@ after(async () => {
   rmSync(home, { recursive: true, force: true })
 })
 
-const outside = { egress: new Egress([]), secrets: { unseal: () => '' } }
+const outside = { egress: new Egress([]), secrets: { unseal: () => '' }, engines: '' }
 
 const use = async (engines: Engines, version: Version) => (await engines.lease(version)).release()
 const inMemory = (engines: Engines) =>

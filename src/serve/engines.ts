@@ -149,6 +149,11 @@ export class Engines {
     return [...this.#places.values()].map(({ version }) => version).filter((version) => version.name === name)
   }
 
+  /** Those that answer requests now. */
+  get running(): readonly AnyEngine[] {
+    return [...this.#places.values()].flatMap(({ engines }) => engines.filter(({ state }) => state !== 'starting'))
+  }
+
   async list(): Promise<LoadedEngine[]> {
     const now = monotonic()
     const lines = [...this.#places.values()].flatMap((place) =>

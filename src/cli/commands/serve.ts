@@ -7,6 +7,7 @@ import { Terminal } from '../terminal.ts'
 interface ServeFlags {
   port?: string
   host?: string
+  requireKeys?: boolean
   log?: string
   door?: string[]
   keepAlive?: string
@@ -27,6 +28,7 @@ export async function serve(options: GlobalOptions & ServeFlags) {
     doorPorts: (options.door ?? []).map(parseDoorPort),
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),
+    ...(options.requireKeys && { requireKeys: true }),
     ...(options.keepAlive !== undefined && { keepAlive: parseDuration('keep-alive', options.keepAlive) }),
     ...(options.memoryBudget !== undefined && { memoryBudget: parseBytes('memory-budget', options.memoryBudget) }),
     logLevel: (options.log ?? 'warn') as 'warn',
