@@ -14,6 +14,7 @@ import { Registry } from './registry/registry.ts'
 import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
 import { AlertRecords } from './store/alerts.ts'
+import { Artifacts } from './store/artifacts.ts'
 import { Datasets } from './store/datasets.ts'
 import { ErrorGroups } from './store/error-groups.ts'
 import { HistoryRows } from './store/history.ts'
@@ -23,6 +24,7 @@ import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
 import { Secrets } from './store/secrets.ts'
 import { openStore, placesOf, type Store } from './store/store.ts'
+import { Tracking } from './store/tracking.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
@@ -120,6 +122,8 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     webhooks,
     datasets,
     transfers: new Transfers(store.home),
+    tracking: new Tracking(store),
+    artifacts: new Artifacts(store),
     runs,
     deployments,
     outside,

@@ -66,6 +66,9 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
     if (!access.keysRequired) checkHost(request.headers.host, config.host)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
     request.who = gate.check(request.headers, permission, door)
+    // read as it comes; a form of another site cannot PUT
+    if (request.method === 'PUT' && doorOf(request.url, doors).anyType?.test(request.url))
+      request.raw.headers['content-type'] = 'application/octet-stream'
   })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown'
