@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
-import { type Config, configure, type DoorPort } from './base/config.ts'
+import { type Config, configure, type DoorPort, enginesFolder } from './base/config.ts'
 import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
+import { version } from './base/version.ts'
 import { Gate } from './doors/gate.ts'
 import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
@@ -13,6 +14,10 @@ import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
+import { Engines } from './serve/engines.ts'
+import { Memory } from './serve/memory.ts'
+import { Rollouts } from './serve/rollouts.ts'
+import { AlertRules } from './store/alert-rules.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Artifacts } from './store/artifacts.ts'
 import { Datasets } from './store/datasets.ts'
@@ -22,6 +27,7 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
+import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
 import { openStore, placesOf, type Store } from './store/store.ts'
 import { Tracking } from './store/tracking.ts'
@@ -29,17 +35,20 @@ import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
+import { Canary } from './watch/canary.ts'
 import { Drift } from './watch/drift.ts'
-import { watchErrors } from './watch/error-rate.ts'
 import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
 import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
 import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import type { OpenTelemetry } from './watch/otel/otel.ts'
+import { readTelemetry, wantsTelemetry } from './watch/otel/settings.ts'
 import { redact } from './watch/requests/redact.ts'
 import { RequestLog } from './watch/requests/request-log.ts'
 import { readMachine } from './watch/resources/machine.ts'
 import { ownUse, useOf } from './watch/resources/processes.ts'
+import { Rules } from './watch/rules/rules.ts'
 
 export interface App {
   readonly url: string
@@ -61,10 +70,18 @@ interface Shared {
   readonly access: Access
   readonly webhook: URL | undefined
   readonly url: () => string
+  readonly memory: Memory
+  /** Of every tenant that has been opened. */
+  readonly canaries: Canary[]
+  readonly telemetry: OpenTelemetry | undefined
 }
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
-async function openHouse({ config, access, webhook, url }: Shared, tenant: string, store: Store): Promise<OpenHouse> {
+async function openHouse(
+  { config, access, webhook, url, memory, canaries, telemetry }: Shared,
+  tenant: string,
+  store: Store,
+): Promise<OpenHouse> {
   const registry = new Registry(store)
   await registry.indexMissing()
   const datasets = new Datasets(store)
@@ -91,9 +108,24 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
   })
   const following = store.shared ? registry.follow() : undefined
-  const errorRate = watchErrors(metrics, alerts, log)
-  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
-  const deployments = new Deployments({ registry, config, outside })
+  const rules = await Rules.load(new AlertRules(store), {
+    alerts,
+    history,
+    log,
+    machine: () => readMachine(store.home),
+  })
+  const outside = {
+    egress: new Egress(config.allowedHosts),
+    secrets: new Secrets(store.home),
+    engines: enginesFolder(config),
+  }
+  const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
+  const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })
+  const deployments = new Deployments({ registry, config, rollouts, engines })
+  rollouts.onChange = (model, { who, what, detail }) => {
+    log.info('deployment.changed', { model, message: `${model}: ${what} ${detail} (${who})` })
+  }
+  rollouts.onError = (error) => log.error('deployment.unkept', error)
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -102,6 +134,8 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
   }
   runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+  const canary = new Canary(() => deployments.engines)
+  canaries.push(canary)
   const samples = async (): Promise<Samples> => ({
     engines: (await deployments.list()).map(({ pid, ...engine }) => {
       const use = pid === undefined ? undefined : useOf(pid)
@@ -112,6 +146,7 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     server: ownUse(),
     machine: readMachine(store.home),
   })
+  telemetry?.add(tenant, async () => metrics.state(await samples()))
   const house: House = {
     tenant,
     who: access.inTenant(local, tenant),
@@ -126,33 +161,42 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     artifacts: new Artifacts(store),
     runs,
     deployments,
+    rollouts,
     outside,
     entries,
     metrics,
     observe(served) {
       metrics.observe(served)
       history.observe(served)
+      canary.observe(served)
+      telemetry?.observe(served)
       requestLog.observe(served)
     },
     samples,
+    telemetry,
+    health: async () => (await Promise.all(canaries.map((one) => one.check()))).flat(),
     history,
     errorWatch,
     requestLog,
     drift,
     alerts,
+    rules,
     feedback,
     log,
     startedAt: performance.now(),
     url,
   }
+  for (const model of rollouts.pinned)
+    deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
   return {
     house,
     stop: () => runs.close(),
     async close() {
       await deployments.close()
-      clearInterval(errorRate)
+      await rollouts.close()
       following?.close()
       await webhooks.close()
+      await rules.close()
       await feedback.close()
       await history.close()
       await requestLog.close()
@@ -177,8 +221,17 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   try {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
     if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const telemetry = await openTelemetry(config)
     let url = ''
-    const shared: Shared = { config, access, webhook, url: () => url }
+    const shared: Shared = {
+      config,
+      access,
+      webhook,
+      url: () => url,
+      memory: new Memory(config.memoryBudget),
+      canaries: [],
+      telemetry,
+    }
     const houses = new Houses(async (tenant) =>
       openHouse(
         shared,
@@ -190,6 +243,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     )
     const house = await houses.of(DEFAULT_TENANT)
     const { log } = house
+    if (telemetry) telemetry.onUnsent = (message) => log.warn('telemetry.unsent', { message })
     access.ledger.onError = (error) => log.error('usage.unsaved', error)
     const gate = new Gate(access, (tenant) => houses.of(tenant))
     const server = await createServer(house, gate)
@@ -199,6 +253,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
       await Promise.all([server.close(), doorPorts?.close()])
       clearTimeout(cut)
+      await telemetry?.close()
       await access.close()
       await houses.close()
     }
@@ -231,6 +286,13 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     await close()
     throw error
   }
+}
+
+/** What sends traces and metrics to a collector: loaded only where one is named. Throws OPTION_INVALID. */
+async function openTelemetry({ telemetry }: Config): Promise<OpenTelemetry | undefined> {
+  if (!wantsTelemetry(telemetry)) return undefined
+  const { OpenTelemetry } = await import('./watch/otel/otel.ts')
+  return new OpenTelemetry(readTelemetry(telemetry, version), version)
 }
 
 function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {

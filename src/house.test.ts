@@ -22,7 +22,7 @@ const house: Record<string, readonly string[]> = {
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
-  watch: ['store', 'drift', 'bundle', 'engine'],
+  watch: ['graph', 'store', 'drift', 'bundle', 'engine'],
   doors: [
     'formats',
     'graph',
@@ -39,7 +39,20 @@ const house: Record<string, readonly string[]> = {
   ],
   app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
   testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
-  cli: ['formats', 'client', 'registry', 'app', 'doors', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  cli: [
+    'formats',
+    'client',
+    'registry',
+    'app',
+    'doors',
+    'engine',
+    'graph',
+    'data',
+    'bundle',
+    'store',
+    'train',
+    'watch',
+  ],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

@@ -1,5 +1,6 @@
-import { homedir } from 'node:os'
+import { homedir, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { parseBytes, parseDuration } from './units.ts'
 
 /** A protocol at a port of its own; `model` for those that serve one model. */
 export interface DoorPort {
@@ -45,14 +46,25 @@ export interface Config {
   logRequests: number
   /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
   logDays: number
+  /** Variables of the environment that OpenTelemetry names: with `OTEL_EXPORTER_OTLP_ENDPOINT`, traces and metrics are sent. */
+  telemetry: Readonly<Record<string, string>>
   /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
   predictionsKept: number
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
   alertWebhook: string
   allowedHosts: readonly string[]
+  /** Folder of engines that are installed on demand: `ATHANOR_ENGINES`, else `engines` in the data folder. */
+  engines: string
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
+  /** Milliseconds without a request after which an engine is ended; 0 for never. `ATHANOR_KEEP_ALIVE=10m`. */
+  keepAlive: number
+  /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
+  memoryBudget: number
 }
+
+/** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
+const ENGINES_SHARE = 0.7
 
 /** The configuration from defaults, the environment, and what the caller sets. */
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
@@ -76,12 +88,26 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     redact: env.ATHANOR_REDACT !== '0',
     logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
+    telemetry: Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) => (name.startsWith('OTEL_') && value ? [[name, value]] : [])),
+    ),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
+    engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
+    keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
+    memoryBudget: env.ATHANOR_MEMORY_BUDGET
+      ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
+      : Math.floor(ENGINES_SHARE * usableMemory()),
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
+}
+
+/** Bytes of the machine's memory, or of the control group's limit where that is lower. */
+function usableMemory(): number {
+  const confined = process.constrainedMemory()
+  return confined > 0 ? Math.min(confined, totalmem()) : totalmem()
 }
 
 /** A share from 0 to 1; what is none counts as not given. */
@@ -89,3 +115,5 @@ function share(text: string | undefined, otherwise: number): number {
   const value = Number(text)
   return text && value >= 0 && value <= 1 ? value : otherwise
 }
+
+export const enginesFolder = ({ engines, home }: Config) => engines || join(home, 'engines')

@@ -139,6 +139,7 @@ export const errors = {
 
   // serving
   MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
+  NOT_READY: [503, '{silent} of {loaded} loaded models do not answer', 'What runs: athanor ps'],
   ENGINE_CRASHED: [
     503,
     'the engine process of "{name}" ended while it worked on this request',
@@ -163,8 +164,31 @@ export const errors = {
     'a stored key cannot be read: the data folder has another secret.key than it was stored with',
     'Put that file back, or store the key again.',
   ],
+  BATCH_NOT_FOUND: [404, 'no batch named "{batch}"', 'All batches: GET /v1/batches'],
   ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
+  DEADLINE_HOPELESS: [
+    429,
+    'model "{name}" has {queued} requests waiting, about {wait} ms of work: more than the {limit} ms this one has',
+    'Try again later, or allow more time.',
+  ],
+  CANCELLED: [499, 'the caller went away before the answer', 'Nothing is to be done.'],
+  MEMORY_FULL: [
+    503,
+    'engine of "{name}" does not fit: it needs about {needed} MB, others that cannot be ended use {used} of {budget} MB',
+    'Unload or unpin a model, or raise the limit: athanor serve --memory-budget',
+  ],
+  DEPLOYMENT_INVALID: [
+    422,
+    'deployment of "{name}" refused: {reason}',
+    'Versions of a deployment must have the same task, labels and inputs. Its versions: athanor show {name}',
+  ],
+  DEPLOYMENT_NOT_FOUND: [404, 'model "{name}" has no deployment', 'Make one: athanor deploy {name} VERSION'],
+  VERSION_DEPLOYED: [
+    409,
+    '{name}@{version} is part of a deployment',
+    'Deploy another version first: athanor deploy {name}',
+  ],
 
   // watching
   REQUEST_NOT_FOUND: [
@@ -174,6 +198,8 @@ export const errors = {
   ],
   ERROR_NOT_FOUND: [404, 'no errors with the fingerprint {fingerprint}', 'All of them: athanor errors'],
   ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
+  ALERT_RULE_INVALID: [400, 'not a rule of alerts: "{rule}": {reason}', 'How they are written: docs/watching.md'],
+  ALERT_RULE_NOT_FOUND: [404, 'no rule of alerts named "{name}"', 'All rules: athanor alerts --rules'],
   FEEDBACK_MISSING: [
     404,
     'no labelled texts of "{name}" were kept',

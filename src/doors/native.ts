@@ -8,6 +8,7 @@ import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
 import { registryRoutes } from './registry.ts'
 import { remoteRoutes } from './remotes.ts'
+import { rolloutRoutes } from './rollouts.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -23,6 +24,7 @@ export const native: Door = {
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
+    ...rolloutRoutes,
     ...imageRoutes,
     ...generateRoutes,
     ...datasetRoutes,

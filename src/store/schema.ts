@@ -1,10 +1,11 @@
 import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { registry } from './registry-tables.ts'
+import { type RolloutTables, rollout } from './rollout-schema.ts'
 import { tracking } from './tracking-tables.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
-export interface Schema {
+export interface Schema extends RolloutTables {
   /** `card` is what people wrote about a model (src/registry/card.ts). */
   models: { name: string; created_at: string; last_version: number; card: Generated<string | null> }
   /** `deleted_at` tells that a version is deleted but still kept. */
@@ -19,6 +20,7 @@ export interface Schema {
   version_sources: { model: string; version: number; source_model: string; source_version: number }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
+  batches: { id: string; boot: string; document: string }
   datasets: { id: string; filename: string; digest: string; bytes: number; created_at: string; purpose: string }
   runs: {
     run: string
@@ -63,6 +65,7 @@ export interface Schema {
     since: string
     until: string | null
     silenced: number
+    silenced_until: string | null
   }
   predictions: {
     request_id: string
@@ -239,6 +242,7 @@ export interface Schema {
     requests: string
     detail: string | null
   }
+  alert_rules: { name: string; rule: string; model: string | null; created_at: string }
 }
 
 const first: Migration = {
@@ -540,6 +544,31 @@ const requests: Migration = {
   },
 }
 
+const batches: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('batches')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('boot', 'text', (c) => c.notNull())
+      .addColumn('document', 'text', (c) => c.notNull())
+      .execute()
+  },
+}
+
+/** Rules of alerts that people set; an alert may be silenced for a time. */
+const alertRules: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('alert_rules')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('rule', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .execute()
+    await db.schema.alterTable('alerts').addColumn('silenced_until', 'text').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -548,6 +577,9 @@ export const migrations: Record<string, Migration> = {
   '0004_access': access,
   '0005_history': history,
   '0006_requests': requests,
-  '0007_registry': registry,
-  '0008_tracking': tracking,
+  '0007_batches': batches,
+  '0008_rollout': rollout,
+  '0009_registry': registry,
+  '0010_alert_rules': alertRules,
+  '0011_tracking': tracking,
 }
