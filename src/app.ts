@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
-import { type Config, configure, type DoorPort } from './base/config.ts'
+import { type Config, configure, type DoorPort, enginesFolder } from './base/config.ts'
 import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
 import { version } from './base/version.ts'
@@ -12,7 +12,11 @@ import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
+import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
+import { Engines } from './serve/engines.ts'
+import { Memory } from './serve/memory.ts'
+import { Rollouts } from './serve/rollouts.ts'
 import { AlertRules } from './store/alert-rules.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
@@ -22,8 +26,9 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
+import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
-import { openStore, type Store } from './store/store.ts'
+import { openStore, placesOf, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
@@ -63,6 +68,7 @@ interface Shared {
   readonly access: Access
   readonly webhook: URL | undefined
   readonly url: () => string
+  readonly memory: Memory
   /** Of every tenant that has been opened. */
   readonly canaries: Canary[]
   readonly telemetry: OpenTelemetry | undefined
@@ -70,11 +76,12 @@ interface Shared {
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
 async function openHouse(
-  { config, access, webhook, url, canaries, telemetry }: Shared,
+  { config, access, webhook, url, memory, canaries, telemetry }: Shared,
   tenant: string,
   store: Store,
 ): Promise<OpenHouse> {
   const registry = new Registry(store)
+  await registry.indexMissing()
   const datasets = new Datasets(store)
   const runs = await Runs.open(store, registry, refinement(registry, datasets))
   const metrics = new Metrics()
@@ -94,14 +101,29 @@ async function openHouse(
   const drift = new Drift(new Windows(store), alerts, metrics)
   const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
   const history = new History(new HistoryRows(store), log)
+  const webhooks = new Webhooks(store, {
+    allowedHosts: config.allowedHosts,
+    onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
+  })
+  const following = store.shared ? registry.follow() : undefined
   const rules = await Rules.load(new AlertRules(store), {
     alerts,
     history,
     log,
     machine: () => readMachine(store.home),
   })
-  const outside = { egress: new Egress(config.allowedHosts), secrets: new Secrets(store.home) }
-  const deployments = new Deployments({ registry, config, outside })
+  const outside = {
+    egress: new Egress(config.allowedHosts),
+    secrets: new Secrets(store.home),
+    engines: enginesFolder(config),
+  }
+  const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
+  const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })
+  const deployments = new Deployments({ registry, config, rollouts, engines })
+  rollouts.onChange = (model, { who, what, detail }) => {
+    log.info('deployment.changed', { model, message: `${model}: ${what} ${detail} (${who})` })
+  }
+  rollouts.onError = (error) => log.error('deployment.unkept', error)
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -130,10 +152,12 @@ async function openHouse(
     config,
     store,
     registry,
+    webhooks,
     datasets,
     transfers: new Transfers(store.home),
     runs,
     deployments,
+    rollouts,
     outside,
     entries,
     metrics,
@@ -158,11 +182,16 @@ async function openHouse(
     startedAt: performance.now(),
     url,
   }
+  for (const model of rollouts.pinned)
+    deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
   return {
     house,
     stop: () => runs.close(),
     async close() {
       await deployments.close()
+      await rollouts.close()
+      following?.close()
+      await webhooks.close()
       await rules.close()
       await feedback.close()
       await history.close()
@@ -183,19 +212,29 @@ async function openHouse(
 export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const config = configure(overrides)
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
-  const store = await openStore(config.home)
+  const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
     if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
     const telemetry = await openTelemetry(config)
     let url = ''
-    const shared: Shared = { config, access, webhook, url: () => url, canaries: [], telemetry }
+    const shared: Shared = {
+      config,
+      access,
+      webhook,
+      url: () => url,
+      memory: new Memory(config.memoryBudget),
+      canaries: [],
+      telemetry,
+    }
     const houses = new Houses(async (tenant) =>
       openHouse(
         shared,
         tenant,
-        tenant === DEFAULT_TENANT ? store : await openStore(join(config.home, 'tenants', tenant)),
+        tenant === DEFAULT_TENANT
+          ? store
+          : await openStore(join(config.home, 'tenants', tenant), placesOf(config, tenant)),
       ),
     )
     const house = await houses.of(DEFAULT_TENANT)

@@ -55,6 +55,10 @@ export interface EngineInfo {
   loadedAt: string
   requests: number
   waiting: number
+  /** Kept in memory whether or not it is asked. */
+  pinned: boolean
+  /** Seconds since it was last asked. */
+  idleSeconds: number
   rss?: number
   cpuSeconds?: number
   threads?: number

@@ -182,7 +182,7 @@ export const platformRoutes = [
       url: url(),
       pid: process.pid,
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
-      models: { registered: (await registry.list()).length, loaded: (await deployments.list()).length },
+      models: { registered: await registry.count(), loaded: (await deployments.list()).length },
       runs: { active: runs.active },
     }),
   ),

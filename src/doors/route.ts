@@ -1,11 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import type { Access } from '../access/access.ts'
 import type { Permission, Principal } from '../access/roles.ts'
 import type { Config } from '../base/config.ts'
+import { fail } from '../base/errors.ts'
 import type { Outside } from '../engine/any.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { Deployments } from '../serve/deployments.ts'
+import type { Webhooks } from '../registry/webhooks.ts'
+import type { CallOptions, Deployments } from '../serve/deployments.ts'
+import type { Rollouts } from '../serve/rollouts.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
 import type { Secrets } from '../store/secrets.ts'
@@ -34,10 +38,12 @@ export interface House {
   readonly config: Config
   readonly store: Store
   readonly registry: Registry
+  readonly webhooks: Webhooks
   readonly datasets: Datasets
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
+  readonly rollouts: Rollouts
   readonly outside: Outside & { readonly secrets: Secrets }
   readonly entries: LogEntries
   readonly metrics: Metrics
@@ -121,4 +127,25 @@ export function abortWith(reply: FastifyReply): AbortSignal {
     if (!reply.raw.writableFinished) gone.abort()
   })
   return gone.signal
+}
+
+/** Milliseconds that a request may take, and what its caller's requests have in common, in headers that every door reads. */
+const callHeaders = { deadline: 'athanor-deadline', key: 'athanor-key' } as const
+
+/** How a request is to be answered, by its headers; throws BAD_REQUEST. */
+export function callOf(
+  request: Pick<FastifyRequest, 'headers'>,
+  reply: FastifyReply,
+): CallOptions & { signal: AbortSignal } {
+  return { signal: abortWith(reply), ...readCallHeaders(request.headers) }
+}
+
+/** As `callOf`, without the signal. */
+export function readCallHeaders(headers: IncomingHttpHeaders): Pick<CallOptions, 'deadline' | 'key'> {
+  const { [callHeaders.deadline]: time, [callHeaders.key]: key } = headers
+  if (time === undefined && key === undefined) return {}
+  const deadline = Number(time)
+  if (time !== undefined && !(Number.isInteger(deadline) && deadline >= 1 && deadline <= 3_600_000))
+    throw fail('BAD_REQUEST', { message: `${callHeaders.deadline}: expected whole milliseconds from 1 to 3600000` })
+  return { ...(time !== undefined && { deadline }), ...(key !== undefined && { key: String(key).slice(0, 256) }) }
 }

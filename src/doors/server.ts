@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
-import { fail } from '../base/errors.ts'
+import { type AthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
@@ -65,14 +65,21 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
   app.addHook('onRoute', ({ method, url, config }) => {
     if (!config?.permission) throw new TypeError(`${method} ${url} declares no permission`)
   })
-  app.addHook('onRequest', async (request, reply) => {
+  // hooks call back: a promise for each would be a good part of a request's time
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
-    if (!access.keysRequired) checkHost(request.headers.host, config.host)
+    const foreign = access.keysRequired ? undefined : checkHost(request.headers.host, config.host)
+    if (foreign) return done(foreign)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
     request.trace = telemetry?.begin(request.headers.traceparent as string | undefined)
-    request.who = gate.check(request.headers, permission, door)
+    try {
+      request.who = gate.check(request.headers, permission, door)
+    } catch (error) {
+      return done(error as AthanorError)
+    }
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown'
     const { statusCode: status, elapsedTime: ms } = reply
     house.metrics.answeredHttp(request.method, route, status, ms)
@@ -84,6 +91,7 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
         status,
         ms,
       })
+    done()
   })
   if (telemetry) {
     // from here on: reading a body leaves the context that a request began in
@@ -168,15 +176,15 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
       ...(response && { response: { [one.status]: response } }),
       ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
     },
-    preValidation: async (request) => {
+    preValidation: (request, _reply, done) => {
       if (one.raw && !isStream(request.body))
-        throw fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' })
+        return done(fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' }))
       // no body at all is an empty one, where nothing is required
       if (body && (request.body ?? null) === null && !(body as { required?: string[] }).required?.length)
         request.body = {}
-      if (body && !isShallow(request.body))
-        throw fail('BAD_REQUEST', { message: `the body is nested deeper than ${DEPTH_LIMIT}` })
       if (querystring) request.query = withTypes(request.query as Record<string, unknown>, querystring)
+      const deep = body && !isShallow(request.body)
+      done(deep ? fail('BAD_REQUEST', { message: `the body is nested deeper than ${DEPTH_LIMIT}` }) : undefined)
     },
     handler: async (request, reply) => {
       reply.code(one.status)
@@ -211,10 +219,10 @@ async function record({ access, tenant, who }: House, { method, path, raw }: Rou
 const hostName = (host: string) => host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 
 /** A page of another site that has its name point here must not get answers (DNS rebinding). */
-function checkHost(host: string | undefined, bound: string) {
+function checkHost(host: string | undefined, bound: string): AthanorError | undefined {
   const name = hostName(host ?? '')
-  if (name === 'localhost' || name === '127.0.0.1' || name === '::1' || name === bound) return
-  throw fail('BAD_REQUEST', { message: `the Host header names "${name.slice(0, 80)}", which is not this server` })
+  if (name === 'localhost' || name === '127.0.0.1' || name === '::1' || name === bound) return undefined
+  return fail('BAD_REQUEST', { message: `the Host header names "${name.slice(0, 80)}", which is not this server` })
 }
 
 /** A form of another site can send multipart bodies without asking; browsers say where it comes from. */

@@ -249,8 +249,11 @@ export const watchRoutes = [
         right: Type.Boolean(),
       }),
     },
-    async ({ feedback, deployments }, { body: { requestId, row = 0, label } }) =>
-      feedback.label(requestId, row, label, async (ref) => (await deployments.resolve(ref)).manifest),
+    async ({ feedback, deployments }, { body: { requestId, row = 0, label } }) => {
+      const told = await feedback.label(requestId, row, label, async (ref) => (await deployments.resolve(ref)).manifest)
+      deployments.labelled(told.model, told)
+      return told
+    },
   ),
   route(
     'POST /api/models/:model/feedback/dataset',

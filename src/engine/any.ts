@@ -3,6 +3,7 @@ import type { Egress } from '../base/egress.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'
 import type { Window } from '../drift/reference.ts'
 import { Engine, type EngineOptions, type EngineSpec, type EngineState, type NewRequest } from './engine.ts'
+import { findLlama } from './llama/install.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, GenerationRequest, Timings } from './messages.ts'
 
 interface Limits {
@@ -23,6 +24,8 @@ export interface AnyEngine {
   /** Requests that came, and those that are not answered. */
   readonly requests: number
   readonly waiting: number
+  /** Milliseconds that what is waiting will take, where that is known. */
+  readonly expectedWait?: number
   request(what: NewRequest, limits: Limits): Promise<{ output: EngineOutput; timings: Timings }>
   generate(generation: GenerationRequest, limits: Limits): AsyncGenerator<GenerationEvent, undefined>
   stats(): Promise<EngineStats | undefined>
@@ -35,6 +38,8 @@ export interface AnyEngine {
 /** What an engine may reach outside this process tree, and how it reads the keys for it. */
 export interface Outside {
   readonly egress: Egress
+  /** The folder of engines that were installed on demand. */
+  readonly engines: string
   readonly secrets: {
     /** The text that was sealed for a use. */
     unseal(sealed: Uint8Array, of: string): string
@@ -44,13 +49,14 @@ export interface Outside {
 /** What a key is sealed for: it is sent to no other server. */
 export const keyUse = (url: string) => `upstream ${new URL(url).origin}`
 
-/** Starts the engine of a version. Throws HOST_FORBIDDEN or SECRET_UNREADABLE; what loading throws comes from `ready`. */
+/** Starts the engine of a version. Throws HOST_FORBIDDEN, SECRET_UNREADABLE or ENGINE_MISSING; what loading throws comes from `ready`. */
 export async function openEngine(
   spec: EngineSpec,
   options: Partial<EngineOptions>,
-  { egress, secrets }: Outside,
+  { egress, secrets, engines }: Outside,
 ): Promise<AnyEngine> {
   const { remote } = spec.manifest
+  if (spec.manifest.engine === 'llama') return new Engine({ ...spec, library: await findLlama(engines) }, options)
   if (!remote) return new Engine(spec, options)
   const { RemoteEngine } = await import('./remote/remote.ts')
   const sealed = spec.files[SEALED_KEY]

@@ -16,6 +16,8 @@ interface RunnerOptions {
   threads: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
+  /** The folder of the library that runs it, where that is not part of the installation. */
+  library?: string
   /** Told of each full window of requests, where the version has a reference to compare it with. */
   onWindow?: (window: Window) => void
 }
@@ -26,6 +28,9 @@ export type OpenRunner = (
   read: (file: string) => Uint8Array,
   options: RunnerOptions,
 ) => Promise<Runner>
+
+/** Opens a bundle that a library of its own reads from the disk. */
+export type OpenFileRunner = (manifest: Manifest, path: string, options: RunnerOptions) => Promise<Runner>
 
 /** How a bundle of each task is run; an engine loads what its own task needs. */
 const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {

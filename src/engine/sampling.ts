@@ -28,13 +28,18 @@ export class Sampler {
     if (settings.repetitionPenalty !== 1) for (const token of prompt) this.#seen.add(token)
   }
 
-  /** Takes the scores (logits) of all tokens, which it overwrites; log-probabilities told are those of the model itself. */
-  draw(logits: Float32Array): Draw {
+  /**
+   * Takes the scores (logits) of all tokens, which it overwrites, and draws among those that `allowed` marks with 1;
+   * log-probabilities told are those of the model itself.
+   */
+  draw(logits: Float32Array, allowed?: Uint8Array): Draw {
     const { logprobs, temperature } = this.#settings
     const told = logprobs === undefined ? undefined : likeliest(logits, logprobs)
     const total = told && logSum(logits)
     const own = told && Float32Array.from(logits)
     this.#penalise(logits)
+    if (allowed)
+      for (let token = 0; token < logits.length; token++) if (!allowed[token]) logits[token] = Number.NEGATIVE_INFINITY
     const token = temperature === 0 ? argMax(logits) : this.#sample(logits)
     this.#seen.add(token)
     this.#written.set(token, (this.#written.get(token) ?? 0) + 1)

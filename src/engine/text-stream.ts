@@ -2,12 +2,12 @@ import type { TextCodec } from '../data/codec.ts'
 
 /** Turns tokens into text that can be shown as it comes: no character is cut, and nothing of a stop string goes out. */
 export class TextStream {
-  readonly #codec: TextCodec
+  readonly #codec: Pick<TextCodec, 'bytes'>
   readonly #stop: readonly string[]
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   #held = ''
 
-  constructor(codec: TextCodec, stop: readonly string[]) {
+  constructor(codec: Pick<TextCodec, 'bytes'>, stop: readonly string[]) {
     this.#codec = codec
     this.#stop = stop.filter((text) => text !== '')
   }

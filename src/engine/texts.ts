@@ -44,7 +44,9 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       return { results: new Array<Result>(texts.length), left: texts.length, batch: 0, tokens: 0 }
     })
     rows.sort((a, b) => a.row.ids.length - b.row.ids.length) // alike lengths share a batch, so little is padding
-    for (const batch of cut(rows, tokenBudget)) {
+    for (const wanted of cut(rows, tokenBudget)) {
+      const batch = wanted.filter(({ request }) => !requests[request].withdrawn)
+      if (batch.length === 0) continue
       const began = monotonic()
       let results: Result[]
       try {

@@ -190,12 +190,16 @@ const savedModel: Format = {
   title: 'TensorFlow SavedModel',
   files: 'saved_model.pb',
   recognises: (source) => source.names.some((name) => /(^|\/)saved_model\.pb$/.test(name)),
+  async read(source) {
+    const { readSavedModel } = await import('./tensorflow/read.ts')
+    return readSavedModel(source)
+  },
   async write(model) {
     const { writeSavedModel } = await import('./tensorflow/write.ts')
     return writeSavedModel(model)
   },
-  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
-  in: 'Not supported yet: load it in Keras or convert it with tf2onnx, and import .keras or ONNX.',
+  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); models of single characters have `serving_texts` as well, which takes strings. Weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
+  in: 'The signature `serving_default`: functions are inlined, variables come from the checkpoint in the folder, loops over the rows of lists (as Keras writes recurrent layers) become Scan. Operators of the list below; others are refused by name, all at once. No dilated Conv1D, no control flow of TensorFlow 1.',
 }
 
 const pickle: Format = {
@@ -219,12 +223,16 @@ const tfjsGraph: Format = {
   title: 'TensorFlow.js graph',
   files: 'model.json and group1-shard*.bin',
   recognises: (source) => isTfjs(source, 'graph-model'),
+  async read(source) {
+    const { readTfjsGraph } = await import('./tfjs/read-graph.ts')
+    return readTfjsGraph(source)
+  },
   async write(model) {
     const { writeTfjsGraph } = await import('./tfjs/graph.ts')
     return writeTfjsGraph(model)
   },
   out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
-  in: 'Not supported yet: import the model that it was converted from.',
+  in: 'As SavedModel, with its weights beside it; weights quantized to 8 or 16 bits are read as floats. Not graphs with control flow (Enter, Switch, …), as recurrent layers become in conversion.',
 }
 
 const gguf = (type: BlockName, name: string): Format => ({
@@ -238,6 +246,11 @@ const gguf = (type: BlockName, name: string): Format => ({
       const { readLlamaGguf } = await import('./gguf/llama.ts')
       return readDecoder(readLlamaGguf(source.read(source.names[0])))
     },
+    async readBundle(source: Source) {
+      const { becomesGraph, llamaBundle } = await import('./gguf/foreign.ts')
+      const bytes = source.read(source.names[0])
+      return becomesGraph(bytes) ? undefined : llamaBundle(bytes)
+    },
   }),
   async write(model) {
     const { writeLlamaGguf } = await import('./gguf/llama.ts')
@@ -246,9 +259,20 @@ const gguf = (type: BlockName, name: string): Format => ({
   out: 'Models that write, of the Llama layout, for llama.cpp. Matrices whose rows are no multiple of 32 stay f16.',
   in:
     name === 'gguf'
-      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs. They can be trained on.'
+      ? 'Llama layouts of f32, f16, q8_0 and q4_0 with byte-level pairs; they can be trained on. All others are run by llama.cpp as they are.'
       : 'As gguf.',
 })
+
+const ggufLlama: Format = {
+  name: 'gguf-llama',
+  title: 'GGUF for llama.cpp',
+  files: 'model.gguf',
+  async readBundle(source) {
+    return (await import('./gguf/foreign.ts')).llamaBundle(source.read(source.names[0]))
+  },
+  out: 'As gguf.',
+  in: 'By its name only: run by llama.cpp as it is, also where it could become a graph.',
+}
 
 const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
 
@@ -269,6 +293,7 @@ export const formats: readonly Format[] = [
   gguf('f32', 'gguf-f32'),
   gguf('q8_0', 'gguf-q8_0'),
   gguf('q4_0', 'gguf-q4_0'),
+  ggufLlama,
   onnx,
   keras,
   kerasH5,

@@ -28,8 +28,8 @@ export class AlertRecords {
 
   async open(alert: AlertKey & Pick<Alert, 'message' | 'value' | 'level'>): Promise<Alert> {
     const row = { ...alert, since: new Date().toISOString(), until: null, silenced: 0, silenced_until: null }
-    const { insertId } = await this.#db.insertInto('alerts').values(row).executeTakeFirstOrThrow()
-    return { ...alert, id: Number(insertId), since: row.since, silenced: false }
+    const { id } = await this.#db.insertInto('alerts').values(row).returning('id').executeTakeFirstOrThrow()
+    return { ...alert, id, since: row.since, silenced: false }
   }
 
   async close(id: number): Promise<void> {

@@ -6,8 +6,9 @@ import { charactersFor } from '../data/prepare.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
 import type { TrainJob } from './job.ts'
 import type { Options } from './options.ts'
-import { openSources, partingOf, whileWorking } from './prepared.ts'
+import { openSources, partingOf } from './prepared.ts'
 import { problemOf } from './problem.ts'
+import { withProgress } from './progress.ts'
 import { type Extra, type Halt, Training } from './training.ts'
 
 /** A trial with what choosing needs beside what is told of it. */
@@ -15,6 +16,8 @@ export interface Trial extends TrialReport {
   score?: number
   /** Scores by epoch, for comparison with others at the same epoch. */
   scores: number[]
+  /** Epochs that it would have in all. */
+  planned?: number
 }
 
 /** Most tokens of a text that any trial can look at. */
@@ -30,6 +33,8 @@ export class Trials {
   /** Seconds spent in earlier attempts at this run. */
   readonly #before: number
   readonly #start = performance.now()
+  /** Rows that trials are compared on. */
+  validationRows = 0
   readonly #job: TrainJob
   /** By which figure, and whether less of it is better; known after the first training was opened. */
   metric = ''
@@ -54,8 +59,10 @@ export class Trials {
     const saved = existsSync(path)
       ? (JSON.parse(readFileSync(path, 'utf8')) as Pick<Trials, 'list' | 'seconds' | 'metric' | 'better' | 'rounds'>)
       : undefined
-    partingOf(job, cleaned, job.spec.seed ?? 1) // what cannot be split fails before anything is trained
+    // what cannot be split fails before anything is trained
+    const { parts } = partingOf(job, cleaned, job.spec.seed ?? 1)
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
+    trials.validationRows = parts.filter((part) => part === 'validation').length
     if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better, rounds: saved.rounds })
     return trials
   }
@@ -144,6 +151,7 @@ export class Trials {
       training = yield* this.#told(trial, Training.open(this.jobOf(trial)))
       const { metric, better } = training.learner.chosenBy
       Object.assign(this, { metric, better })
+      trial.planned = training.epochs
       const steps = training.advance(all, typeof until === 'number' ? until : until(training.epochs))
       let next = await steps.next()
       for (; !next.done; next = await steps.next()) {
@@ -213,14 +221,14 @@ const FILE = 'trials.json'
 const dataFolder = (job: TrainJob) => join(job.folder, 'data')
 
 /** A trial as it is told of. */
-function report({ score: _score, scores: _scores, minutes, ...told }: Trial): TrialReport {
+function report({ score: _score, scores: _scores, planned: _planned, minutes, ...told }: Trial): TrialReport {
   return { ...told, minutes: Number(minutes.toFixed(2)) }
 }
 
 /** Cleans a job's data for all of its trainings. */
 export async function* cleanSources(job: TrainJob, folder: string): AsyncGenerator<TrainEvent, Cleaned> {
   const { spec } = job
-  return yield* whileWorking(async (tell) => {
+  return yield* withProgress(async (tell) => {
     const { train, heldOut, close } = await openSources(job)
     try {
       const options = {

@@ -1,4 +1,5 @@
 import type { Door } from '../door.ts'
+import { batchRoutes } from './batches.ts'
 import { chatRoutes } from './chat.ts'
 import { classifyRoutes } from './classify.ts'
 import { completionRoutes } from './completions.ts'
@@ -19,6 +20,7 @@ export const openai: Door = {
     ...embeddingRoutes,
     ...fileRoutes,
     ...jobRoutes,
+    ...batchRoutes,
     ...chatRoutes,
     ...completionRoutes,
     ...responseRoutes,

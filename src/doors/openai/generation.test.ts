@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import OpenAI from 'openai'
+import { Type } from 'typebox'
+import { Check } from 'typebox/value'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
 import { tinyClassifier } from '../../testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../../testing/tiny-decoder.ts'
@@ -256,8 +258,15 @@ test('what is out of range or cannot be done is refused before anything is writt
     [completion({ model: 'wirter' }), 404, null],
     [completion({ model: 'classifier' }), 400, null],
     [completion({ model: 'short', prompt: 'far too long a prompt' }), 400, null],
-    [chat({ tools: [{ type: 'function', function: { name: 'f' } }] }), 400, null],
-    [chat({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema: {} } } }), 400, null],
+    [chat({ tools: [{ type: 'function', function: { name: 'two words' } }] }), 400, 'tools'],
+    [chat({ tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'g' }), 400, 'tool_choice'],
+    [
+      chat({
+        response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { type: 'string', pattern: 'a' } } },
+      }),
+      400,
+      null,
+    ],
     [chat({ response_format: { type: 'yaml' } }), 400, 'response_format.type'],
     [chat({ messages: [] }), 400, 'messages'],
     [chat({ messages: [{ role: 'king', content: 'x' }] }), 400, 'messages.0.role'],
@@ -288,4 +297,86 @@ test('what is out of range or cannot be done is refused before anything is writt
   // the same, asked for as a stream: the status tells it, before a stream begins
   const error = await refused(openai.completions.create({ model: 'wirter', prompt: 'x', stream: true }))
   assert.equal(error.status, 404)
+})
+
+const Answer = Type.Object(
+  {
+    mood: Type.Union([Type.Literal('good'), Type.Literal('bad')]),
+    score: Type.Optional(Type.Integer()),
+    words: Type.Array(Type.String({ maxLength: 5 }), { maxItems: 3 }),
+  },
+  { additionalProperties: false },
+)
+
+const schema: Record<string, unknown> = { ...Answer }
+
+test('JSON by a schema: whatever the model would rather write, the answer is what the schema describes', async () => {
+  const seen = new Set<string>()
+  for (let seed = 0; seed < 12; seed++) {
+    const { choices } = await openai.chat.completions.create({
+      model: 'chat',
+      messages,
+      seed,
+      temperature: 2,
+      response_format: { type: 'json_schema', json_schema: { name: 'answer', schema, strict: true } },
+    })
+    assert.equal(choices[0].finish_reason, 'stop')
+    const value: unknown = JSON.parse(choices[0].message.content!)
+    assert.ok(Check(Answer, value), choices[0].message.content!)
+    seen.add(choices[0].message.content!)
+  }
+  assert.ok(seen.size > 3, 'seeds differ')
+  const asked = { model: 'chat', messages, seed: 4, temperature: 2 }
+  const parsed = await openai.chat.completions.parse({
+    ...asked,
+    response_format: { type: 'json_schema', json_schema: { name: 'answer', schema, strict: true } },
+  })
+  assert.ok(Check(Answer, parsed.choices[0].message.parsed))
+  const object = await openai.chat.completions.create({
+    ...asked,
+    max_tokens: 3000,
+    response_format: { type: 'json_object' },
+  })
+  if (object.choices[0].finish_reason === 'stop') JSON.parse(object.choices[0].message.content!)
+  assert.match(object.choices[0].message.content!, /^\{/)
+  const response = await openai.responses.create({
+    model: 'chat',
+    input: 'hello',
+    text: { format: { type: 'json_schema', name: 'answer', schema } },
+  })
+  assert.ok(Check(Answer, JSON.parse(response.output_text)), response.output_text)
+})
+
+test('tools: a call where one is asked for, at once and as a stream; words where none is', async () => {
+  const parameters = { type: 'object', properties: { place: { enum: ['Bern', 'Rome'] } }, required: ['place'] }
+  const tools: OpenAI.ChatCompletionFunctionTool[] = [
+    { type: 'function', function: { name: 'weather', parameters } },
+    { type: 'function', function: { name: 'time', parameters: { type: 'object', additionalProperties: false } } },
+  ]
+  const body = { model: 'chat', messages, tools, temperature: 2, seed: 1 }
+  for (const tool_choice of ['required', { type: 'function', function: { name: 'weather' } }] as const) {
+    const { choices } = await openai.chat.completions.create({ ...body, tool_choice })
+    assert.deepEqual([choices[0].finish_reason, choices[0].message.content], ['tool_calls', null])
+    const [call] = choices[0].message.tool_calls as OpenAI.ChatCompletionMessageFunctionToolCall[]
+    const given = JSON.parse(call.function.arguments) as { place?: string }
+    if (call.function.name === 'weather') assert.ok(['Bern', 'Rome'].includes(given.place!))
+    else assert.deepEqual(given, {})
+    if (typeof tool_choice === 'object') assert.equal(call.function.name, 'weather')
+    const stream = openai.chat.completions.stream({ ...body, tool_choice })
+    const final = await stream.finalChatCompletion()
+    assert.deepEqual(
+      (final.choices[0].message.tool_calls![0] as typeof call).function.arguments,
+      call.function.arguments,
+    )
+  }
+  // greedy, the tiny model writes a letter first: words, not a call
+  const words = await openai.chat.completions.create({ ...body, temperature: 0, max_tokens: 8, tool_choice: 'auto' })
+  assert.equal(words.choices[0].message.tool_calls, undefined)
+  assert.match(words.choices[0].message.content!, /^[^{]+$/)
+  const none = await openai.chat.completions.create({ ...body, temperature: 0, max_tokens: 8, tool_choice: 'none' })
+  assert.equal(
+    none.choices[0].message.content,
+    tinyContinuation(rendered, 8),
+    'tools that may not be called are not told',
+  )
 })

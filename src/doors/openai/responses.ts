@@ -10,6 +10,7 @@ import { openaiFailure } from './failure.ts'
 import { beginAll, type EndEvent, logprobOf, now, refuse, settingsOf, type TokenEvent } from './generation.ts'
 import { tag } from './models.ts'
 import { anything, boolean, integer, number, text } from './schema.ts'
+import { shapeOf } from './tools.ts'
 
 /** Responses are not kept: what a conversation was before is sent with each request. */
 const Body = Type.Object({
@@ -34,9 +35,15 @@ const Body = Type.Object({
   metadata: anything(),
   tools: Type.Optional(Type.Unsafe<unknown[] | null>({ type: ['array', 'null'] })),
   text: Type.Optional(
-    Type.Unsafe<{ format?: { type: string } } | null>({
+    Type.Unsafe<{ format?: { type: string; schema?: Record<string, unknown> } } | null>({
       type: ['object', 'null'],
-      properties: { format: { type: 'object', required: ['type'], properties: { type: { type: 'string' } } } },
+      properties: {
+        format: {
+          type: 'object',
+          required: ['type'],
+          properties: { type: { enum: ['text', 'json_object', 'json_schema'] }, schema: { type: 'object' } },
+        },
+      },
     }),
   ),
 })
@@ -53,9 +60,8 @@ function messagesOf({ input, instructions }: Given): Message[] {
   return instructions ? [{ role: 'system', content: instructions }, ...given] : given
 }
 
-function check({ tools, text, previous_response_id, background, conversation: kept }: Given) {
+function check({ tools, previous_response_id, background, conversation: kept }: Given) {
   if (tools?.length) throw refuse('tools', 'calling tools')
-  if (text?.format && text.format.type !== 'text') throw refuse('text.format', `"${text.format.type.slice(0, 40)}"`)
   if (previous_response_id) throw refuse('previous_response_id', 'keeping responses (send the conversation as input)')
   if (kept) throw refuse('conversation', 'keeping conversations (send the conversation as input)')
   if (background) throw refuse('background', 'answering later')
@@ -95,7 +101,7 @@ function frame(body: Given) {
     previous_response_id: null,
     store: false,
     temperature: body.temperature ?? 1,
-    text: { format: { type: 'text' } },
+    text: { format: body.text?.format ?? { type: 'text' } },
     tool_choice: 'none',
     tools: [],
     top_p: body.top_p ?? 1,
@@ -125,7 +131,9 @@ export const responseRoutes = [
       check(body)
       const wanted = body.include?.includes('message.output_text.logprobs') || typeof body.top_logprobs === 'number'
       const settings = settingsOf(body, body.max_output_tokens, wanted ? (body.top_logprobs ?? 0) : undefined)
-      const input = { ...settings, messages: conversation(messagesOf(body)) }
+      const { type = 'text', schema } = body.text?.format ?? {}
+      const shape = shapeOf({ response_format: { type, ...(schema && { json_schema: { schema } }) } })
+      const input = { ...settings, ...shape, messages: conversation(messagesOf(body)), whole: body.stream !== true }
       const { events } = await beginAll(callerOf('openai', house, call), body.model, [input], 1)
       const made = frame(body)
       if (body.stream) return streamed(request, reply, events, made, wanted)

@@ -5,10 +5,12 @@ import { type GenerationConfig, generationConfig } from '../../data/generation.t
 import type { Cache } from '../cache.ts'
 import { Channel } from '../channel.ts'
 import { Decoder } from '../decoder.ts'
+import { type Form, Forms } from '../form.ts'
 import type { GenerationEvent, GenerationRequest } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { type Draw, Sampler } from '../sampling.ts'
+import { Sampler } from '../sampling.ts'
 import { openSession } from '../session.ts'
+import { plainMessages, shapeOf, withCalls } from '../shape.ts'
 import { TextStream } from '../text-stream.ts'
 
 /** Texts that are written at the same time; more wait for a place. */
@@ -22,6 +24,8 @@ interface Text {
   readonly signal: AbortSignal
   readonly channel: Channel<GenerationEvent>
   readonly prompt: readonly number[]
+  /** What may be written, where that is not everything. */
+  readonly form: Form | undefined
   readonly sampler: Sampler
   readonly stream: TextStream
   readonly limit: number
@@ -51,6 +55,7 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
           eos_token: names.get(config.end[0]) ?? '',
         })
   const batch = new Batch(new Decoder(session, manifest), codec, config)
+  const forms = new Forms(codec, config)
   return {
     get batches() {
       return batch.runs
@@ -62,27 +67,24 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
       }
     },
     async *generate(request, signal) {
-      if (request.json || request.tools)
-        throw fail('UNSUPPORTED', {
-          what: `${request.tools ? 'calling tools' : 'JSON output'} by the onnx engine`,
-          instead: 'Use a model of the engines llama or remote.',
-        })
+      const shape = shapeOf(request)
       const prompt = await promptOf(request, codec, config, template)
-      yield* batch.add(request, prompt, signal)
+      yield* withCalls(batch.add(request, prompt, signal, shape.grammar && forms.open(shape.grammar)), shape.tools)
     },
     close: () => session.release(),
   }
 }
 
 async function promptOf(
-  { prompt, messages }: GenerationRequest,
+  request: GenerationRequest,
   codec: TextCodec,
   config: GenerationConfig,
   template: ChatTemplate | undefined,
 ): Promise<readonly number[]> {
+  const { prompt, messages } = request
   if (messages && !template)
     throw fail('BAD_REQUEST', { message: 'this model was not trained on conversations: send a prompt' })
-  const ids = await codec.encode(messages ? template!.render(messages, { answer: true }) : (prompt ?? ''))
+  const ids = await codec.encode(messages ? template!.render(plainMessages(request), { answer: true }) : (prompt ?? ''))
   if (ids.length === 0 && config.start !== undefined) ids.push(config.start)
   if (ids.length === 0) throw fail('BAD_REQUEST', { message: 'prompt: expected at least one token' })
   if (ids.length >= config.context) throw fail('PROMPT_TOO_LONG', { tokens: ids.length, limit: config.context })
@@ -109,13 +111,19 @@ class Batch {
     return this.#decoder.runs
   }
 
-  add(request: GenerationRequest, prompt: readonly number[], signal: AbortSignal): AsyncIterable<GenerationEvent> {
+  add(
+    request: GenerationRequest,
+    prompt: readonly number[],
+    signal: AbortSignal,
+    form: Form | undefined,
+  ): AsyncIterable<GenerationEvent> {
     const channel = new Channel<GenerationEvent>()
     this.#waiting.push({
       request,
       signal,
       channel,
       prompt,
+      form,
       sampler: new Sampler(request, prompt, this.#config.never),
       stream: new TextStream(this.#codec, request.stop),
       limit: Math.min(request.maxTokens, this.#config.context - prompt.length),
@@ -193,7 +201,7 @@ class Batch {
     if (cache.length < longest) return
     this.#prefill = undefined
     texts.forEach((text, r) => {
-      if (!text.finished) this.#take(text, text.sampler.draw(logits[r]))
+      if (!text.finished) this.#take(text, logits[r])
     })
     const picked: (readonly [Cache, number])[] = this.#texts.map((_, row) => [this.#cache!, row])
     texts.forEach((text, r) => {
@@ -218,12 +226,16 @@ class Batch {
     const { logits, cache } = await this.#decoder.read(this.#cache!, ids)
     this.#cache = cache
     this.#texts.forEach((text, r) => {
-      this.#take(text, text.sampler.draw(logits[r]))
+      this.#take(text, logits[r])
     })
   }
 
-  #take(text: Text, { token, logprob, top }: Draw) {
+  #take(text: Text, logits: Float32Array) {
+    const allowed = text.form?.allowed
+    if (text.form && !allowed) return this.#finish(text, 'stop')
+    const { token, logprob, top } = text.sampler.draw(logits, allowed)
     if (this.#config.end.includes(token)) return this.#finish(text, 'stop')
+    text.form?.take(token)
     text.last = token
     text.written++
     const { text: shown, stopped } = text.stream.push(token)

@@ -87,11 +87,19 @@ export function writeGguf(metadata: Record<string, GgufValue>, tensors: Record<s
 const invalid = (reason: string) => fail('FORMAT_INVALID', { format: 'GGUF', reason })
 const typeOf = new Map(Object.entries(blockTypes).map(([name, type]) => [type.id, name as BlockName]))
 
+/** The head of a GGUF file: metadata, and where each tensor lies; `code` is ggml's number of its element type. */
+export interface GgufHead {
+  metadata: Map<string, unknown>
+  infos: { name: string; dims: number[]; code: number; offset: number }[]
+  /** Where offsets count from. */
+  start: number
+}
+
 /**
- * Reads a GGUF file of version 2 or 3. Counts and sizes are held against the file before anything is allocated by them;
- * tensors are decoded when asked for. Throws FORMAT_INVALID, UNSUPPORTED for element types other than f32, f16, q8_0, q4_0.
+ * Reads the head of a GGUF file of version 2 or 3. Counts and sizes are held against the file before anything is allocated
+ * by them. Throws FORMAT_INVALID.
  */
-export function readGguf(bytes: Uint8Array): GgufFile {
+export function readGgufHead(bytes: Uint8Array): GgufHead {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let at = 0
   const take = (size: number) => {
@@ -155,7 +163,15 @@ export function readGguf(bytes: Uint8Array): GgufFile {
   const alignment = Number(metadata.get('general.alignment') ?? ALIGNMENT)
   if (!Number.isSafeInteger(alignment) || alignment < 1 || alignment > 1 << 20)
     throw invalid(`an alignment of ${alignment}`)
-  const start = Math.ceil(at / alignment) * alignment
+  return { metadata, infos, start: Math.ceil(at / alignment) * alignment }
+}
+
+/**
+ * Reads a GGUF file whose tensors are decoded when asked for. Throws FORMAT_INVALID, UNSUPPORTED for element types other than
+ * f32, f16, q8_0, q4_0.
+ */
+export function readGguf(bytes: Uint8Array): GgufFile {
+  const { metadata, infos, start } = readGgufHead(bytes)
   const tensors: GgufFile['tensors'] = new Map()
   for (const { name, dims, code, offset } of infos) {
     const type = typeOf.get(code)

@@ -1,0 +1,99 @@
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { fail } from '../../base/errors.ts'
+
+/** What is used of node-llama-cpp 3, which is not part of the installation. */
+interface Library {
+  getLlama(options: object): Promise<Llama>
+  LlamaGrammar: new (llama: Llama, options: { grammar: string }) => Grammar
+  LlamaGrammarEvaluationState: new (options: { model: Model; grammar: Grammar }) => GrammarState
+}
+type Grammar = { readonly grammar: string }
+export type GrammarState = { clone(): GrammarState }
+
+interface Llama {
+  loadModel(options: { modelPath: string; checkTensors: boolean }): Promise<Model>
+}
+export interface Model {
+  readonly trainContextSize: number
+  readonly tokens: {
+    bos: number | null
+    bosString: string | null
+    eosString: string | null
+    shouldPrependBosToken: boolean
+  }
+  readonly fileInfo: { metadata: { tokenizer?: { chat_template?: string } } }
+  tokenize(text: string, special: boolean): number[]
+  detokenize(tokens: readonly number[], special: boolean, before?: readonly number[]): string
+  isEogToken(token: number): boolean
+  createContext(options: { sequences: number; contextSize: number; threads: number }): Promise<Context>
+  createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>
+}
+interface Context {
+  readonly contextSize: number
+  getSequence(): Sequence
+}
+export interface Sequence {
+  readonly contextTokens: number[]
+  readonly nextTokenIndex: number
+  compareContextTokens(tokens: readonly number[]): { firstDifferentIndex: number }
+  adaptStateToTokens(tokens: readonly number[], shift: boolean): Promise<void>
+  clearHistory(): Promise<void>
+  evaluate(
+    tokens: readonly number[],
+    options: Draw & { grammarEvaluationState?: GrammarState },
+  ): AsyncGenerator<number, void>
+  controlledEvaluate(input: readonly (number | [number, object])[]): Promise<({ next: Next } | undefined)[]>
+}
+interface EmbeddingContext {
+  getEmbeddingFor(tokens: readonly number[]): Promise<{ vector: readonly number[] }>
+}
+/** How tokens are drawn. */
+export interface Draw {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  seed: number
+  repeatPenalty?: object
+}
+interface Next {
+  token?: number | null
+  logits?: Map<number, number>
+  totalLogitWeight?: number
+}
+
+export interface Loaded {
+  readonly model: Model
+  /** What may be written, for one text. */
+  grammarState(gbnf: string): GrammarState
+}
+
+/** Loads the library from its folder, and a model with it. Throws ENGINE_MISSING or MODEL_INVALID. */
+export async function loadLlama(folder: string | undefined, modelPath: string): Promise<Loaded> {
+  let library: Library
+  let llama: Llama
+  try {
+    const entry = createRequire(join(folder ?? '', 'package.json')).resolve('node-llama-cpp')
+    library = (await import(pathToFileURL(entry).href)) as Library
+    // never built here: what npm brought is used, or nothing
+    llama = await library.getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: 'disabled' })
+  } catch (error) {
+    throw fail(
+      'ENGINE_MISSING',
+      { engine: 'llama', instead: 'Install it again: athanor engines install llama' },
+      { cause: error },
+    )
+  }
+  try {
+    const model = await llama.loadModel({ modelPath, checkTensors: true })
+    const grammarState = (gbnf: string) => {
+      const grammar = new library.LlamaGrammar(llama, { grammar: gbnf })
+      return new library.LlamaGrammarEvaluationState({ model, grammar })
+    }
+    return { model, grammarState }
+  } catch (error) {
+    throw fail('MODEL_INVALID', { reason: 'llama.cpp cannot load it' }, { cause: error })
+  }
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import OpenAI from 'openai'
+import { Athanor } from '../../../client/src/index.ts'
+import { writeLlamaGguf } from '../../formats/gguf/llama.ts'
+import { smallDecoder } from '../../testing/decoders.ts'
+import { startTestServer, type TestServer } from '../../testing/server.ts'
+
+const installed = process.env.ATHANOR_ENGINES ?? ''
+const skip = existsSync(join(installed, 'llama/node_modules/node-llama-cpp'))
+  ? false
+  : 'node-llama-cpp is not installed: athanor engines install llama, and set ATHANOR_ENGINES to its folder'
+
+let server: TestServer
+let athanor: Athanor
+let openai: OpenAI
+before(async () => {
+  server = await startTestServer()
+  athanor = new Athanor({ url: server.url, retries: 0 })
+  openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+  const decoder = await smallDecoder('llama')
+  const template = '{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]'
+  const file = writeLlamaGguf(
+    { ...decoder, generation: { ...decoder.generation, chatTemplate: template } },
+    'tiny',
+    'f32',
+  )
+  const files = { 'tiny.gguf': new Uint8Array(file) }
+  await athanor.models.importFiles('graph', files)
+  await athanor.models.importFiles('llama', files, { format: 'gguf-llama' })
+})
+after(() => server.close())
+
+const prompts = ['the quick', 'brown fox jumps', '今天天气', 'the lazy dog. ', 'x', 'over the', 'fox', '公园散步']
+const greedy = { temperature: 0, maxTokens: 20 }
+
+test('without the library a GGUF file is registered, and asking it says what to install', async () => {
+  const bare = await startTestServer({ engines: join(server.app.config.home, 'nothing') })
+  try {
+    const other = new Athanor({ url: bare.url, retries: 0 })
+    const decoder = await smallDecoder('llama')
+    const file = new Uint8Array(writeLlamaGguf(decoder, 'tiny', 'f16'))
+    const { manifest } = await other.models.importFiles('llama', { 'a.gguf': file }, { format: 'gguf-llama' })
+    assert.deepEqual([manifest.engine, manifest.task, manifest.family], ['llama', 'text-generation', 'llama'])
+    await assert.rejects(other.generate('llama', 'x'), { code: 'ENGINE_MISSING', hint: /engines install llama/ })
+  } finally {
+    await bare.close()
+  }
+})
+
+test('greedy texts are those of the same file run as a graph, one by one and all at once', { skip }, async () => {
+  const expected = []
+  for (const prompt of prompts) expected.push((await athanor.generate('graph', prompt, greedy)).text)
+  for (const [i, prompt] of prompts.entries())
+    assert.equal((await athanor.generate('llama', prompt, greedy)).text, expected[i], prompt)
+  const twice = [...prompts, ...prompts]
+  const together = await Promise.all(twice.map((prompt) => athanor.generate('llama', prompt, greedy)))
+  assert.deepEqual(
+    together.map(({ text }) => text),
+    [...expected, ...expected],
+  )
+})
+
+test('log-probabilities are those of the graph', { skip }, async () => {
+  const of = async (model: string) => (await athanor.generate(model, 'the quick', { ...greedy, logprobs: 3 })).tokens!
+  const [graph, llama] = [await of('graph'), await of('llama')]
+  assert.deepEqual(
+    llama.map(({ token }) => token),
+    graph.map(({ token }) => token),
+  )
+  for (const [i, { logprob, top }] of llama.entries()) {
+    assert.ok(Math.abs(logprob! - graph[i].logprob!) < 2e-3, `${i}: ${logprob} and ${graph[i].logprob}`)
+    assert.deepEqual(
+      top!.map(({ token }) => token),
+      graph[i].top!.map(({ token }) => token),
+    )
+  }
+})
+
+test('seeds, stop strings, lengths, usage', { skip }, async () => {
+  const drawn = { temperature: 1.5, maxTokens: 16, seed: 7 }
+  const [one, two, three] = [
+    await athanor.generate('llama', 'the', drawn),
+    await athanor.generate('llama', 'the', drawn),
+    await athanor.generate('llama', 'the', { ...drawn, seed: 8 }),
+  ]
+  assert.equal(one.text, two.text)
+  assert.notEqual(one.text, three.text)
+  const whole = (await athanor.generate('llama', 'the quick', greedy)).text
+  const stop = whole.slice(5, 8)
+  const stopped = await athanor.generate('llama', 'the quick', { ...greedy, stop: [stop] })
+  assert.deepEqual([stopped.text, stopped.finish], [whole.slice(0, whole.indexOf(stop)), 'stop'])
+  const long = await athanor.generate('llama', 'the quick', { temperature: 0, maxTokens: 1000 })
+  assert.equal(long.usage.promptTokens + long.usage.completionTokens, 64, 'up to what the model can read')
+  assert.equal(long.finish, 'length')
+  await assert.rejects(athanor.generate('llama', 'quick '.repeat(100)), { code: 'PROMPT_TOO_LONG' })
+})
+
+test('JSON by a schema, and calls', { skip }, async () => {
+  const schema = {
+    type: 'object',
+    properties: { a: { enum: ['x', 'y'] }, b: { type: 'string', maxLength: 2 }, c: { type: 'boolean' } },
+    required: ['a', 'c'],
+  }
+  const messages = [{ role: 'user' as const, content: 'a' }]
+  for (let seed = 0; seed < 4; seed++) {
+    const { choices } = await openai.chat.completions.create({
+      model: 'llama',
+      messages,
+      seed,
+      response_format: { type: 'json_schema', json_schema: { name: 'x', schema } },
+    })
+    const value = JSON.parse(choices[0].message.content!) as { a: string; b?: string; c: boolean }
+    assert.ok(['x', 'y'].includes(value.a) && typeof value.c === 'boolean' && [...(value.b ?? '')].length <= 2)
+  }
+  const model = 'llama'
+  const tools = [{ type: 'function' as const, function: { name: 'f' } }]
+  await assert.rejects(openai.chat.completions.create({ model, messages, tools }), { code: 'context_length_exceeded' })
+})
+
+test('cancelling ends within a token, and the place is free again', { skip }, async () => {
+  for (let i = 0; i < 20; i++) {
+    const stop = new AbortController()
+    try {
+      for await (const event of athanor.stream('llama', 'the', { signal: stop.signal, maxTokens: 60 })) {
+        if (event.type === 'token') stop.abort()
+      }
+    } catch {
+      // the client's own abort
+    }
+  }
+  assert.equal((await athanor.generate('llama', 'the', greedy)).finish, 'length')
+  const [engine] = (await athanor.engines()).filter(({ model }) => model === 'llama')
+  assert.equal(engine.waiting, 0)
+})
