@@ -200,13 +200,15 @@ test('headers tell what is left, and stock clients wait for it', async () => {
 })
 
 test('usage as CSV, prices, users, the audit log', async () => {
+  await post('/api/models/tiny/predict', { inputs: 'x' })
   const csv = await operator.usage.csv({ all: true })
   const [head, ...rows] = csv.trimEnd().split('\r\n')
   assert.equal(head, 'tenant,day,model,key,requests,refused,inputTokens,outputTokens,cost')
   assert.ok(rows.some((row) => row.startsWith('acme,') && row.includes(',tiny,')))
   assert.ok((await operator.usage.list()).every(({ tenant }) => tenant === 'default'))
   const acme = new Athanor({ url: app.url, key: keys.operator, tenant: 'acme' })
-  assert.ok((await acme.prices.list()).some(({ model, output }) => model === 'writer' && output === 10))
+  await operator.prices.set('acme', 'vectors', { input: 3 })
+  assert.ok((await acme.prices.list()).some(({ model, input }) => model === 'vectors' && input === 3))
   await acme.users.set('li', { role: 'developer' })
   const { key, about } = await acme.keys.create({ name: 'ci', user: 'li', role: 'developer', doors: ['native'] })
   const ci = new Athanor({ url: app.url, key })

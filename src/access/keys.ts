@@ -4,7 +4,7 @@ import { checkName } from '../base/ids.ts'
 import type { Store } from '../store/store.ts'
 import { checkLimits, type Limits } from './limits.ts'
 import { DEFAULT_TENANT, type Principal, type Role, roleAtLeast, roles } from './roles.ts'
-import { digestOf, idOf, newToken, sameDigest, withNewSecret } from './secret.ts'
+import { hmacOf, idOf, newToken, sameDigest, withNewSecret } from './secret.ts'
 
 /** A service key as it is shown: never the key itself. */
 export interface Key {
@@ -58,7 +58,7 @@ const now = () => new Date().toISOString()
 /** Service keys and the users they may belong to, held in memory; of a key only its HMAC is stored. */
 export class Keys {
   readonly #db: Store['db']
-  readonly #secret: Buffer
+  readonly #digestOf: (token: string) => Buffer
   /** What commands on this machine send instead of a key while keys are required; it dies with the process. */
   readonly localToken = `local_${randomBytes(32).toString('base64url')}`
   readonly #localDigest: Buffer
@@ -68,8 +68,8 @@ export class Keys {
 
   constructor({ db }: Pick<Store, 'db'>, secret: Buffer) {
     this.#db = db
-    this.#secret = secret
-    this.#localDigest = digestOf(secret, this.localToken)
+    this.#digestOf = hmacOf(secret)
+    this.#localDigest = this.#digestOf(this.localToken)
   }
 
   /** Reads keys, users and closed tenants from the database. */
@@ -113,7 +113,7 @@ export class Keys {
    */
   authenticate(token: string): Principal | undefined {
     const held = this.#keys.get(idOf(token) ?? '')
-    const digest = digestOf(this.#secret, token)
+    const digest = this.#digestOf(token)
     const current = sameDigest(digest, held?.digest ?? nobody)
     const previous = sameDigest(digest, held?.previous?.digest ?? nobody)
     if (!held || !(current || (previous && Date.now() < held.previous!.until))) return undefined
@@ -122,7 +122,7 @@ export class Keys {
 
   /** Whether it is what commands on this machine send. */
   isLocal(token: string): boolean {
-    return sameDigest(digestOf(this.#secret, token), this.#localDigest)
+    return sameDigest(this.#digestOf(token), this.#localDigest)
   }
 
   #works({ tenant, user, revokedAt, expiresAt }: Key): boolean {
@@ -165,7 +165,7 @@ export class Keys {
         name,
         user_name: user ?? null,
         role,
-        digest: digestOf(this.#secret, token).toString('hex'),
+        digest: this.#digestOf(token).toString('hex'),
         previous_digest: null,
         previous_until: null,
         models: models ? JSON.stringify(models) : null,
@@ -208,7 +208,7 @@ export class Keys {
       .set((e) => ({
         previous_digest: e.ref('digest'),
         previous_until: new Date(Date.now() + grace).toISOString(),
-        digest: digestOf(this.#secret, token).toString('hex'),
+        digest: this.#digestOf(token).toString('hex'),
       }))
       .where('id', '=', id)
       .execute()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { createHmac, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { Access } from './access.ts'
 import { budgetState } from './budget.ts'
 import { MICRO } from './limits.ts'
 import type { Principal } from './roles.ts'
+import { hmacOf } from './secret.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-access-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -170,6 +172,14 @@ test('requests and tokens a minute and requests at a time are limited, for key a
   ;(await ask(two.who)).settle()
   await assert.rejects(ask(two.who), over(5, 'the tenant "acme"'))
   await close()
+})
+
+test('keys are hashed as HMAC-SHA256', () => {
+  for (const length of [0, 32, 64, 65, 200]) {
+    const secret = randomBytes(length)
+    for (const text of ['', 'ath_0', '丹炉'.repeat(50)])
+      assert.deepEqual(hmacOf(secret)(text), createHmac('sha256', secret).update(text).digest())
+  }
 })
 
 test('of a key only an HMAC is stored, with a secret that only its user can read', async () => {

@@ -137,6 +137,7 @@ test('what is wrong is said with what to do next, and an exit code', async () =>
     [['train', '--resume', 'none-1'], 1, 'RUN_NOT_FOUND'],
     [['run', 'none', 'x'], 1, 'MODEL_NOT_FOUND'],
     [['serve', '--port', '99999'], 2, 'OPTION_INVALID'],
+    [['keys', 'crate', 'x'], 2, 'OPTION_INVALID'],
   ]
   for (const [args, code, expected, suggestion] of cases) {
     const { code: ended, stdout, stderr } = await athanor(...args, '--json')
@@ -194,6 +195,32 @@ test('a server: found by the commands, followed and ended; port and folder are i
   taken.close()
   assert.equal(refused.error.code, 'PORT_BUSY')
   assert.ok(refused.error.hint.includes(String(port + 1)))
+})
+
+test('a server that others reach asks for keys; this machine’s user needs none', async () => {
+  const home = join(root, 'shared')
+  const run = (...args: string[]) => startIn(home, ...args).ended
+  const bare = JSON.parse((await run('serve', '--port', '0', '--host', '0.0.0.0', '--json')).stdout)
+  assert.equal(bare.error.code, 'KEYS_MISSING')
+  assert.match(bare.error.hint, /athanor keys create first --role admin/)
+  const key = (await run('keys', 'create', 'first', '--role', 'admin')).stdout.trim()
+  assert.match(key, /^ath_[0-9a-f]{12}_[\w-]{43}$/)
+  const asking = startIn(home, 'serve', '--port', '0', '--require-keys', '--json')
+  const [line] = (await once(asking.stdout!, 'data')) as [Buffer]
+  const { url } = JSON.parse(String(line)) as { url: string }
+  const status = async (headers = {}) => (await fetch(`${url}/api/models`, { headers })).status
+  assert.deepEqual([await status(), await status({ authorization: `Bearer ${key}` })], [401, 200])
+  await run('tenants', 'create', 'acme', '--budget', '5')
+  const web = JSON.parse((await run('keys', 'create', 'web', '--tenant', 'acme', '--expires', '90d', '--json')).stdout)
+  assert.deepEqual([web.tenant, web.role, web.key.startsWith(web.prefix)], ['acme', 'user', true])
+  assert.deepEqual([await status({ 'api-key': web.key })], [200])
+  assert.match((await run('tenants', 'list')).stdout, /acme +open +budget 5 a month/)
+  assert.equal((await run('keys', 'revoke', web.id, '--tenant', 'acme')).code, 0)
+  assert.equal(await status({ 'api-key': web.key }), 401)
+  assert.match((await run('usage', '--csv')).stdout, /^tenant,day,model/)
+  assert.match((await run('audit', '--tenant', 'acme')).stdout, /local +POST \/api\/keys/)
+  asking.kill('SIGTERM')
+  await asking.ended
 })
 
 test('without a server a command brings its own and ends it', async () => {

@@ -6,6 +6,7 @@ import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainJob, TrainResult } from './job.ts'
+import { isBehind, rankAlike } from './standing.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
@@ -75,10 +76,15 @@ function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
   const open = trials.list.filter(({ state }) => state !== 'dropped')
   for (const trial of open)
     if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within its share of the budget')
-  const ranked = trials.rankedAlike(open.filter(({ state }) => state !== 'dropped'))
+  const { better, validationRows } = trials
+  const ranked = rankAlike(
+    open.filter(({ state }) => state !== 'dropped'),
+    better,
+  )
   let taken = 0
   for (const [at, { trial, score }] of ranked.entries()) {
-    const contends = at < Math.max(2, Math.ceil(ranked.length / 2)) || !trials.behind(score, ranked[0].score)
+    const contends =
+      at < Math.max(2, Math.ceil(ranked.length / 2)) || !isBehind(score, ranked[0].score, better, validationRows)
     const fits = at === 0 || taken + wants(trial) <= left
     if (contends && fits) taken += wants(trial)
     else yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
