@@ -90,7 +90,7 @@ export const prometheusRules: readonly Rule[] = [
 ]
 
 /** The rules as Prometheus reads them: YAML, of which JSON strings are part. */
-export function rulesFile(): string {
+function rulesFile(): string {
   const lines = ['# Made by tools/monitoring.ts.', 'groups:', '  - name: athanor', '    rules:']
   for (const { alert, expr, for: time, severity, summary } of prometheusRules) {
     lines.push(`      - alert: ${alert}`, `        expr: ${JSON.stringify(expr)}`)
@@ -221,7 +221,7 @@ export const panels: readonly Panel[] = [
 ]
 
 /** A dashboard for Grafana 10 and later (schema 38): import the file and choose a Prometheus. */
-export function dashboardFile(): string {
+function dashboardFile(): string {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of Grafana's
   const datasource = { type: 'prometheus', uid: '${datasource}' }
   const [width, height] = [12, 8]
@@ -269,7 +269,7 @@ export function dashboardFile(): string {
 }
 
 /** The list of all metrics, as Markdown. */
-export function metricsFile(): string {
+function metricsFile(): string {
   const row = ({ name, kind, help, labels }: Metric) =>
     `| \`${name}\` | ${kind} | ${labels.map((label) => `\`${label}\``).join(' ')} | ${help} |`
   return [
