@@ -171,7 +171,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'evaluate <model> <data>',
     group: MODELS,
-    summary: 'Measure a classifier on a labelled file',
+    summary: 'Measure a version on data: accuracy, F1, errors, perplexity, as its task has it',
     example: 'athanor evaluate sentiment@champion test.csv',
     options: [...columns, ...targets],
     needs: 'server',
@@ -314,7 +314,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'remote <action> <name> <url>',
     group: USE,
-    summary: 'add: register a model of another server, which then answers under a name here',
+    summary: 'Add: register a model of another server, which then answers under a name here',
     example: 'athanor remote add gpt https://api.openai.com/v1 --model gpt-4.1-mini --key-env OPENAI_API_KEY',
     options: [
       () =>
@@ -614,7 +614,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'keys <action> [name]',
     group: SHARE,
-    summary: 'create, list, limit, rotate or revoke keys; a key is shown once',
+    summary: 'Create, list, limit, rotate or revoke keys; a key is shown once',
     example: 'athanor keys create web --role user --models "sentiment,chat-*" --budget 20 --expires 90d',
     options: [
       role,
@@ -632,7 +632,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'tenants <action> [tenant]',
     group: SHARE,
-    summary: 'create, list, set (limits) or close tenants: projects with models, data and keys of their own',
+    summary: 'Create, list, set (limits) or close tenants: projects with models, data and keys of their own',
     example: 'athanor tenants create acme --budget 100 --requests-per-minute 600',
     options: limits,
     needs: 'server',
@@ -642,7 +642,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'users <action> [name]',
     group: SHARE,
-    summary: 'list people of a tenant, or set the role of one',
+    summary: 'List people of a tenant, or set the role of one',
     example: 'athanor users set li@example.com --role developer',
     options: [role, option('--disable', 'all of their keys do nothing from then on')],
     needs: 'server',
@@ -651,7 +651,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'prices <action> [model]',
     group: SHARE,
-    summary: 'list, set or remove what a model costs; without a model, of all that have no price of their own',
+    summary: 'List, set or remove what a model costs; without a model, of all that have no price of their own',
     example: 'athanor prices set chat --input 0.15 --output 0.6',
     options: [
       option('--of <tenant>', 'for one tenant (all)'),
