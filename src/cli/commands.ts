@@ -66,6 +66,7 @@ const everywhere = option('--all', 'of all tenants, as an operator')
 
 const MODELS = 'Make models:'
 const USE = 'Use models:'
+const SERVE = 'Serve:'
 const WATCH = 'Watch:'
 const SHARE = 'Share a server:'
 
@@ -374,7 +375,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'webhooks',
-    group: WATCH,
+    group: USE,
     summary: 'Have addresses told of changes of the registry',
     example: 'athanor webhooks --add https://example.org/hook --events version.registered,alias.set',
     options: [
@@ -387,7 +388,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'deploy <model> [version]',
-    group: USE,
+    group: SERVE,
     summary: 'Choose which versions answer for a model: one, a canary under test, weights, or a shadow beside them',
     example: 'athanor deploy sentiment --canary 3 --weight 10',
     options: [
@@ -414,7 +415,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'tune <model>',
-    group: USE,
+    group: SERVE,
     summary: 'Measure threads, replicas and batches of a version on its examples, and serve it by the best',
     example: 'athanor tune sentiment',
     needs: 'server',
@@ -422,7 +423,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'rollback <model>',
-    group: USE,
+    group: SERVE,
     summary: 'End a trial, or go back to the version before',
     example: 'athanor rollback sentiment',
     needs: 'server',
@@ -430,7 +431,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'promote <model>',
-    group: USE,
+    group: SERVE,
     summary: 'Give the canary all requests',
     example: 'athanor promote sentiment',
     needs: 'server',
@@ -438,7 +439,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'deployments [model]',
-    group: WATCH,
+    group: SERVE,
     summary: 'Show which versions answer, what trials have found, and every change',
     example: 'athanor deployments sentiment',
     needs: 'server',
@@ -446,7 +447,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'pin <model>',
-    group: USE,
+    group: SERVE,
     summary: 'Keep a model in memory, or set how long it stays there without a request',
     example: 'athanor pin sentiment --keep-alive 30m',
     options: [
@@ -458,7 +459,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'serve',
-    group: WATCH,
+    group: SERVE,
     summary: 'Run the server until Ctrl-C',
     example: 'athanor serve --port 7700',
     options: [
@@ -485,7 +486,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'backup <file>',
-    group: WATCH,
+    group: SERVE,
     summary: 'Write all models, data sets and runs to a file, while the server goes on',
     example: 'athanor backup monday.tar',
     needs: 'server',
@@ -493,7 +494,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'restore <file>',
-    group: WATCH,
+    group: SERVE,
     summary: 'Fill an empty data folder (or ATHANOR_DATABASE and ATHANOR_BLOBS) from a backup: all of it, or nothing',
     example: 'athanor restore monday.tar',
     needs: 'nothing',
@@ -501,7 +502,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'migrate',
-    group: WATCH,
+    group: SERVE,
     summary:
       'Copy the data folder of a server that is not running to PostgreSQL, and to an object store: all of it, or nothing',
     example: 'athanor migrate --to postgres://athanor@db/athanor',
@@ -688,7 +689,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'engines [action] [engine]',
-    group: WATCH,
+    group: SERVE,
     summary: 'List engines; install llama: bring llama.cpp, which runs GGUF files (85 MB)',
     example: 'athanor engines install llama',
     needs: 'nothing',
@@ -696,7 +697,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'doctor',
-    group: WATCH,
+    group: SERVE,
     summary: 'Check what Athanor needs from this machine',
     example: 'athanor doctor',
     needs: 'nothing',
