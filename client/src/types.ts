@@ -103,6 +103,7 @@ export interface ModelSummary {
   metrics: Metrics
   bytes: number
   updatedAt: string
+  description?: string
   loaded: boolean
 }
 

@@ -57,7 +57,7 @@ export function metered(deployments: Deployments, ledger: Ledger, who: Principal
       charged(ref, none, () => deployments.classifyImages(ref, images, options)),
     infer: (ref, inputs, options) => charged(ref, none, () => deployments.infer(ref, inputs, options)),
     async *generate(ref, input, options) {
-      const { name, manifest } = await deployments.resolve(ref)
+      const { name, manifest } = typeof ref === 'string' ? await deployments.resolve(ref) : ref.version
       const admission = await ledger.admit(who, name, () => ofGeneration(input, manifest))
       let used: Tokens | undefined
       let written = 0

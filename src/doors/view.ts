@@ -27,7 +27,14 @@ export function viewOf(house: House, who: Principal): House {
   const scoped = {
     ...Object.fromEntries(open.map((room) => [room, house[room]])),
     who,
-    registry: scopedTo(registry, sees),
+    registry: scopedTo(
+      overlaid(registry, {
+        search: (query) => registry.search({ ...query, among: models }),
+        count: async () => (await registry.search({ among: models, limit: 1 })).total,
+        lineage: (name, served) => registry.lineage(name, served, sees),
+      }),
+      sees,
+    ),
     deployments: scopedTo(overlaid(deployments, asked), sees),
   }
   return new Proxy(scoped as House, {

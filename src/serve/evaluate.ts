@@ -106,7 +106,7 @@ async function evaluateImages(
   const { labels } = manifest
   const confusion = new Confusion(labels)
   const stored = dataset.startsWith('npm:') ? undefined : await house.datasets.get(dataset)
-  const source = await openImages(stored ? house.store.blobs.path(stored.digest) : dataset, stored?.filename)
+  const source = await openImages(stored ? await house.store.blobs.verify(stored.digest) : dataset, stored?.filename)
   const measure = async (batch: readonly LabelledImage[]) => {
     if (batch.length === 0) return
     const contents = batch.map(({ content }) => content)
@@ -155,7 +155,7 @@ async function withDataset(
   const folder = await mkdtemp(join(tmpdir(), 'athanor-evaluate-'))
   try {
     const path = join(folder, basename(filename))
-    await symlink(store.blobs.path(digest), path)
+    await symlink(await store.blobs.verify(digest), path)
     const opened = await openDataset(path, { ...read, name: basename(filename) })
     await use(opened).finally(() => opened.close())
   } finally {

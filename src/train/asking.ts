@@ -60,7 +60,7 @@ async function sourceOf(
   const { digest, filename } = await datasets.get(dataset)
   const name = basename(filename)
   const path = join(folder, name)
-  const blob = store.blobs.path(digest)
+  const blob = await store.blobs.verify(digest)
   await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
   return { path, name }
 }

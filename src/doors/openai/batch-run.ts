@@ -70,7 +70,7 @@ async function readLines({ datasets }: House, file: string, endpoint: string) {
  * Answers the lines of a batch by the routes that they name, as the caller who sent it: with that key's limits and
  * accounts. What a line asks wrongly becomes a line of the errors' file.
  */
-export async function runBatch(house: House, server: FastifyInstance, id: string, authorization: string | undefined) {
+async function runBatch(house: House, server: FastifyInstance, id: string, authorization: string | undefined) {
   const batches = new Batches(house.store)
   const { endpoint, input } = await batches.get(id)
   const { lines, errors } = await readLines(house, input, endpoint)
