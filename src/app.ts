@@ -19,6 +19,7 @@ import { Memory } from './serve/memory.ts'
 import { Rollouts } from './serve/rollouts.ts'
 import { AlertRules } from './store/alert-rules.ts'
 import { AlertRecords } from './store/alerts.ts'
+import { Artifacts } from './store/artifacts.ts'
 import { Datasets } from './store/datasets.ts'
 import { ErrorGroups } from './store/error-groups.ts'
 import { HistoryRows } from './store/history.ts'
@@ -29,6 +30,7 @@ import { LoggedRequests } from './store/requests.ts'
 import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
 import { openStore, placesOf, type Store } from './store/store.ts'
+import { Tracking } from './store/tracking.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
@@ -155,6 +157,8 @@ async function openHouse(
     webhooks,
     datasets,
     transfers: new Transfers(store.home),
+    tracking: new Tracking(store),
+    artifacts: new Artifacts(store),
     runs,
     deployments,
     rollouts,

@@ -14,8 +14,8 @@ const register = async (name: string, options: Parameters<typeof tinyClassifier>
 }
 
 before(async () => {
-  server = await startTestServer()
-  client = new Athanor({ url: server.url, retries: 0 })
+  server = await startTestServer({ deadline: 200_000 })
+  client = new Athanor({ url: server.url, retries: 0, timeout: 200_000 })
   for (const name of ['equal', 'worse', 'plain']) {
     await register(name)
     await register(name, name === 'worse' ? { hidden: 12, width: 6 } : {})

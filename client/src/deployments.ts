@@ -1,3 +1,5 @@
+import type { ModelDetail } from './types.ts'
+
 /** How a candidate is judged; see docs/deployments.md. */
 export interface CanaryPolicy {
   automatic: boolean
@@ -68,6 +70,18 @@ export interface DeploymentChange {
   plan: DeploymentPlan | null
 }
 
+/** A graph of classifiers that answers as one: a model, the mean of nodes, or the node that a label leads to. */
+export interface Pipeline {
+  nodes: Record<
+    string,
+    | { model: string }
+    | { average: string[]; weights?: number[] }
+    | { route: string; cases: Record<string, string>; otherwise: string }
+  >
+  output: string
+  description?: string
+}
+
 /** How a model is served; `null` takes a setting back. Times are milliseconds. */
 export interface Serving {
   pinned?: boolean | null
@@ -77,9 +91,22 @@ export interface Serving {
   tokenBudget?: number | null
 }
 
+/** Ways to run a version: requests in a second when saturated, milliseconds of one alone, bytes; and the one chosen. */
+export interface Tuning {
+  measured: {
+    threads: number
+    replicas: number
+    tokenBudget?: number
+    perSecond: number
+    alone: number
+    memory: number
+  }[]
+  chosen: { threads: number; replicas: number; tokenBudget?: number }
+}
+
 type Json = <T>(
   path: string,
-  call?: { method?: string; json?: unknown; query?: Record<string, number | undefined> },
+  call?: { method?: string; json?: unknown; query?: Record<string, number | undefined>; timeout?: number },
 ) => Promise<T>
 
 /** The calls about deployments, and about how models are served. */
@@ -97,10 +124,16 @@ export function deploymentCalls(json: Json) {
     /** Gives the canary all requests. */
     promote: (model: string, { by }: { by?: string } = {}): Promise<Deployment> =>
       json(`${path(model)}/promote`, { method: 'POST', json: { ...(by !== undefined && { by }) } }),
+    /** Registers a pipeline as the next version of a model. */
+    compose: (model: string, pipeline: Pipeline): Promise<ModelDetail> =>
+      json(`/api/models/${encodeURIComponent(model)}/pipeline`, { method: 'POST', json: pipeline }),
     remove: (model: string): Promise<void> => json(path(model), { method: 'DELETE' }),
     /** Every change, newest first. */
     changes: async (model: string, limit?: number): Promise<DeploymentChange[]> =>
       (await json<{ changes: DeploymentChange[] }>(`${path(model)}/changes`, { query: { limit } })).changes,
+    /** Measures ways to run a version and keeps the best; takes about half a minute. */
+    tune: (model: string): Promise<Tuning> =>
+      json(`/api/models/${encodeURIComponent(model)}/tune`, { method: 'POST', timeout: 0 }),
     serving: (model: string): Promise<Serving> => json(`/api/models/${encodeURIComponent(model)}/serving`),
     setServing: (model: string, serving: Serving): Promise<Serving> =>
       json(`/api/models/${encodeURIComponent(model)}/serving`, { method: 'PUT', json: serving }),

@@ -207,6 +207,9 @@ export const errors = {
   ],
 
   // the registry's surroundings
+  TRACKED_NOT_FOUND: [404, 'no {what}', 'Log it first.'],
+  ARTIFACT_NOT_FOUND: [404, 'no artifact at {path}', 'Log it first.'],
+  ALREADY_EXISTS: [409, '{what} exists already', 'Choose another name.'],
   BACKUP_INVALID: [422, 'not a usable backup: {reason}', 'Make another: athanor backup FILE'],
   NOT_EMPTY: [
     409,

@@ -19,7 +19,7 @@ const onnxFiles = {
 
 /** The files that a bundle must have, by what runs it. */
 export const requiredFiles = ({ engine = 'onnx', task }: Manifest): readonly string[] =>
-  ({ onnx: onnxFiles[task], llama: ['model.gguf'], remote: [] })[engine]
+  ({ onnx: onnxFiles[task], llama: ['model.gguf'], remote: [], pipeline: [] })[engine]
 
 /** The sealed key of the server that answers for a version; never handed out. */
 export const SEALED_KEY = 'key.sealed'

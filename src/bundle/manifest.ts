@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { type Problem, problems } from '../base/problem.ts'
 import { Reference } from '../drift/reference.ts'
+import { Composition } from './composition.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
 export const TensorSpec = Type.Object({
@@ -73,8 +74,13 @@ export const Remote = Type.Object({
 })
 export type Remote = Static<typeof Remote>
 
-/** What runs a version: onnxruntime or llama.cpp in a child process, or another server. */
-const EngineKind = Type.Union([Type.Literal('onnx'), Type.Literal('llama'), Type.Literal('remote')])
+/** What runs a version: onnxruntime or llama.cpp in a child process, another server, or other models here. */
+const EngineKind = Type.Union([
+  Type.Literal('onnx'),
+  Type.Literal('llama'),
+  Type.Literal('remote'),
+  Type.Literal('pipeline'),
+])
 
 /**
  * What a bundle says about itself. Its files (`model.onnx`, `tokenizer.json`, …) stand beside it, each with its digest.
@@ -90,6 +96,8 @@ export const Manifest = Type.Object({
   /** `onnx` where nothing is said. */
   engine: Type.Optional(EngineKind),
   remote: Type.Optional(Remote),
+  /** The models that answer for a version, and how their answers become one. */
+  composition: Type.Optional(Composition),
   family: Type.String(),
   /** What is learnt, where it is not one label. */
   problem: Type.Optional(Type.Unsafe<Problem>({ type: 'string', enum: [...problems] })),

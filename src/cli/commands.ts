@@ -3,7 +3,7 @@ import { audit, type KeyFlags, keys, type LimitFlags, prices, tenants, usage, us
 import { advise } from './commands/advise.ts'
 import { alerts } from './commands/alerts.ts'
 import { snippets, typedClient } from './commands/client.ts'
-import { type DeployFlags, deploy, deployments, pin, promote, rollback } from './commands/deploy.ts'
+import { compose, type DeployFlags, deploy, deployments, pin, promote, rollback, tune } from './commands/deploy.ts'
 import { drift, feedback } from './commands/drift.ts'
 import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
@@ -403,6 +403,22 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, args, options }) => deploy(context, args[0], args[1], options as DeployFlags),
+  },
+  {
+    name: 'compose <model> <file>',
+    group: MODELS,
+    summary: 'Register a pipeline: classifiers that answer as one, averaged or chosen by a label (JSON)',
+    example: 'athanor compose reviews pipeline.json',
+    needs: 'server',
+    act: ({ context, args }) => compose(context, args[0], args[1]),
+  },
+  {
+    name: 'tune <model>',
+    group: USE,
+    summary: 'Measure threads, replicas and batches of a version on its examples, and serve it by the best',
+    example: 'athanor tune sentiment',
+    needs: 'server',
+    act: ({ context, args }) => tune(context, args[0]),
   },
   {
     name: 'rollback <model>',

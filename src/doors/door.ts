@@ -22,6 +22,8 @@ export interface Door {
   readonly readOctets?: (bytes: Buffer, headers: IncomingHttpHeaders) => unknown
   /** Bodies are JSON whatever their type says: `curl -d` calls them forms. */
   readonly looseJson?: boolean
+  /** Bodies of these paths are files, whatever type they are said to be of. */
+  readonly anyType?: RegExp
   /** A door whose clients expect its paths at the root can have a port of its own. */
   readonly ownPort?: OwnPort
 }

@@ -1,7 +1,7 @@
 import type { Door } from './door.ts'
 import { hf } from './hf.ts'
 import { mcp } from './mcp/door.ts'
-import { mlflow } from './mlflow.ts'
+import { mlflow } from './mlflow/door.ts'
 import { native } from './native.ts'
 import { oip } from './oip/door.ts'
 import { ollama } from './ollama/door.ts'

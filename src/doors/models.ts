@@ -2,11 +2,11 @@ import { createReadStream } from 'node:fs'
 import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
-import { version as code } from '../base/version.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'
 import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Version } from '../registry/registry.ts'
 import { collect } from './body.ts'
+import { plainManifest } from './plain.ts'
 import { type House, route } from './route.ts'
 
 export const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
@@ -139,27 +139,8 @@ export const modelRoutes = [
         body as unknown as AsyncIterable<Uint8Array>,
         Math.min(house.config.uploadLimit, 2 ** 31 - 1),
       )
-      const [{ readModel }, { signatureOf }] = await Promise.all([
-        import('../graph/codec.ts'),
-        import('../graph/signature.ts'),
-      ])
-      const model = readModel(bytes)
-      const manifest: Manifest = {
-        format: 'athanor-bundle',
-        formatVersion: 1,
-        task: 'tensor',
-        family: 'onnx',
-        signature: signatureOf(model),
-        labels: [],
-        parameters: (model.graph?.initializer ?? []).reduce(
-          (sum, { dims }) => sum + dims.reduce((a, b) => a * Number(b), 1),
-          0,
-        ),
-        metrics: {},
-        lineage: { code },
-        ...(query.description !== undefined && { description: query.description }),
-        createdAt: new Date().toISOString(),
-      }
+      const { description } = query
+      const manifest = await plainManifest(bytes, description === undefined ? {} : { description })
       return detail(house, await house.registry.register(params.name, manifest, { 'model.onnx': bytes }))
     },
   ),

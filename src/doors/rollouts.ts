@@ -1,8 +1,10 @@
 import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
+import { Composition } from '../bundle/composition.ts'
+import { addComposition } from '../serve/compose.ts'
 import { Order, Plan } from '../serve/plan.ts'
-import { Named } from './models.ts'
+import { detail, ModelDetail, Named, Ref } from './models.ts'
 import { type House, route } from './route.ts'
 
 const tag = 'deployments'
@@ -60,6 +62,27 @@ function show({ rollouts, deployments }: House, model: string) {
 }
 
 export const rolloutRoutes = [
+  route(
+    'POST /api/models/:name/pipeline',
+    {
+      summary: 'Register classifiers that answer as one (averaged, or chosen by a label) as the next version',
+      permission: 'write',
+      tag: 'models',
+      status: 201,
+    },
+    {
+      params: Named,
+      body: Type.Object(
+        { ...Composition.properties, description: Type.Optional(Type.String({ maxLength: 2000 })) },
+        { additionalProperties: false },
+      ),
+      response: ModelDetail,
+    },
+    async (house, { params, body }) => {
+      const resolve = (ref: string) => house.deployments.resolve(ref)
+      return detail(house, await addComposition(house.registry, resolve, params.name, body))
+    },
+  ),
   route(
     'GET /api/deployments',
     { summary: 'List deployments: versions with weights, trials and shadows', permission: 'read', tag },
@@ -137,6 +160,31 @@ export const rolloutRoutes = [
       await deployments.resolve(params.name)
       return rollouts.servingOf(params.name)
     },
+  ),
+  route(
+    'POST /api/models/:model/tune',
+    {
+      summary: 'Measure threads, replicas and batches of a version on its examples, and keep the best',
+      permission: 'write',
+      tag,
+    },
+    {
+      params: Ref,
+      response: Type.Object({
+        measured: Type.Array(
+          Type.Object({
+            threads: Type.Integer(),
+            replicas: Type.Integer(),
+            tokenBudget: Type.Optional(Type.Integer()),
+            perSecond: Type.Number(),
+            alone: Type.Number(),
+            memory: Type.Integer(),
+          }),
+        ),
+        chosen: Serving,
+      }),
+    },
+    async ({ deployments }, { params }) => deployments.tune(params.model),
   ),
   route(
     'PUT /api/models/:name/serving',

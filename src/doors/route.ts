@@ -10,10 +10,12 @@ import type { Registry } from '../registry/registry.ts'
 import type { Webhooks } from '../registry/webhooks.ts'
 import type { CallOptions, Deployments } from '../serve/deployments.ts'
 import type { Rollouts } from '../serve/rollouts.ts'
+import type { Artifacts } from '../store/artifacts.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { LogEntries } from '../store/log.ts'
 import type { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
+import type { Tracking } from '../store/tracking.ts'
 import type { Transfers } from '../store/transfers.ts'
 import type { Runs } from '../train/runs.ts'
 import type { Alerts } from '../watch/alerts.ts'
@@ -40,6 +42,8 @@ export interface House {
   readonly registry: Registry
   readonly webhooks: Webhooks
   readonly datasets: Datasets
+  readonly tracking: Tracking
+  readonly artifacts: Artifacts
   readonly transfers: Transfers
   readonly runs: Runs
   readonly deployments: Deployments
@@ -77,7 +81,7 @@ type Part<S extends Schemas, K extends keyof Schemas> = S[K] extends TSchema ? S
 
 /** One route: what it is for, who may use it, its schemas, and its handler. OpenAPI and validation derive from it. */
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly summary: string
   readonly permission: Permission

@@ -77,6 +77,9 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
     } catch (error) {
       return done(error as AthanorError)
     }
+    // read as it comes; a form of another site cannot PUT
+    if (request.method === 'PUT' && doorOf(request.url, doors).anyType?.test(request.url))
+      request.raw.headers['content-type'] = 'application/octet-stream'
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {

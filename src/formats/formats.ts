@@ -198,7 +198,7 @@ const savedModel: Format = {
     const { writeSavedModel } = await import('./tensorflow/write.ts')
     return writeSavedModel(model)
   },
-  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
+  out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); models of single characters have `serving_texts` as well, which takes strings. Weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
   in: 'The signature `serving_default`: functions are inlined, variables come from the checkpoint in the folder, loops over the rows of lists (as Keras writes recurrent layers) become Scan. Operators of the list below; others are refused by name, all at once. No dilated Conv1D, no control flow of TensorFlow 1.',
 }
 

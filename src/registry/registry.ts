@@ -421,8 +421,10 @@ export class Registry {
     })
   }
 
-  /** Paths of a version's files, each compared with its digest before its first use; throws BLOB_CORRUPT. */
-  async checkout({ files }: Version): Promise<Record<string, string>> {
+  /** Paths of a version's files, each compared with its digest before its first use; throws BLOB_CORRUPT, or UNSUPPORTED for a pipeline. */
+  async checkout({ files, manifest }: Version): Promise<Record<string, string>> {
+    if (manifest.composition)
+      throw fail('UNSUPPORTED', { what: 'this with a pipeline', instead: 'Use one of the models it is made of.' })
     const paths: Record<string, string> = {}
     for (const { name, digest } of files) paths[name] = await this.#store.blobs.verify(digest)
     return paths

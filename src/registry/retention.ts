@@ -70,6 +70,7 @@ async function referenced(db: Kysely<Schema>): Promise<ReadonlySet<string>> {
     .select('digest')
     .union(db.selectFrom('datasets').select('digest'))
     .union(db.selectFrom('run_files').select('digest'))
+    .union(db.selectFrom('artifacts').select('digest'))
     .execute()
   return new Set(rows.map(({ digest }) => digest))
 }

@@ -8,6 +8,7 @@ import type { NewRequest } from '../engine/engine.ts'
 import { type EngineOutput, type GenerationEvent, monotonic, type Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
+import { runComposition } from './compose.ts'
 import type { Engines, Lease, LoadedEngine, Serving } from './engines.ts'
 import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
@@ -15,6 +16,7 @@ import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
 import { checkTensors } from './tensors.ts'
 import type { Outcome } from './trial.ts'
+import { type Tuning, tune } from './tune.ts'
 
 export interface Ranked {
   label: string
@@ -32,11 +34,11 @@ export interface Prediction {
 }
 
 export interface CallOptions {
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Milliseconds the call may take. */
   deadline?: number
   /** Calls of one key go to the same version while a deployment's weights stay as they are. */
-  key?: string
+  key?: string | undefined
 }
 
 export interface TextCallOptions extends CallOptions {
@@ -83,8 +85,8 @@ export class Deployments {
     this.#rollouts = rollouts
     this.#engines = engines
     engines.servingOf = (model) => rollouts.servingOf(model)
-    this.#mirror = new Mirror(async (version, request) => (await this.#run(version, request, config.deadline)).output)
-    rollouts.prepare = (version) => engines.load(version)
+    this.#mirror = new Mirror(async (version, request) => (await this.#run(version, request, {})).output)
+    rollouts.prepare = (version) => this.#load(version)
     rollouts.forget = () => this.#resolved.clear()
     registry.onChange = () => this.#resolved.clear()
   }
@@ -178,16 +180,19 @@ export class Deployments {
     tasks: readonly Manifest['task'][],
     request: (version: Version) => NewRequest,
     { signal, deadline = this.#config.deadline, key }: CallOptions,
+    within = false,
   ): Promise<Prediction> {
     for (const chain: string[] = [ref]; ; ) {
       const asked = chain.at(-1)!
       const { version, told } = await this.choose(asked, key)
       const { name, manifest } = version
       checkTask(version, tasks)
+      if (within && manifest.composition)
+        throw fail('UNSUPPORTED', { what: 'a pipeline within a pipeline', instead: 'Use its models in their place.' })
       const what = request(version)
       const began = monotonic()
       try {
-        const { output, timings } = await this.#run(version, what, deadline, signal)
+        const { output, timings } = await this.#run(version, what, { deadline, signal, key })
         told?.({ failed: false, ms: monotonic() - began })
         if (!asked.includes('@') && this.#rollouts.has(name)) void this.#reflect(version, what, output)
         return { model: name, version: version.version, manifest, output, timings }
@@ -200,8 +205,25 @@ export class Deployments {
     }
   }
 
-  async #run(version: Version, request: NewRequest, deadline: number, signal?: AbortSignal) {
+  async #run(
+    version: Version,
+    request: NewRequest,
+    { deadline = this.#config.deadline, signal, key }: CallOptions,
+  ): Promise<{ output: EngineOutput; timings: Timings }> {
     const until = monotonic() + deadline
+    const { manifest } = version
+    if (manifest.composition && 'texts' in request) {
+      const { texts } = request
+      const began = monotonic()
+      const probabilities = await runComposition(manifest.composition, manifest.labels, texts, async (ref, some) => {
+        const left = { deadline: Math.max(1, Math.round(until - monotonic())), signal, key }
+        const said = await this.#call(ref, ['text-classification'], () => ({ texts: [...some] }), left, true)
+        if (said.output.kind !== 'texts') throw new TypeError(`a classifier answered ${said.output.kind}`)
+        return { labels: said.manifest.labels, probabilities: said.output.probabilities }
+      })
+      const timings = { queue: 0, pre: 0, run: monotonic() - began, post: 0, batch: texts.length }
+      return { output: { kind: 'texts', probabilities }, timings }
+    }
     const { engine, release } = await this.#admit(version, deadline, signal)
     try {
       const left = Math.max(1, Math.round(until - monotonic()))
@@ -275,8 +297,15 @@ export class Deployments {
   /** Brings a version into memory and warms it up. */
   async load(ref: string): Promise<Version> {
     const version = await this.resolve(ref)
-    await this.#engines.load(version)
+    await this.#load(version)
     return version
+  }
+
+  /** Of a pipeline, the models that it is made of. */
+  async #load(version: Version): Promise<void> {
+    const { composition } = version.manifest
+    if (!composition) return this.#engines.load(version)
+    for (const step of Object.values(composition.nodes)) if ('model' in step) await this.load(step.model)
   }
 
   /** Changes how a model is served; what is in memory is replaced without a failed request. */
@@ -285,8 +314,17 @@ export class Deployments {
     const serving = await this.#rollouts.setServing(model, changes)
     const restarts = (['replicas', 'threads', 'tokenBudget'] as const).some((name) => name in changes)
     if (restarts) for (const version of this.#engines.versionsOf(model)) await this.#engines.reload(version)
-    if (serving.pinned) await this.#engines.load(stable)
+    if (serving.pinned) await this.#load(stable)
     return serving
+  }
+
+  /** Measures ways to run a version and serves its model by the best from then on. Throws UNSUPPORTED. */
+  async tune(ref: string): Promise<Tuning> {
+    const found = await this.resolve(ref)
+    const { name, version, manifest } = found
+    const tuning = await tune({ name, version, manifest, files: await this.#registry.checkout(found) })
+    await this.serve(name, tuning.chosen)
+    return tuning
   }
 
   /** Ends the engines of a version, after what is in flight; true if there were any. */

@@ -2,6 +2,7 @@ import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { registry } from './registry-tables.ts'
 import { type RolloutTables, rollout } from './rollout-schema.ts'
+import { tracking } from './tracking-tables.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
 export interface Schema extends RolloutTables {
@@ -107,6 +108,49 @@ export interface Schema extends RolloutTables {
     /** Milliseconds since 1970. */
     next_at: number
   }
+  tracked_experiments: {
+    id: Generated<number>
+    name: string
+    state: string
+    tags: string
+    created_at: number
+    updated_at: number
+  }
+  tracked_runs: {
+    run: string
+    experiment: number
+    name: string
+    user_id: string
+    status: string
+    state: string
+    start_time: number
+    end_time: number | null
+  }
+  /** Parameters and tags of runs; `kind` is `param` or `tag`. */
+  tracked_values: { run: string; kind: string; name: string; value: string }
+  tracked_metrics: { id: Generated<number>; run: string; name: string; value: string; step: number; at: number }
+  tracked_models: {
+    id: string
+    experiment: number
+    run: string | null
+    name: string
+    kind: string
+    status: string
+    params: string
+    tags: string
+    created_at: number
+    updated_at: number
+  }
+  /** Where a version came from that an MLflow client registered: its URI, and the folder of its artifacts. */
+  tracked_versions: {
+    model: string
+    version: number
+    source: string
+    path: string
+    run: string | null
+    description: string | null
+  }
+  artifacts: { path: string; digest: string; bytes: number }
   /** Work that only one process does at a time. */
   leases: { name: string; owner: string; until: number }
   tenants: { tenant: string; limits: string; created_at: string; closed_at: string | null }
@@ -537,4 +581,5 @@ export const migrations: Record<string, Migration> = {
   '0008_rollout': rollout,
   '0009_registry': registry,
   '0010_alert_rules': alertRules,
+  '0011_tracking': tracking,
 }

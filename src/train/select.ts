@@ -6,6 +6,7 @@ import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainJob, TrainResult } from './job.ts'
+import { isBehind, rankAlike } from './standing.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
@@ -16,8 +17,8 @@ const PROBE = { epochs: 1 / 4, time: 0.4 }
 
 /**
  * Chooses a model: all candidates train for a quarter of their epochs; the better half by the validation split, and whatever
- * is not certainly behind it, goes on to the end as far as time allows, the best first (after successive halving, Jamieson &
- * Talwalkar 2016); the best is measured once on what was held out. Each goes on from its own checkpoint, so that nothing
+ * is not certainly behind it, goes on to the end as far as time allows (after successive halving, Jamieson & Talwalkar 2016);
+ * the best is measured once on what was held out. Each goes on from its own checkpoint, so that nothing
  * is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
@@ -58,7 +59,7 @@ export async function* selectModel(
     trials.rounds = 1
     trials.save()
   }
-  for (const trial of trials.ranked(open())) {
+  for (const trial of byWants(open())) {
     if (left() === 0) break
     yield* trials.advance(trial, (all) => all, { stop, over: AbortSignal.timeout(Math.ceil(left())) })
     if (stop.aborted) return undefined
@@ -66,6 +67,9 @@ export async function* selectModel(
   const [chosen] = trials.ranked(open())
   return yield* trials.conclude(chosen)
 }
+
+/** A share of the time left that is worth taking for any trial that may win. */
+const LITTLE = 0.1
 
 /** Milliseconds that a trial still wants, at the pace that it had. */
 const wants = ({ minutes, epochs, planned = epochs }: Trial) => (60_000 * minutes * (planned - epochs)) / epochs
@@ -75,15 +79,25 @@ function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
   const open = trials.list.filter(({ state }) => state !== 'dropped')
   for (const trial of open)
     if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within its share of the budget')
-  const ranked = trials.rankedAlike(open.filter(({ state }) => state !== 'dropped'))
-  let taken = 0
-  for (const [at, { trial, score }] of ranked.entries()) {
-    const contends = at < Math.max(2, Math.ceil(ranked.length / 2)) || !trials.behind(score, ranked[0].score)
-    const fits = at === 0 || taken + wants(trial) <= left
-    if (contends && fits) taken += wants(trial)
-    else yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
+  const { better, validationRows } = trials
+  const ranked = rankAlike(
+    open.filter(({ state }) => state !== 'dropped'),
+    better,
+  )
+  const contends = ({ score }: (typeof ranked)[number], at: number) =>
+    at < Math.max(2, Math.ceil(ranked.length / 2)) || !isBehind(score, ranked[0].score, better, validationRows)
+  const [best, ...others] = ranked.filter(contends).map(({ trial }) => trial)
+  const kept = new Set([best])
+  let taken = wants(best)
+  for (const trial of byWants(others)) {
+    taken += wants(trial)
+    if (taken <= left || wants(trial) <= LITTLE * left) kept.add(trial)
   }
+  for (const { trial } of ranked)
+    if (!kept.has(trial)) yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
 }
+
+const byWants = (trials: readonly Trial[]) => trials.toSorted((a, b) => wants(a) - wants(b))
 
 /** Lets a trial go on over its time until it has finished an epoch. */
 function firstEpoch(trial: Trial, slice: number): AbortSignal {

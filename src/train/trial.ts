@@ -33,7 +33,8 @@ export class Trials {
   /** Seconds spent in earlier attempts at this run. */
   readonly #before: number
   readonly #start = performance.now()
-  #validationRows = 0
+  /** Rows that trials are compared on. */
+  validationRows = 0
   readonly #job: TrainJob
   /** By which figure, and whether less of it is better; known after the first training was opened. */
   metric = ''
@@ -61,7 +62,7 @@ export class Trials {
     // what cannot be split fails before anything is trained
     const { parts } = partingOf(job, cleaned, job.spec.seed ?? 1)
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
-    trials.#validationRows = parts.filter((part) => part === 'validation').length
+    trials.validationRows = parts.filter((part) => part === 'validation').length
     if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better, rounds: saved.rounds })
     return trials
   }
@@ -104,26 +105,6 @@ export class Trials {
     return among
       .filter(({ score }) => score !== undefined)
       .toSorted((a, b) => sign * (a.score! - b.score!) || a.trial - b.trial)
-  }
-
-  /** As `ranked`, each with its best score within the share of its epochs that all of them have reached. */
-  rankedAlike(among: readonly Trial[]): { trial: Trial; score: number }[] {
-    const share = Math.min(...among.map(({ epochs, planned = epochs }) => epochs / planned))
-    const alike = among.map((trial) => ({ trial, score: this.#scoreWithin(trial, share) }))
-    const sign = this.better === 'higher' ? -1 : 1
-    return alike.sort((a, b) => sign * (a.score - b.score) || a.trial.trial - b.trial.trial)
-  }
-
-  #scoreWithin({ scores, planned = scores.length }: Trial, share: number): number {
-    const until = scores.slice(0, Math.max(1, Math.floor(share * planned + 1e-9)))
-    return this.better === 'higher' ? Math.max(...until) : Math.min(...until)
-  }
-
-  /** Whether a score is worse than the best by more than chance on so many rows would make it: two standard errors. */
-  behind(score: number, best: number): boolean {
-    if (this.better === 'lower') return score > 1.1 * best
-    const spread = Math.sqrt(Math.max(0, best * (1 - best)) / Math.max(1, this.#validationRows))
-    return best - score > 2 * spread
   }
 
   jobOf({ family, options, trial }: Trial): TrainJob {

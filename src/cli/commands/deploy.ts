@@ -1,9 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import type { Deployment, DeploymentOrder } from '../../../client/src/index.ts'
+import type { Deployment, DeploymentOrder, Pipeline } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { parseDuration } from '../../base/units.ts'
 import type { Context } from '../context.ts'
-import { ago } from '../terminal.ts'
+import { ago, bytes } from '../terminal.ts'
 
 /** Who the trail says it was. */
 const me = () => {
@@ -115,6 +116,22 @@ export async function deployments({ client, out }: Context, model: string | unde
   )
 }
 
+/** Registers a pipeline of classifiers, from a JSON file. */
+export async function compose({ client, out }: Context, model: string, file: string) {
+  const text = await readFile(file, 'utf8').catch(() => {
+    throw fail('OPTION_INVALID', { option: 'file', reason: `cannot read "${file.slice(0, 200)}"` })
+  })
+  let graph: Pipeline
+  try {
+    graph = JSON.parse(text) as Pipeline
+  } catch {
+    throw fail('OPTION_INVALID', { option: 'file', reason: 'it is not JSON' })
+  }
+  const { name, version, manifest } = await client.deployments.compose(model, graph)
+  if (out.json) return out.document({ name, version, labels: manifest.labels })
+  out.say(`${name}@${version} answers with ${manifest.labels.join(', ')}`)
+}
+
 /** Keeps a model in memory, or how long it stays there without a request. */
 export async function pin(
   { client, out }: Context,
@@ -129,6 +146,26 @@ export async function pin(
   if (out.json) return out.document({ model, serving })
   if (keepAlive !== undefined) return out.say(`${model} stays for ${keepAlive} without a request`)
   out.say(off ? `${model} may be unloaded` : `${model} stays in memory`)
+}
+
+/** Measures how a version is run best, and keeps that. */
+export async function tune({ client, out }: Context, model: string) {
+  const { measured, chosen } = await client.deployments.tune(model)
+  if (out.json) return out.document({ model, measured, chosen })
+  const is = (one: (typeof measured)[number]) =>
+    one.threads === chosen.threads && one.replicas === chosen.replicas && one.tokenBudget === chosen.tokenBudget
+  out.table(
+    ['THREADS', 'REPLICAS', 'TOKENS A BATCH', 'REQUESTS/S', 'ONE ALONE', 'MEMORY', ''],
+    measured.map((one) => [
+      String(one.threads),
+      String(one.replicas),
+      String(one.tokenBudget ?? ''),
+      one.perSecond.toFixed(0),
+      `${one.alone.toFixed(2)} ms`,
+      bytes(one.memory),
+      is(one) ? 'chosen' : '',
+    ]),
+  )
 }
 
 const targetsOf = ({ plan }: Deployment) =>

@@ -228,13 +228,18 @@ const unknownOperators = (names: readonly string[]) =>
   })
 
 /** Refuses a graph that needs operators which are not read, naming all of them. Throws UNSUPPORTED. */
-export function checkOperators(flow: Flow, nodes: readonly NodeDef[], references: readonly string[]) {
+export function checkOperators(
+  flow: Flow,
+  nodes: readonly NodeDef[],
+  references: readonly string[],
+  inputs: readonly string[],
+) {
   const missing = new Set<string>()
   const seen = new Set<string>()
-  const visit = (all: readonly NodeDef[], from: readonly string[], looping: boolean) => {
+  const visit = (all: readonly NodeDef[], from: readonly string[], looping: boolean, ends: readonly string[] = []) => {
     const byName = new Map(all.map((node) => [node.name, node]))
     const stack = from.map((reference) => reference.split(':')[0])
-    const reached = new Set<string>()
+    const reached = new Set(ends)
     while (stack.length > 0) {
       const node = byName.get(stack.pop()!)
       if (!node || reached.has(node.name)) continue
@@ -249,6 +254,6 @@ export function checkOperators(flow: Flow, nodes: readonly NodeDef[], references
       }
     }
   }
-  visit(nodes, references, false)
+  visit(nodes, references, false, inputs)
   if (missing.size > 0) throw unknownOperators([...missing].sort())
 }

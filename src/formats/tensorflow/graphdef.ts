@@ -24,8 +24,9 @@ export const tfTypes: Partial<Record<DataType, number>> = {
   bool: 10,
 }
 
-/** The type of handles, such as a TensorArray's. */
-const RESOURCE = 20
+/** Types that no tensor of a model has: handles, such as a TensorArray's, and strings. */
+const others: Partial<Record<DataType | 'resource', number>> = { resource: 20, string: 7 }
+const numberOf = (type: DataType | 'resource') => others[type] ?? tfTypes[type as DataType]!
 
 /** An attribute as written in code. */
 export type Attr =
@@ -34,6 +35,8 @@ export type Attr =
   | { ints: readonly number[] }
   | { flag: boolean }
   | { text: string }
+  | { texts: readonly string[] }
+  | { types: readonly DataType[] }
   | { shape: readonly number[] | undefined }
 
 export const shapeProto = (dims: readonly number[] | undefined) =>
@@ -103,6 +106,18 @@ export class TfGraph {
     return node
   }
 
+  /** A scalar string. */
+  text(value: string): string {
+    const node = this.add('Const', [], { dtype: { type: 'string' } }, 'text')
+    const proto = create(TensorProtoSchema, {
+      dtype: numberOf('string'),
+      tensorShape: shapeProto([]),
+      stringVal: [new TextEncoder().encode(value)],
+    })
+    this.#nodes.at(-1)!.attr.value = create(AttrValueSchema, { value: { case: 'tensor', value: proto } })
+    return node
+  }
+
   ints(values: readonly number[], dims: readonly number[] = [values.length]): string {
     return this.constant(fromNumbers('int32', dims, values))
   }
@@ -127,10 +142,16 @@ export class TfGraph {
 
   #attr(attr: Attr): AttrValue {
     const of = (value: AttrValue['value']) => create(AttrValueSchema, { value })
-    if ('type' in attr) return of({ case: 'type', value: attr.type === 'resource' ? RESOURCE : tfTypes[attr.type]! })
+    if ('type' in attr) return of({ case: 'type', value: numberOf(attr.type) })
     if ('int' in attr) return of({ case: 'i', value: BigInt(attr.int) })
     if ('flag' in attr) return of({ case: 'b', value: attr.flag })
     if ('text' in attr) return of({ case: 's', value: new TextEncoder().encode(attr.text) })
+    if ('texts' in attr)
+      return create(AttrValueSchema, {
+        value: { case: 'list', value: { s: attr.texts.map((text) => new TextEncoder().encode(text)) } },
+      })
+    if ('types' in attr)
+      return create(AttrValueSchema, { value: { case: 'list', value: { type: attr.types.map(numberOf) } } })
     if ('shape' in attr) return of({ case: 'shape', value: shapeProto(attr.shape) })
     const list = create(AttrValueSchema, { value: { case: 'list', value: { i: attr.ints.map(BigInt) } } })
     return list

@@ -97,7 +97,8 @@ export function readGraph(
   const frame = frameOf(graph, graphDef.node, 0)
   const named = Object.entries(outputs).sort(([a], [b]) => (a < b ? -1 : 1))
   const wanted = named.map(([, { name }]) => name)
-  checkOperators(flow, graphDef.node, wanted)
+  const fed = Object.values(inputs).map(({ name }) => name.split(':')[0])
+  checkOperators(flow, graphDef.node, wanted, fed)
   for (const [key, { name, dtype, tensorShape }] of Object.entries(inputs).sort(([a], [b]) => (a < b ? -1 : 1))) {
     const value = graph.input(key, typeOfNumber(dtype, `the input "${key.slice(0, 80)}"`), dimsOf(key, tensorShape))
     frame.results.set(name.split(':')[0], [valueItem(value)])

@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { fail } from '../../base/errors.ts'
+import type { PipelineConfig } from '../../data/pipeline.ts'
 import { type ModelProto, ModelProtoSchema } from '../../graph/gen/onnx_pb.js'
 import { inferModel } from '../../graph/infer.ts'
 import { operatorName } from '../../graph/operators.ts'
@@ -12,6 +13,7 @@ import type { Files } from '../source.ts'
 import { type GraphDef, SavedModelSchema, type TensorInfo, TensorInfoSchema } from './gen/tensorflow_pb.js'
 import { shapeProto, TfGraph, tfTypes } from './graphdef.ts'
 import { writers } from './operators.ts'
+import { expressible, textInput } from './texts.ts'
 
 /** The operator set that the table of operators is written for. */
 const OPSET = 13
@@ -23,11 +25,19 @@ export interface WrittenGraph {
   outputs: Record<string, TensorInfo>
 }
 
+/** Adds what inputs come from when they are not fed, by their names. */
+type Defaults = (g: TfGraph) => Readonly<Record<string, string>>
+
 /**
  * A model as a TensorFlow graph with its weights stored in it; `integers` is the type of whole numbers. Throws
  * UNSUPPORTED naming an operator that is not in the table.
  */
-export function tensorflowGraph(model: ModelProto, integers: 'int64' | 'int32', format: string): WrittenGraph {
+export function tensorflowGraph(
+  model: ModelProto,
+  integers: 'int64' | 'int32',
+  format: string,
+  defaults: Defaults = () => ({}),
+): WrittenGraph {
   const copy = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model))
   makePortable(copy)
   convertOpset(copy, OPSET)
@@ -45,10 +55,13 @@ export function tensorflowGraph(model: ModelProto, integers: 'int64' | 'int32', 
       tensorShape: shapeProto(shape.map((dim) => (typeof dim === 'number' ? dim : -1))),
     })
 
+  const otherwise = defaults(g)
   const described: Record<string, TensorInfo> = {}
   for (const { name, shape } of inputs) {
     const dims = shape.map((dim) => (typeof dim === 'number' ? dim : -1))
-    const value = g.add('Placeholder', [], { dtype: { type: typeOf(name) }, shape: { shape: dims } }, name)
+    const given = Object.hasOwn(otherwise, name) ? otherwise[name] : undefined
+    const attrs = { dtype: { type: typeOf(name) }, shape: { shape: dims } }
+    const value = g.add(given ? 'PlaceholderWithDefault' : 'Placeholder', given ? [given] : [], attrs, name)
     names.set(name, value)
     described[name] = info(name, value, shape)
   }
@@ -94,16 +107,34 @@ export function tensorflowGraph(model: ModelProto, integers: 'int64' | 'int32', 
   return { graph: g.graph(), inputs: described, outputs: results }
 }
 
-/** A SavedModel with the signature `serving_default`; weights are constants of its graph. Throws UNSUPPORTED. */
-export async function writeSavedModel({ model }: WrittenModel): Promise<Files> {
-  const { graph, inputs, outputs } = tensorflowGraph(model, 'int64', 'a SavedModel')
+const SIGNATURE = { methodName: 'tensorflow/serving/predict' }
+const STRING = 7
+
+/**
+ * A SavedModel with the signature `serving_default`, and `serving_texts` where TensorFlow can cut the model's texts into ids;
+ * weights are constants of its graph. Throws UNSUPPORTED.
+ */
+export async function writeSavedModel({ model, manifest, tokenizer }: WrittenModel): Promise<Files> {
+  const config = manifest.pipeline as unknown as PipelineConfig | undefined
+  const cut = config && tokenizer !== undefined && expressible(config) ? config : undefined
+  let texts: string | undefined
+  const { graph, inputs, outputs } = tensorflowGraph(model, 'int64', 'a SavedModel', (g) => {
+    if (!cut) return {}
+    const added = textInput(g, cut, JSON.parse(tokenizer!).model.vocab)
+    texts = added.texts
+    return added.defaults
+  })
+  const ofTexts = texts && { texts: { name: `${texts}:0`, dtype: STRING, tensorShape: shapeProto([-1]) } }
   const saved = create(SavedModelSchema, {
     savedModelSchemaVersion: 1n,
     metaGraphs: [
       {
         metaInfoDef: { tags: ['serve'], tensorflowVersion: VERSION },
         graphDef: graph,
-        signatureDef: { serving_default: { inputs, outputs, methodName: 'tensorflow/serving/predict' } },
+        signatureDef: {
+          serving_default: { inputs, outputs, ...SIGNATURE },
+          ...(ofTexts && { serving_texts: { inputs: ofTexts, outputs, ...SIGNATURE } }),
+        },
       },
     ],
   })

@@ -66,7 +66,7 @@ export class Metrics {
 
   /** What all metrics are read from; the event loop's delay is that since the last reading. */
   state(samples: Samples): State {
-    const delay = new Map([0.5, 0.99].map((q) => [String(q), this.#delay.percentile(100 * q) / 1e9]))
+    const delay = new Map([50, 99].map((share) => [String(share), this.#delay.percentile(share) / 1e9]))
     this.#delay.reset()
     return {
       ...samples,

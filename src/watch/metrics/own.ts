@@ -134,8 +134,8 @@ export const ownNames: readonly Metric[] = [
     version,
     byEngine(({ use }) => use?.rss),
   ),
-  gauge(
-    'athanor_engine_cpu_seconds',
+  counter(
+    'athanor_engine_cpu_seconds_total',
     'Processor time an engine has used since its start',
     version,
     byEngine(({ use }) => use?.cpuSeconds),
@@ -167,8 +167,8 @@ export const ownNames: readonly Metric[] = [
   gauge(
     'athanor_event_loop_delay_seconds',
     'Delay of the server’s event loop since the last scrape',
-    ['quantile'],
-    (state) => [...state.delay].map(([quantile, value]): Sample => [[quantile], value]),
+    ['percentile'],
+    (state) => [...state.delay].map(([percentile, value]): Sample => [[percentile], value]),
   ),
   gauge(
     'athanor_host_processors',

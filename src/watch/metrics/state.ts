@@ -40,7 +40,7 @@ export interface State {
   activeRuns: number
   openAlerts: ReadonlyMap<string, number>
   server: ProcessUse
-  /** Delay of the event loop in seconds by quantile. */
+  /** Delay of the event loop in seconds by percentile. */
   delay: ReadonlyMap<string, number>
   machine: Machine
 }

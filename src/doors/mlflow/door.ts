@@ -1,12 +1,15 @@
 import { Type } from 'typebox'
-import { fail } from '../base/errors.ts'
-import { version as code } from '../base/version.ts'
-import { callerOf, findModel } from './ask.ts'
-import type { Door } from './door.ts'
-import { nested, tensorFrom } from './nested.ts'
-import { route } from './route.ts'
-import { rowsOf } from './tfserving/predict.ts'
-import { runView, type Slot, viewOf } from './views.ts'
+import { fail } from '../../base/errors.ts'
+import { version as code } from '../../base/version.ts'
+import { callerOf, findModel } from '../ask.ts'
+import type { Door } from '../door.ts'
+import { nested, tensorFrom } from '../nested.ts'
+import { route } from '../route.ts'
+import { rowsOf } from '../tfserving/predict.ts'
+import { runView, type Slot, viewOf } from '../views.ts'
+import { artifactRoutes } from './artifacts.ts'
+import { mlflowRegistryRoutes } from './registry.ts'
+import { trackingRoutes } from './tracking.ts'
 
 const tag = 'mlflow'
 const ByModel = Type.Object({ model: Type.String() })
@@ -138,14 +141,22 @@ const errorCodes: Record<number, string> = {
   503: 'TEMPORARILY_UNAVAILABLE',
 }
 
-/** MLflow's scoring protocol; a model each, as one such server serves. */
+/**
+ * MLflow: its scoring protocol, a model each, as one such server serves; and the part of its tracking and registry that its
+ * clients log, register and load ONNX models with.
+ */
 export const mlflow: Door = {
   name: 'mlflow',
-  prefixes: ['/mlflow'],
-  routes,
-  failure: ({ status, message, hint }) => ({
+  prefixes: ['/mlflow', '/api/2.0/mlflow', '/api/2.0/mlflow-artifacts'],
+  routes: [...routes, ...trackingRoutes, ...mlflowRegistryRoutes, ...artifactRoutes],
+  anyType: /^\/api\/2\.0\/mlflow-artifacts\/artifacts\//,
+  failure: ({ code, status, message, hint }) => ({
+    ...(code === 'ALREADY_EXISTS' && { status: 400 }),
     body: {
-      error_code: errorCodes[status] ?? (status < 500 ? 'BAD_REQUEST' : 'INTERNAL_ERROR'),
+      error_code:
+        code === 'ALREADY_EXISTS'
+          ? 'RESOURCE_ALREADY_EXISTS'
+          : (errorCodes[status] ?? (status < 500 ? 'BAD_REQUEST' : 'INTERNAL_ERROR')),
       message: `${message}. ${hint}`,
     },
   }),
