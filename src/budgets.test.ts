@@ -28,7 +28,14 @@ let app: App
 let grpc: Client & Record<string, (...given: unknown[]) => void>
 let operator: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent', requireKeys: true, doorPorts: [{ name: 'grpc', port: 0 }] })
+  app = await startApp({
+    home,
+    port: 0,
+    logLevel: 'silent',
+    requireKeys: true,
+    deadline: 600_000,
+    doorPorts: [{ name: 'grpc', port: 0 }],
+  })
   const { registry } = await app.houseOf('acme')
   for (const [name, { manifest, files }] of Object.entries({
     tiny: await tinyClassifier(),

@@ -35,7 +35,14 @@ type Name = keyof typeof keys
 
 let app: App
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent', requireKeys: true, doorPorts: [{ name: 'grpc', port: 0 }] })
+  app = await startApp({
+    home,
+    port: 0,
+    logLevel: 'silent',
+    requireKeys: true,
+    deadline: 600_000,
+    doorPorts: [{ name: 'grpc', port: 0 }],
+  })
   const { access } = app.house
   await access.keys.revoke('acme', keys.revoked.slice(4, 16))
   const acme = await app.houseOf('acme')

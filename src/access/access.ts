@@ -9,6 +9,9 @@ import { readSecret } from './secret.ts'
 import { Tenants } from './tenants.ts'
 import { Usage } from './usage.ts'
 
+/** Milliseconds after which a key that another process revoked does nothing here. */
+const RELOAD = 1_000
+
 /** The person at this machine, where no key is asked for. */
 export const local: Principal = { id: 'local', actor: 'local', tenant: DEFAULT_TENANT, role: 'admin', operator: true }
 
@@ -22,6 +25,7 @@ export class Access {
   readonly audit: Audit
   /** Whether a request without a key is refused; otherwise it is the operator's. */
   readonly keysRequired: boolean
+  #timer: NodeJS.Timeout | undefined
   readonly #elsewhere = new WeakMap<Principal, Map<string, Principal>>()
 
   private constructor(store: Pick<Store, 'db' | 'home'>, keysRequired: boolean) {
@@ -38,9 +42,16 @@ export class Access {
     this.ledger = new Ledger(store, { prices: this.prices, usage: this.usage, limits })
   }
 
-  static async open(store: Pick<Store, 'db' | 'home'>, keysRequired: boolean): Promise<Access> {
+  static async open(store: Pick<Store, 'db' | 'home' | 'shared'>, keysRequired: boolean): Promise<Access> {
     const access = new Access(store, keysRequired)
+    await access.tenants.begin()
     await access.reload()
+    // other processes make and revoke keys too; while the database is away those that are known go on working
+    if (store.shared)
+      access.#timer = setInterval(
+        () => void access.reload().catch((error) => access.ledger.onError(error)),
+        RELOAD,
+      ).unref()
     return access
   }
 
@@ -75,6 +86,7 @@ export class Access {
   }
 
   async close() {
+    clearInterval(this.#timer)
     await this.ledger.close()
   }
 }

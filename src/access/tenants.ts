@@ -24,12 +24,16 @@ export class Tenants {
     this.#db = db
   }
 
-  async load() {
+  /** Makes the tenant `default` where it is missing. */
+  async begin() {
     await this.#db
       .insertInto('tenants')
       .values({ tenant: DEFAULT_TENANT, limits: '{}', created_at: now(), closed_at: null })
       .onConflict((c) => c.column('tenant').doNothing())
       .execute()
+  }
+
+  async load() {
     const rows = await this.#db.selectFrom('tenants').selectAll().orderBy('tenant').execute()
     this.#tenants = new Map(
       rows.map(({ tenant, limits, created_at, closed_at }) => [
