@@ -4,6 +4,7 @@ import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort, enginesFolder } from './base/config.ts'
 import { Egress } from './base/egress.ts'
 import { asAthanorError, fail } from './base/errors.ts'
+import { version } from './base/version.ts'
 import { Gate } from './doors/gate.ts'
 import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
@@ -11,7 +12,12 @@ import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
+import { Webhooks } from './registry/webhooks.ts'
 import { Deployments } from './serve/deployments.ts'
+import { Engines } from './serve/engines.ts'
+import { Memory } from './serve/memory.ts'
+import { Rollouts } from './serve/rollouts.ts'
+import { AlertRules } from './store/alert-rules.ts'
 import { AlertRecords } from './store/alerts.ts'
 import { Datasets } from './store/datasets.ts'
 import { ErrorGroups } from './store/error-groups.ts'
@@ -20,23 +26,27 @@ import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { LogEntries } from './store/log.ts'
 import { Predictions } from './store/predictions.ts'
 import { LoggedRequests } from './store/requests.ts'
+import { RolloutRecords } from './store/rollouts.ts'
 import { Secrets } from './store/secrets.ts'
-import { openStore, type Store } from './store/store.ts'
+import { openStore, placesOf, type Store } from './store/store.ts'
 import { Transfers } from './store/transfers.ts'
 import { Windows } from './store/windows.ts'
 import { Runs } from './train/runs.ts'
 import { Alerts, checkWebhook } from './watch/alerts.ts'
+import { Canary } from './watch/canary.ts'
 import { Drift } from './watch/drift.ts'
-import { watchErrors } from './watch/error-rate.ts'
 import { ErrorWatch } from './watch/errors.ts'
 import { Feedback } from './watch/feedback.ts'
 import { History } from './watch/history/history.ts'
 import { Log } from './watch/log.ts'
 import { Metrics, type Samples } from './watch/metrics/metrics.ts'
+import type { OpenTelemetry } from './watch/otel/otel.ts'
+import { readTelemetry, wantsTelemetry } from './watch/otel/settings.ts'
 import { redact } from './watch/requests/redact.ts'
 import { RequestLog } from './watch/requests/request-log.ts'
 import { readMachine } from './watch/resources/machine.ts'
 import { ownUse, useOf } from './watch/resources/processes.ts'
+import { Rules } from './watch/rules/rules.ts'
 
 export interface App {
   readonly url: string
@@ -58,11 +68,20 @@ interface Shared {
   readonly access: Access
   readonly webhook: URL | undefined
   readonly url: () => string
+  readonly memory: Memory
+  /** Of every tenant that has been opened. */
+  readonly canaries: Canary[]
+  readonly telemetry: OpenTelemetry | undefined
 }
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
-async function openHouse({ config, access, webhook, url }: Shared, tenant: string, store: Store): Promise<OpenHouse> {
+async function openHouse(
+  { config, access, webhook, url, memory, canaries, telemetry }: Shared,
+  tenant: string,
+  store: Store,
+): Promise<OpenHouse> {
   const registry = new Registry(store)
+  await registry.indexMissing()
   const datasets = new Datasets(store)
   const runs = await Runs.open(store, registry, refinement(registry, datasets))
   const metrics = new Metrics()
@@ -82,13 +101,29 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
   const drift = new Drift(new Windows(store), alerts, metrics)
   const feedback = new Feedback(new Predictions(store, config.predictionsKept), alerts, log, keep)
   const history = new History(new HistoryRows(store), log)
-  const errorRate = watchErrors(metrics, alerts, log)
+  const webhooks = new Webhooks(store, {
+    allowedHosts: config.allowedHosts,
+    onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
+  })
+  const following = store.shared ? registry.follow() : undefined
+  const rules = await Rules.load(new AlertRules(store), {
+    alerts,
+    history,
+    log,
+    machine: () => readMachine(store.home),
+  })
   const outside = {
     egress: new Egress(config.allowedHosts),
     secrets: new Secrets(store.home),
     engines: enginesFolder(config),
   }
-  const deployments = new Deployments({ registry, config, outside })
+  const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
+  const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })
+  const deployments = new Deployments({ registry, config, rollouts, engines })
+  rollouts.onChange = (model, { who, what, detail }) => {
+    log.info('deployment.changed', { model, message: `${model}: ${what} ${detail} (${who})` })
+  }
+  rollouts.onError = (error) => log.error('deployment.unkept', error)
   deployments.onWindow = (version, window) => {
     drift.observe(version, window).catch((error) => log.error('drift.unjudged', error, { model: version.name }))
   }
@@ -97,6 +132,8 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
   }
   runs.onFailure = (run, error) => log.error('run.failed', error, { requestId: run })
+  const canary = new Canary(() => deployments.engines)
+  canaries.push(canary)
   const samples = async (): Promise<Samples> => ({
     engines: (await deployments.list()).map(({ pid, ...engine }) => {
       const use = pid === undefined ? undefined : useOf(pid)
@@ -107,6 +144,7 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     server: ownUse(),
     machine: readMachine(store.home),
   })
+  telemetry?.add(tenant, async () => metrics.state(await samples()))
   const house: House = {
     tenant,
     who: access.inTenant(local, tenant),
@@ -114,35 +152,47 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
     config,
     store,
     registry,
+    webhooks,
     datasets,
     transfers: new Transfers(store.home),
     runs,
     deployments,
+    rollouts,
     outside,
     entries,
     metrics,
     observe(served) {
       metrics.observe(served)
       history.observe(served)
+      canary.observe(served)
+      telemetry?.observe(served)
       requestLog.observe(served)
     },
     samples,
+    telemetry,
+    health: async () => (await Promise.all(canaries.map((one) => one.check()))).flat(),
     history,
     errorWatch,
     requestLog,
     drift,
     alerts,
+    rules,
     feedback,
     log,
     startedAt: performance.now(),
     url,
   }
+  for (const model of rollouts.pinned)
+    deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
   return {
     house,
     stop: () => runs.close(),
     async close() {
       await deployments.close()
-      clearInterval(errorRate)
+      await rollouts.close()
+      following?.close()
+      await webhooks.close()
+      await rules.close()
       await feedback.close()
       await history.close()
       await requestLog.close()
@@ -162,22 +212,34 @@ async function openHouse({ config, access, webhook, url }: Shared, tenant: strin
 export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const config = configure(overrides)
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
-  const store = await openStore(config.home)
+  const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
     const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
     if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const telemetry = await openTelemetry(config)
     let url = ''
-    const shared: Shared = { config, access, webhook, url: () => url }
+    const shared: Shared = {
+      config,
+      access,
+      webhook,
+      url: () => url,
+      memory: new Memory(config.memoryBudget),
+      canaries: [],
+      telemetry,
+    }
     const houses = new Houses(async (tenant) =>
       openHouse(
         shared,
         tenant,
-        tenant === DEFAULT_TENANT ? store : await openStore(join(config.home, 'tenants', tenant)),
+        tenant === DEFAULT_TENANT
+          ? store
+          : await openStore(join(config.home, 'tenants', tenant), placesOf(config, tenant)),
       ),
     )
     const house = await houses.of(DEFAULT_TENANT)
     const { log } = house
+    if (telemetry) telemetry.onUnsent = (message) => log.warn('telemetry.unsent', { message })
     access.ledger.onError = (error) => log.error('usage.unsaved', error)
     const gate = new Gate(access, (tenant) => houses.of(tenant))
     const server = await createServer(house, gate)
@@ -187,6 +249,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       const cut = setTimeout(() => server.server.closeAllConnections(), 10_000)
       await Promise.all([server.close(), doorPorts?.close()])
       clearTimeout(cut)
+      await telemetry?.close()
       await access.close()
       await houses.close()
     }
@@ -219,6 +282,13 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     await close()
     throw error
   }
+}
+
+/** What sends traces and metrics to a collector: loaded only where one is named. Throws OPTION_INVALID. */
+async function openTelemetry({ telemetry }: Config): Promise<OpenTelemetry | undefined> {
+  if (!wantsTelemetry(telemetry)) return undefined
+  const { OpenTelemetry } = await import('./watch/otel/otel.ts')
+  return new OpenTelemetry(readTelemetry(telemetry, version), version)
 }
 
 function countBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, number> {

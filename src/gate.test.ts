@@ -85,7 +85,7 @@ function bodyOf(path: string, model: string): unknown {
       jsonrpc: '2.0',
       id: 1,
       method: 'tools/call',
-      params: { name: 'classify', arguments: { model, inputs: ['x'] } },
+      params: { name: model, arguments: { text: 'x' } },
     }
   return {
     model,

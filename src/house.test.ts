@@ -22,7 +22,7 @@ const house: Record<string, readonly string[]> = {
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
   refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
-  watch: ['store', 'drift', 'bundle', 'engine'],
+  watch: ['graph', 'store', 'drift', 'bundle', 'engine'],
   doors: [
     'formats',
     'graph',
@@ -39,7 +39,20 @@ const house: Record<string, readonly string[]> = {
   ],
   app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
   testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
-  cli: ['formats', 'client', 'app', 'doors', 'engine', 'graph', 'data', 'bundle', 'store', 'train', 'watch'],
+  cli: [
+    'formats',
+    'client',
+    'registry',
+    'app',
+    'doors',
+    'engine',
+    'graph',
+    'data',
+    'bundle',
+    'store',
+    'train',
+    'watch',
+  ],
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -88,7 +101,7 @@ test('the house has no cycles', () => {
 })
 
 test('files stay short: median below 150 lines, none above 500 but tables', () => {
-  const tables = new Set(['src/base/errors.ts', 'src/graph/operators.ts'])
+  const tables = new Set(['src/base/errors.ts', 'src/store/schema.ts', 'src/cli/commands.ts', 'src/graph/operators.ts'])
   const lengths = sources.map((file) => ({ file, lines: text.get(file)!.split('\n').length }))
   const sorted = lengths.map(({ lines }) => lines).sort((a, b) => a - b)
   assert.ok(sorted[Math.floor(sorted.length / 2)] < 150, `median ${sorted[Math.floor(sorted.length / 2)]}`)

@@ -9,16 +9,20 @@ export interface Load {
   failed: number
 }
 
-/** Runs the load generator in a process of its own; without a body it sends texts to classify. */
-export function generate(url: string, clients: number, seconds: number, body?: string): Promise<Load> {
-  const script = fileURLToPath(new URL('./load.ts', import.meta.url))
-  const child = spawn(
-    process.execPath,
-    [script, url, String(clients), String(seconds), ...(body === undefined ? [] : [body])],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+/**
+ * Runs a load generator in a process of its own: `load` with so many clients that wait for their answers, `open` with so
+ * many requests a second that do not. Without a body it sends texts to classify.
+ */
+export function generate(
+  url: string,
+  amount: number,
+  seconds: number,
+  body?: string,
+  kind: 'load' | 'open' = 'load',
+): Promise<Load> {
+  const script = fileURLToPath(new URL(`./${kind}.ts`, import.meta.url))
+  const given = [url, String(amount), String(seconds), ...(body === undefined ? [] : [body])]
+  const child = spawn(process.execPath, [script, ...given], { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.on('data', (piece) => {
     text += piece

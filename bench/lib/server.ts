@@ -18,13 +18,22 @@ export interface BenchServer {
   close(): Promise<void>
 }
 
-/** A server in a process of its own on a fresh data folder, with a char-LSTM (E 128, H 128) registered as `text`. */
-export async function startServer({ model = true } = {}): Promise<BenchServer> {
+type Bundle = Awaited<ReturnType<typeof tinyClassifier>>
+
+/**
+ * A server in a process of its own on a fresh data folder, with versions registered as `text`: a char-LSTM (E 128, H 128)
+ * where none are given, none at all for `false`.
+ */
+export async function startServer({
+  model = true,
+}: {
+  model?: boolean | readonly Bundle[]
+} = {}): Promise<BenchServer> {
   const home = mkdtempSync(join(tmpdir(), 'athanor-bench-'))
   if (model) {
     const store = await openStore(home)
-    const { manifest, files } = await benchClassifier()
-    await new Registry(store).register('text', manifest, files)
+    for (const { manifest, files } of model === true ? [await benchClassifier()] : model)
+      await new Registry(store).register('text', manifest, files)
     await store.close()
   }
   const started = performance.now()

@@ -1,10 +1,14 @@
+import { type AuditEntry, accessOf, type WhoAmI } from './access.ts'
+import { deploymentCalls } from './deployments.ts'
 import { AthanorError, unreachable } from './error.ts'
 import { parseEvents } from './events.ts'
 import { type Call, type ClientOptions, Http } from './http.ts'
+import { registryCalls, storeCalls } from './registry.ts'
 import type { RemoteSpec } from './remote.ts'
 import type {
   Advice,
   Alert,
+  AlertRule,
   ChatMessage,
   Dataset,
   DriftReport,
@@ -27,7 +31,6 @@ import type {
   LogEntry,
   LoggedRequest,
   ModelDetail,
-  ModelSummary,
   Prediction,
   Ranked,
   RefineSpec,
@@ -40,8 +43,11 @@ import type {
   Transfer,
 } from './types.ts'
 
+export type * from './access.ts'
+export type * from './deployments.ts'
 export { AthanorError } from './error.ts'
 export type { ClientOptions } from './http.ts'
+export type * from './registry-types.ts'
 export type * from './remote.ts'
 export type * from './types.ts'
 
@@ -171,8 +177,7 @@ export class Athanor {
   }
 
   readonly models = {
-    list: async (filter: { search?: string; task?: string } = {}): Promise<ModelSummary[]> =>
-      (await this.#json<{ models: ModelSummary[] }>('/api/models', { query: filter })).models,
+    ...registryCalls((path, call) => this.#json(path, call)),
     show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
     /** Calls to copy: curl, TypeScript and Python for each protocol. */
     snippets: async (model: string): Promise<Snippet[]> =>
@@ -284,6 +289,14 @@ export class Athanor {
     return (await this.#json<{ formats: FormatInfo[] }>('/api/formats')).formats
   }
 
+  /** Webhooks and housekeeping of the registry's files. */
+  readonly registry = storeCalls((path, call) => this.#json(path, call))
+
+  /** All rows and files of the server as they are now, as a tar file that `athanor restore` reads. */
+  async backup(): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#send('/api/backup', { timeout: 0 })).body!
+  }
+
   readonly datasets = {
     /** Uploads a file; a stream is sent as it comes. Name it with its ending: it tells the format. */
     upload: (filename: string, content: ReadableStream<Uint8Array> | Uint8Array | Blob): Promise<Dataset> =>
@@ -298,6 +311,9 @@ export class Athanor {
     delete: (id: string): Promise<void> => this.#json(`/api/datasets/${encodeURIComponent(id)}`, { method: 'DELETE' }),
   }
 
+  /** Which versions answer for a model, and how it is served. */
+  readonly deployments = deploymentCalls((path, call) => this.#json(path, call))
+
   readonly runs = {
     create: (spec: RunSpec): Promise<Run> => this.#json('/api/runs', { method: 'POST', json: spec }),
     list: async (): Promise<Run[]> => (await this.#json<{ runs: Run[] }>('/api/runs')).runs,
@@ -311,6 +327,24 @@ export class Athanor {
     /** What a run tells, from its beginning (or after event `after`) to its end; reconnects where the stream breaks. */
     events: (run: string, options: { signal?: AbortSignal; after?: number } = {}): AsyncGenerator<TrainEvent> =>
       this.#events(run, options),
+  }
+
+  /** Who the key of this client belongs to, and what is left of its limits and budgets. */
+  whoami(): Promise<WhoAmI> {
+    return this.#json('/api/whoami')
+  }
+
+  readonly #access = accessOf(() => this.#http)
+  readonly keys = this.#access.keys
+  readonly users = this.#access.users
+  readonly tenants = this.#access.tenants
+  readonly prices = this.#access.prices
+  readonly usage = this.#access.usage
+
+  /** Who changed what, newest first. */
+  async audit({ all, ...filter }: { actor?: string; limit?: number; all?: boolean } = {}): Promise<AuditEntry[]> {
+    const query = { ...filter, ...(all && { all: 'true' }) }
+    return (await this.#json<{ entries: AuditEntry[] }>('/api/audit', { query })).entries
   }
 
   /** Refines a version in a run of its own; follow it with `runs.events`. A refused one fails with GATE_REFUSED. */
@@ -366,9 +400,21 @@ export class Athanor {
     return (await this.#json<{ alerts: Alert[] }>('/api/alerts', { query })).alerts
   }
 
-  /** Keeps an alert from being told of again. */
-  silence(alert: number): Promise<void> {
-    return this.#json(`/api/alerts/${alert}/silence`, { method: 'POST' })
+  /** Keeps an alert from being told of again, for good or for so many minutes. */
+  silence(alert: number, minutes?: number): Promise<void> {
+    return this.#json(`/api/alerts/${alert}/silence`, { method: 'POST', json: { ...(minutes && { minutes }) } })
+  }
+
+  /** Rules that alerts are opened by, beside drift and accuracy. */
+  readonly alertRules = {
+    list: async (): Promise<AlertRule[]> => (await this.#json<{ rules: AlertRule[] }>('/api/alerts/rules')).rules,
+    set: (name: string, rule: string, model?: string): Promise<AlertRule> =>
+      this.#json(`/api/alerts/rules/${encodeURIComponent(name)}`, {
+        method: 'PUT',
+        json: { rule, ...(model && { model }) },
+      }),
+    delete: (name: string): Promise<void> =>
+      this.#json(`/api/alerts/rules/${encodeURIComponent(name)}`, { method: 'DELETE' }),
   }
 
   /** Tells the right label of a row of an answered request. */

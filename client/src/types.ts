@@ -103,6 +103,7 @@ export interface ModelSummary {
   metrics: Metrics
   bytes: number
   updatedAt: string
+  description?: string
   loaded: boolean
 }
 
@@ -347,6 +348,7 @@ export type TrainEvent =
   | { type: 'sample'; epoch: number; text: string }
   | { type: 'checkpoint'; step: number }
   | { type: 'advice'; advice: Advice }
+  | { type: 'measured'; metrics: Metrics; rows: number }
   | { type: 'trial'; trial: TrialReport }
   | { type: 'selection'; metric: string; trials: TrialReport[] }
   | { type: 'pass'; name: string; note: string }
@@ -369,7 +371,7 @@ export interface Evaluation {
   version: number
   metrics: Metrics
   rows: number
-  /** Empty for a number. */
+  /** Of classifiers with labels. */
   perLabel: { label: string; precision: number; recall: number; f1: number; rows: number }[]
 }
 

@@ -55,6 +55,10 @@ export interface EngineInfo {
   loadedAt: string
   requests: number
   waiting: number
+  /** Kept in memory whether or not it is asked. */
+  pinned: boolean
+  /** Seconds since it was last asked. */
+  idleSeconds: number
   rss?: number
   cpuSeconds?: number
   threads?: number
@@ -171,4 +175,14 @@ export interface Alert {
   since: string
   until?: string
   silenced: boolean
+  silencedUntil?: string
+}
+
+export interface AlertRule {
+  name: string
+  /** E.g. `p99 > 500ms over 5m`, `requests falls 50% over 10m`, `burn 99.9%`, `burn 99% within 300ms`. */
+  rule: string
+  /** Of all models if absent. */
+  model?: string
+  createdAt: string
 }

@@ -1,5 +1,6 @@
-import { homedir } from 'node:os'
+import { homedir, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { parseBytes, parseDuration } from './units.ts'
 
 /** A protocol at a port of its own; `model` for those that serve one model. */
 export interface DoorPort {
@@ -12,6 +13,12 @@ export interface DoorPort {
 export interface Config {
   /** Data folder: database, blobs, runs. `ATHANOR_HOME`, else `~/.athanor`. */
   home: string
+  /** `postgres://…`, where rows are kept instead of SQLite in the data folder. `ATHANOR_DATABASE`. */
+  database: string
+  /** `s3://bucket/prefix?endpoint=…`, where files are kept instead of the data folder. `ATHANOR_BLOBS`. */
+  blobs: string
+  /** Days that deleted versions are kept. `ATHANOR_RETENTION_DAYS`. */
+  retentionDays: number
   host: string
   port: number
   /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
@@ -39,6 +46,8 @@ export interface Config {
   logRequests: number
   /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
   logDays: number
+  /** Variables of the environment that OpenTelemetry names: with `OTEL_EXPORTER_OTLP_ENDPOINT`, traces and metrics are sent. */
+  telemetry: Readonly<Record<string, string>>
   /** Predictions kept, so that labels can be attached to requests; the oldest go first. */
   predictionsKept: number
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
@@ -48,12 +57,22 @@ export interface Config {
   engines: string
   /** Default time that writing a text may take, in milliseconds. */
   generationDeadline: number
+  /** Milliseconds without a request after which an engine is ended; 0 for never. `ATHANOR_KEEP_ALIVE=10m`. */
+  keepAlive: number
+  /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
+  memoryBudget: number
 }
+
+/** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
+const ENGINES_SHARE = 0.7
 
 /** The configuration from defaults, the environment, and what the caller sets. */
 export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEnv = process.env): Config {
   return {
     home: env.ATHANOR_HOME || join(homedir(), '.athanor'),
+    database: env.ATHANOR_DATABASE ?? '',
+    blobs: env.ATHANOR_BLOBS ?? '',
+    retentionDays: Number(env.ATHANOR_RETENTION_DAYS || 30),
     host: '127.0.0.1',
     port: 7700,
     requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',
@@ -69,13 +88,26 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     redact: env.ATHANOR_REDACT !== '0',
     logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
+    telemetry: Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) => (name.startsWith('OTEL_') && value ? [[name, value]] : [])),
+    ),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
     engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
+    keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
+    memoryBudget: env.ATHANOR_MEMORY_BUDGET
+      ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
+      : Math.floor(ENGINES_SHARE * usableMemory()),
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
+}
+
+/** Bytes of the machine's memory, or of the control group's limit where that is lower. */
+function usableMemory(): number {
+  const confined = process.constrainedMemory()
+  return confined > 0 ? Math.min(confined, totalmem()) : totalmem()
 }
 
 /** A share from 0 to 1; what is none counts as not given. */

@@ -35,6 +35,9 @@ const plain = (address: string) => address.replace(/^::ffff:(?=\d+\.)/i, '')
 const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 const isIn = (list: BlockList, address: string) => list.check(plain(address), familyOf(plain(address)))
 
+/** Whether an address is of this machine, its network, or nobody's. */
+export const isInside = (address: string) => isIn(inner, address)
+
 /**
  * Which hosts this server may call. A host is allowed by its name, by its address, or by a range that its address lies in
  * (`api.example.com`, `10.1.2.3`, `10.1.0.0/16`, `fd00::/8`). What a name stands for is looked at again at each connection:

@@ -25,6 +25,7 @@ export const errors = {
     '"{name}" is not a valid name',
     'Use 1 to 128 of a-z, 0-9, ".", "_", "-", starting with a letter or digit.',
   ],
+  CARD_INVALID: [400, 'not a usable card: {reason}', 'Print one to begin with: athanor card MODEL'],
   BLOB_CORRUPT: [500, 'a stored file no longer has its checksum; it was set aside', 'Register the version again.'],
   MODEL_INVALID: [422, 'not a usable ONNX model: {reason}', 'Check the file with: athanor show --graph FILE'],
   FORMAT_INVALID: [422, 'not a usable {format} model: {reason}', 'Save it again from the program that made it.'],
@@ -138,6 +139,7 @@ export const errors = {
 
   // serving
   MODEL_NOT_READY: [503, 'model "{name}" is not ready: {reason}', 'Try again in a moment.'],
+  NOT_READY: [503, '{silent} of {loaded} loaded models do not answer', 'What runs: athanor ps'],
   ENGINE_CRASHED: [
     503,
     'the engine process of "{name}" ended while it worked on this request',
@@ -165,6 +167,28 @@ export const errors = {
   BATCH_NOT_FOUND: [404, 'no batch named "{batch}"', 'All batches: GET /v1/batches'],
   ENGINE_MISSING: [503, 'the engine {engine} is not installed', '{instead}'],
   DEADLINE_EXCEEDED: [504, 'no answer within {limit} ms', 'Try again, or send less at once.'],
+  DEADLINE_HOPELESS: [
+    429,
+    'model "{name}" has {queued} requests waiting, about {wait} ms of work: more than the {limit} ms this one has',
+    'Try again later, or allow more time.',
+  ],
+  CANCELLED: [499, 'the caller went away before the answer', 'Nothing is to be done.'],
+  MEMORY_FULL: [
+    503,
+    'engine of "{name}" does not fit: it needs about {needed} MB, others that cannot be ended use {used} of {budget} MB',
+    'Unload or unpin a model, or raise the limit: athanor serve --memory-budget',
+  ],
+  DEPLOYMENT_INVALID: [
+    422,
+    'deployment of "{name}" refused: {reason}',
+    'Versions of a deployment must have the same task, labels and inputs. Its versions: athanor show {name}',
+  ],
+  DEPLOYMENT_NOT_FOUND: [404, 'model "{name}" has no deployment', 'Make one: athanor deploy {name} VERSION'],
+  VERSION_DEPLOYED: [
+    409,
+    '{name}@{version} is part of a deployment',
+    'Deploy another version first: athanor deploy {name}',
+  ],
 
   // watching
   REQUEST_NOT_FOUND: [
@@ -174,12 +198,28 @@ export const errors = {
   ],
   ERROR_NOT_FOUND: [404, 'no errors with the fingerprint {fingerprint}', 'All of them: athanor errors'],
   ALERT_NOT_FOUND: [404, 'no alert {id}', 'All alerts: athanor alerts --all'],
+  ALERT_RULE_INVALID: [400, 'not a rule of alerts: "{rule}": {reason}', 'How they are written: docs/watching.md'],
+  ALERT_RULE_NOT_FOUND: [404, 'no rule of alerts named "{name}"', 'All rules: athanor alerts --rules'],
   FEEDBACK_MISSING: [
     404,
     'no labelled texts of "{name}" were kept',
     'Start the server with ATHANOR_KEEP_TEXTS=1 and send labels to /api/feedback.',
   ],
 
+  // the registry's surroundings
+  BACKUP_INVALID: [422, 'not a usable backup: {reason}', 'Make another: athanor backup FILE'],
+  NOT_EMPTY: [
+    409,
+    'there are models, data sets or runs already',
+    'Choose an empty place with ATHANOR_HOME, ATHANOR_DATABASE or --to.',
+  ],
+  BUSY: [409, '{what}', 'Try again when that is done.'],
+  ADDRESS_REFUSED: [
+    400,
+    'nothing is sent to "{host}": {reason}',
+    'Name hosts that are allowed in ATHANOR_ALLOWED_HOSTS, separated by commas.',
+  ],
+  WEBHOOK_NOT_FOUND: [404, 'no webhook {id}', 'All webhooks: athanor webhooks'],
   // access
   KEYS_MISSING: [
     400,
@@ -198,6 +238,11 @@ export const errors = {
     'Use that server, stop it, or set ATHANOR_HOME to another folder.',
   ],
   HOME_UNUSABLE: [500, 'the data folder cannot be used: {reason}', 'Check its permissions, or set ATHANOR_HOME.'],
+  STORAGE_UNAVAILABLE: [
+    503,
+    '{what} cannot be reached; nothing was changed',
+    'Try again in a moment. Models that are loaded go on answering.',
+  ],
   DISK_FULL: [507, 'the disk is full; nothing was changed', 'Free space, then try again.'],
   SERVER_UNREACHABLE: [503, 'no server answers at {url}', 'Start one: athanor serve'],
   INTERNAL: [500, 'something went wrong inside', 'The details are in the error log: athanor logs --errors'],

@@ -1,11 +1,15 @@
 import { Option } from 'commander'
+import { audit, type KeyFlags, keys, type LimitFlags, prices, tenants, usage, users } from './commands/access.ts'
 import { advise } from './commands/advise.ts'
+import { alerts } from './commands/alerts.ts'
 import { snippets, typedClient } from './commands/client.ts'
-import { alerts, drift, feedback } from './commands/drift.ts'
+import { type DeployFlags, deploy, deployments, pin, promote, rollback } from './commands/deploy.ts'
+import { drift, feedback } from './commands/drift.ts'
 import { errors, requests } from './commands/failures.ts'
 import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from './commands/formats.ts'
-import { alias, models, remove, show } from './commands/models.ts'
+import { alias, type ModelOptions, models, remove, show } from './commands/models.ts'
 import { type RefineOptions, refine } from './commands/refine.ts'
+import { card, compareVersions, deleted, gc, lineage, tag, undelete, webhooks } from './commands/registry.ts'
 import { addRemote, type RemoteFlags } from './commands/remote.ts'
 import { evaluate, run } from './commands/run.ts'
 import { serve } from './commands/serve.ts'
@@ -49,9 +53,21 @@ const targets = [
 ]
 const learnt = [...targets, option('--regression', 'the label is a number to be learnt')]
 
+const limits = [
+  option('--requests-per-minute <number>', 'most requests a minute'),
+  option('--tokens-per-minute <number>', 'most tokens a minute, read and written'),
+  option('--concurrent <number>', 'most requests at a time'),
+  option('--budget <amount>', 'most that may be spent, in the currency of the prices'),
+  () => new Option('--period <period>', 'when a budget starts anew (month)').choices(['day', 'month', 'total']),
+]
+const role = () =>
+  new Option('--role <role>', 'what it may do (user)').choices(['viewer', 'user', 'developer', 'admin'])
+const everywhere = option('--all', 'of all tenants, as an operator')
+
 const MODELS = 'Make models:'
 const USE = 'Use models:'
 const WATCH = 'Watch:'
+const SHARE = 'Share a server:'
 
 /** Every command of the CLI; help and documentation derive from this table. */
 export const commands: readonly CommandEntry[] = [
@@ -212,9 +228,20 @@ export const commands: readonly CommandEntry[] = [
     options: [
       option('--search <words>', 'only those that have all these words'),
       option('--task <task>', 'text-classification, text-generation or tensor'),
+      option('--family <family>', 'of one model family'),
+      option('--language <tag>', 'of a language, e.g. zh'),
+      option('--licence <name>', 'under a licence, e.g. apache-2.0'),
+      option('--tag <tag>', 'with a tag, or tag=value'),
+      option('--where <bounds>', 'by figures, e.g. "accuracy>=0.9,size<=50MB"'),
+      option('--sort <by>', 'relevance, updated, name, size or a metric; with - before it, greatest first'),
+      option('--limit <number>', 'how many (50)'),
+      option('--cursor <cursor>', 'go on after a page'),
+      option('--facets', 'how many there are of each task, family, language, licence and tag'),
+      option('--deleted', 'deleted versions that can be restored'),
     ],
     needs: 'server',
-    act: ({ context, options }) => models(context, options),
+    act: ({ context, options }: Call<ModelOptions> & { context: Context }) =>
+      options.deleted ? deleted(context) : models(context, options),
   },
   {
     name: 'show <model>',
@@ -225,14 +252,45 @@ export const commands: readonly CommandEntry[] = [
       option('--graph', 'print the ONNX graph of a model or .onnx file'),
       option('--data', 'print the card of the data it was trained on, as Markdown'),
       option('--snippets', 'print calls to copy: curl, TypeScript and Python for each protocol'),
+      option('--versions', 'print its versions side by side'),
     ],
     needs: 'server',
     act: ({
       context,
       args,
       options,
-    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean }> & { context: Context }) =>
-      options.snippets ? snippets(context, args[0]) : show(context, args[0], options),
+    }: Call<{ graph?: boolean; data?: boolean; snippets?: boolean; versions?: boolean }> & { context: Context }) =>
+      options.versions
+        ? compareVersions(context, args[0])
+        : options.snippets
+          ? snippets(context, args[0])
+          : show(context, args[0], options),
+  },
+  {
+    name: 'card <model>',
+    group: USE,
+    summary: 'Print the card of a model as Markdown, or replace it',
+    example: 'athanor card sentiment --edit card.md',
+    options: [option('--edit <file>', 'a Markdown file: licence, languages, limits and others as YAML before it')],
+    needs: 'server',
+    act: ({ context, args, options }) => card(context, args[0], options),
+  },
+  {
+    name: 'lineage <model>',
+    group: USE,
+    summary: 'Show what a model came from and what became of it',
+    example: 'athanor lineage sentiment',
+    needs: 'server',
+    act: ({ context, args }) => lineage(context, args[0]),
+  },
+  {
+    name: 'tag <model> <tag...>',
+    group: USE,
+    summary: 'Set tags of a model or version: a word, or name=value',
+    example: 'athanor tag sentiment production team=search',
+    options: [option('--remove', 'remove them')],
+    needs: 'server',
+    act: ({ context, args, options }) => tag(context, args[0], args[1] as unknown as string[], options),
   },
   {
     name: 'run <model> [text...]',
@@ -298,11 +356,89 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'rm <model>',
     group: USE,
-    summary: 'Delete a model, or one version (name@3)',
+    summary: 'Delete a model, or one version (name@3); it is kept for a while',
     example: 'athanor rm sentiment@2 --yes',
-    options: [option('--yes', 'do not ask')],
+    options: [option('--yes', 'do not ask'), option('--undo', 'bring it back')],
     needs: 'server',
-    act: ({ context, args, options }) => remove(context, args[0], options),
+    act: ({ context, args, options }: Call<{ yes?: boolean; undo?: boolean }> & { context: Context }) =>
+      options.undo ? undelete(context, args[0]) : remove(context, args[0], options),
+  },
+  {
+    name: 'gc',
+    group: USE,
+    summary: 'Purge what was deleted long enough ago, and files that nothing refers to',
+    example: 'athanor gc --days 0',
+    options: [option('--days <number>', 'how long ago (30, or ATHANOR_RETENTION_DAYS)')],
+    needs: 'server',
+    act: ({ context, options }) => gc(context, options),
+  },
+  {
+    name: 'webhooks',
+    group: WATCH,
+    summary: 'Have addresses told of changes of the registry',
+    example: 'athanor webhooks --add https://example.org/hook --events version.registered,alias.set',
+    options: [
+      option('--add <address>', 'one more'),
+      option('--events <list>', 'what it is told of, separated by commas (everything)'),
+      option('--remove <id>', 'one less'),
+    ],
+    needs: 'server',
+    act: ({ context, options }) => webhooks(context, options),
+  },
+  {
+    name: 'deploy <model> [version]',
+    group: USE,
+    summary: 'Choose which versions answer for a model: one, a canary under test, weights, or a shadow beside them',
+    example: 'athanor deploy sentiment --canary 3 --weight 10',
+    options: [
+      option('--canary <version>', 'try it beside the stable version; promoted or rolled back by a test'),
+      option('--weight <percent>', 'share of requests for the canary (10)'),
+      option('--weights <list>', 'versions with percents and no test, e.g. 1=50,2=50'),
+      option('--shadow <version>', 'ask it as well without using its answers; 0 ends it'),
+      option('--share <share>', 'of requests for the shadow, from 0 to 1 (1)'),
+      option('--minimum <requests>', 'requests of the canary before it is promoted (200)'),
+      option('--disagreement <share>', 'roll back when more of its answers differ from the stable version’s'),
+      option('--alpha <share>', 'chance of rolling back one that is no worse (0.05)'),
+      option('--manual', 'only tell what the test finds'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }) => deploy(context, args[0], args[1], options as DeployFlags),
+  },
+  {
+    name: 'rollback <model>',
+    group: USE,
+    summary: 'End a trial, or go back to the version before',
+    example: 'athanor rollback sentiment',
+    needs: 'server',
+    act: ({ context, args }) => rollback(context, args[0]),
+  },
+  {
+    name: 'promote <model>',
+    group: USE,
+    summary: 'Give the canary all requests',
+    example: 'athanor promote sentiment',
+    needs: 'server',
+    act: ({ context, args }) => promote(context, args[0]),
+  },
+  {
+    name: 'deployments [model]',
+    group: WATCH,
+    summary: 'Show which versions answer, what trials have found, and every change',
+    example: 'athanor deployments sentiment',
+    needs: 'server',
+    act: ({ context, args }) => deployments(context, args[0]),
+  },
+  {
+    name: 'pin <model>',
+    group: USE,
+    summary: 'Keep a model in memory, or set how long it stays there without a request',
+    example: 'athanor pin sentiment --keep-alive 30m',
+    options: [
+      option('--off', 'let it be unloaded again'),
+      option('--keep-alive <time>', 'end its engines after so long without a request, e.g. 90s or never'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }) => pin(context, args[0], options),
   },
   {
     name: 'serve',
@@ -311,7 +447,10 @@ export const commands: readonly CommandEntry[] = [
     example: 'athanor serve --port 7700',
     options: [
       option('--port <number>', 'port (7700)'),
-      option('--host <address>', 'loopback address to bind to (127.0.0.1)'),
+      option('--host <address>', 'address to bind to (127.0.0.1); any that others reach asks for keys'),
+      option('--require-keys', 'ask for keys on a loopback address too, e.g. behind a proxy'),
+      option('--keep-alive <time>', 'end engines after so long without a request, e.g. 10m (never)'),
+      option('--memory-budget <size>', 'that all engines together may take, e.g. 4GiB (0.7 of the memory)'),
       repeated(
         '--door <name=port>',
         'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
@@ -327,6 +466,36 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'nothing',
     act: ({ options }) => serve(options),
+  },
+  {
+    name: 'backup <file>',
+    group: WATCH,
+    summary: 'Write all models, data sets and runs to a file, while the server goes on',
+    example: 'athanor backup monday.tar',
+    needs: 'server',
+    act: async ({ context, args }) => (await import('./commands/backup.ts')).backup(context, args[0]),
+  },
+  {
+    name: 'restore <file>',
+    group: WATCH,
+    summary: 'Fill an empty data folder (or ATHANOR_DATABASE and ATHANOR_BLOBS) from a backup: all of it, or nothing',
+    example: 'athanor restore monday.tar',
+    needs: 'nothing',
+    act: async ({ args, options }) => (await import('./commands/backup.ts')).restore(args[0], options),
+  },
+  {
+    name: 'migrate',
+    group: WATCH,
+    summary:
+      'Copy the data folder of a server that is not running to PostgreSQL, and to an object store: all of it, or nothing',
+    example: 'athanor migrate --to postgres://athanor@db/athanor',
+    options: [
+      () => new Option('--to <address>', 'a database that nothing is in').makeOptionMandatory(),
+      option('--blobs <address>', 's3://bucket?endpoint=… (files stay in the data folder otherwise)'),
+    ],
+    needs: 'nothing',
+    act: async ({ options }: Call<{ to: string; blobs?: string }>) =>
+      (await import('./commands/backup.ts')).migrate(options),
   },
   {
     name: 'ps',
@@ -369,9 +538,18 @@ export const commands: readonly CommandEntry[] = [
   {
     name: 'alerts',
     group: WATCH,
-    summary: 'Show open alerts',
-    example: 'athanor alerts --all',
-    options: [option('--all', 'past ones too'), option('--silence <id>', 'keep one from being told of again')],
+    summary: 'Show open alerts; set the rules that open them',
+    example: 'athanor alerts --add "p99 > 500ms over 5m" --model sentiment',
+    options: [
+      option('--all', 'past ones too'),
+      option('--silence <id>', 'keep one from being told of again'),
+      option('--minutes <number>', 'with --silence: for so long (for good)'),
+      option('--rules', 'the rules'),
+      option('--add <rule>', 'set a rule, e.g. "p99 > 500ms over 5m" or "burn 99.9%"'),
+      option('--name <name>', 'with --add: what to call it (its first word)'),
+      option('--model <name>', 'with --add: of this model alone (all)'),
+      option('--remove <name>', 'end a rule'),
+    ],
     needs: 'server',
     act: ({ context, options }) => alerts(context, options),
   },
@@ -416,6 +594,81 @@ export const commands: readonly CommandEntry[] = [
     ],
     needs: 'server',
     act: ({ context, options }) => requests(context, options),
+  },
+  {
+    name: 'keys <action> [name]',
+    group: SHARE,
+    summary: 'create, list, limit, rotate or revoke keys; a key is shown once',
+    example: 'athanor keys create web --role user --models "sentiment,chat-*" --budget 20 --expires 90d',
+    options: [
+      role,
+      option('--user <name>', 'the person it belongs to: it can do no more than they may'),
+      option('--models <names>', 'only these models, separated by commas; * for any characters'),
+      option('--doors <names>', 'only these protocols, e.g. openai,grpc'),
+      option('--expires <time>', 'how long it works, e.g. 12h or 90d'),
+      option('--grace <time>', 'rotate: how long the old one works on, e.g. 1h (not at all)'),
+      ...limits,
+    ],
+    needs: 'server',
+    act: ({ context, args, options }: Call<KeyFlags> & { context: Context }) =>
+      keys(context, args[0], args[1], options),
+  },
+  {
+    name: 'tenants <action> [tenant]',
+    group: SHARE,
+    summary: 'create, list, set (limits) or close tenants: projects with models, data and keys of their own',
+    example: 'athanor tenants create acme --budget 100 --requests-per-minute 600',
+    options: limits,
+    needs: 'server',
+    act: ({ context, args, options }: Call<LimitFlags> & { context: Context }) =>
+      tenants(context, args[0], args[1], options),
+  },
+  {
+    name: 'users <action> [name]',
+    group: SHARE,
+    summary: 'list people of a tenant, or set the role of one',
+    example: 'athanor users set li@example.com --role developer',
+    options: [role, option('--disable', 'all of their keys do nothing from then on')],
+    needs: 'server',
+    act: ({ context, args, options }) => users(context, args[0], args[1], options),
+  },
+  {
+    name: 'prices <action> [model]',
+    group: SHARE,
+    summary: 'list, set or remove what a model costs; without a model, of all that have no price of their own',
+    example: 'athanor prices set chat --input 0.15 --output 0.6',
+    options: [
+      option('--of <tenant>', 'for one tenant (all)'),
+      option('--request <amount>', 'a request'),
+      option('--input <amount>', 'a thousand tokens read'),
+      option('--output <amount>', 'a thousand tokens written'),
+    ],
+    needs: 'server',
+    act: ({ context, args, options }) => prices(context, args[0], args[1], options),
+  },
+  {
+    name: 'usage',
+    group: SHARE,
+    summary: 'Show what was used, by day, model and key',
+    example: 'athanor usage --from 2026-11-01 --csv --out november.csv',
+    options: [
+      option('--from <day>', 'first day, e.g. 2026-11-01'),
+      option('--to <day>', 'last day'),
+      option('--csv', 'as CSV'),
+      option('--out <file>', 'write the CSV to a file'),
+      everywhere,
+    ],
+    needs: 'server',
+    act: ({ context, options }) => usage(context, options),
+  },
+  {
+    name: 'audit',
+    group: SHARE,
+    summary: 'Show who changed what',
+    example: 'athanor audit --actor li@example.com',
+    options: [option('--actor <who>', 'of one person or key'), option('--limit <number>', 'how many (50)'), everywhere],
+    needs: 'server',
+    act: ({ context, options }) => audit(context, options),
   },
   {
     name: 'engines [action] [engine]',

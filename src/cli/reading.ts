@@ -29,12 +29,12 @@ export function readingOf(options: ReadingOptions): Pick<RunSpec, 'read' | 'prob
   }
 }
 
-/** `10m`, `90s`, `1h` or seconds alone → seconds; throws OPTION_INVALID. */
+/** `10m`, `90s`, `1h`, `90d` or seconds alone → seconds; throws OPTION_INVALID. */
 export function secondsOf(option: string, value: string): number {
-  const found = /^(\d{1,7}(?:\.\d{1,3})?)(s|m|h)?$/.exec(value.trim())
+  const found = /^(\d{1,7}(?:\.\d{1,3})?)(s|m|h|d)?$/.exec(value.trim())
   if (!found)
     throw fail('OPTION_INVALID', { option, reason: `expected e.g. 90s, 10m or 1h, got "${value.slice(0, 40)}"` })
-  return Math.round(Number(found[1]) * { s: 1, m: 60, h: 3600 }[(found[2] ?? 's') as 's'])
+  return Math.round(Number(found[1]) * { s: 1, m: 60, h: 3600, d: 86_400 }[(found[2] ?? 's') as 's'])
 }
 
 export function wholeNumber(option: string, value: string): number {

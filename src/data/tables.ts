@@ -1,6 +1,12 @@
 import { Readable } from 'node:stream'
 import { type Info, parse } from 'csv-parse'
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
+import {
+  asyncBufferFromFile,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from 'hyparquet'
 import { fail } from '../base/errors.ts'
 import { decodeFile } from './encoding.ts'
 
@@ -106,27 +112,38 @@ async function* lines(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   if (rest) yield rest
 }
 
-/** Rows of a Parquet file, one row group at a time. */
+/**
+ * Rows of a Parquet file, one row group at a time and column after column: of columns read together, the library leaves
+ * all failures but the first to the process, which ends by them. Throws DATA_MALFORMED.
+ */
 export async function* readParquet({ path, source }: TableFile): AsyncGenerator<TableRow> {
+  const refuse = (line: number, reason: string, cause: unknown) =>
+    fail('DATA_MALFORMED', { source, line, reason }, { cause })
   let file: Awaited<ReturnType<typeof asyncBufferFromFile>>
-  let groups: { num_rows: bigint }[]
+  let metadata: FileMetaData
+  let columns: string[]
   try {
     file = await asyncBufferFromFile(path)
-    groups = (await parquetMetadataAsync(file)).row_groups
+    metadata = await parquetMetadataAsync(file)
+    columns = parquetSchema(metadata).children.map(({ element }) => element.name)
   } catch (error) {
-    throw fail('DATA_MALFORMED', { source, line: 0, reason: 'not a Parquet file' }, { cause: error })
+    throw refuse(0, 'not a Parquet file', error)
   }
   let row = 0
-  for (const { num_rows } of groups) {
-    const rowEnd = row + Number(num_rows)
-    const objects = await parquetReadObjects({ file, rowStart: row, rowEnd }).catch((error: unknown) => {
-      throw fail(
-        'DATA_MALFORMED',
-        { source, line: row + 1, reason: 'a row group that cannot be read' },
-        { cause: error },
-      )
-    })
-    for (const object of objects) yield { line: ++row, values: asText(object) }
+  for (const group of metadata.row_groups) {
+    const rowEnd = row + Number(group.num_rows)
+    const rows: Record<string, unknown>[] = []
+    for (const column of columns) {
+      try {
+        const read = await parquetReadObjects({ file, metadata, columns: [column], rowStart: row, rowEnd })
+        read.forEach((object, i) => {
+          rows[i] = Object.assign(rows[i] ?? {}, object)
+        })
+      } catch (error) {
+        throw refuse(row + 1, 'a row group that cannot be read', error)
+      }
+    }
+    for (const object of rows) yield { line: ++row, values: asText(object) }
   }
 }
 

@@ -36,12 +36,14 @@ export async function unpackTable(path: string, source: string, endings: readonl
     }
     const name = basename(entry.fileName)
     const unpacked = join(folder, `table${extname(name).toLowerCase()}`)
-    // the library ends the stream with an error as soon as it holds more than the entry says
-    await pipeline(await archive.openReadStreamPromise(entry), createWriteStream(unpacked)).catch((error: unknown) => {
+    try {
+      // the library ends the stream with an error as soon as it holds more than the entry says
+      await pipeline(await archive.openReadStreamPromise(entry), createWriteStream(unpacked))
+    } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOSPC' || code === 'EDQUOT') throw error
       throw refuse(`${name} cannot be unpacked`, error)
-    })
+    }
     return { path: unpacked, name, close }
   } catch (error) {
     await close()

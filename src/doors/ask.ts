@@ -3,15 +3,15 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import type { GenerationEvent } from '../engine/messages.ts'
 import type { Version } from '../registry/registry.ts'
-import { type Prediction, type Ranked, rank } from '../serve/deployments.ts'
+import { askRef, type CallOptions, type Prediction, type Ranked, type Resolved, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
 import { isCallerError } from '../watch/log.ts'
 import type { Written } from '../watch/metrics/served.ts'
 import { counted } from './counted.ts'
-import { abortWith, type House } from './route.ts'
+import { callOf, type House } from './route.ts'
 
-/** Who asks, through which door; the signal fires when the client goes away. */
-export interface Caller {
+/** Who asks, through which door, and how the call is to be answered; the signal fires when the client goes away. */
+export interface Caller extends CallOptions {
   house: House
   door: string
   requestId: string
@@ -22,13 +22,13 @@ export const callerOf = (
   door: string,
   house: House,
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
-): Caller => ({ house, door, requestId: request.id, signal: abortWith(reply) })
+): Caller => ({ house, door, requestId: request.id, ...callOf(request, reply) })
 
 /**
  * The version that a protocol's name for a model means. A name that no model of ours could have is an unknown model here,
  * not a bad name: clients send names such as `meta-llama/Llama-3`. Throws MODEL_NOT_FOUND or VERSION_NOT_FOUND.
  */
-export async function findModel({ deployments, registry }: House, ref: string): Promise<Version> {
+export async function findModel({ deployments, registry }: House, ref: string): Promise<Resolved> {
   try {
     return await deployments.resolve(ref)
   } catch (error) {
@@ -47,16 +47,13 @@ export interface Classified {
 
 /** Labels of texts by a classifier; throws what `findModel` and `Deployments.predict` throw. */
 export async function classify(
-  { house, door, requestId, signal }: Caller,
+  { house, door, requestId, ...call }: Caller,
   ref: string,
   texts: readonly string[],
   topK?: number,
 ): Promise<Classified> {
-  const { name, version } = await findModel(house, ref)
-  const exact = `${name}@${version}`
-  const prediction = await counted(house, door, exact, requestId, () =>
-    house.deployments.predict(exact, texts, { signal }),
-  )
+  const asked = askRef(await findModel(house, ref))
+  const prediction = await counted(house, door, asked, requestId, () => house.deployments.predict(asked, texts, call))
   const { manifest, output } = prediction
   if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
   return { prediction, ranked: texts.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
@@ -78,10 +75,10 @@ export async function beginGeneration(
   ref: string,
   input: GenerationInput,
 ): Promise<{ version: Version; events: Events }> {
-  const version = await findModel(caller.house, ref)
-  const { house, signal } = caller
-  const asked = house.deployments.generate(`${version.name}@${version.version}`, input, { signal })
-  const events = watched(caller, version, input, asked)
+  const { house, door: _door, requestId: _id, ...call } = caller
+  const choice = await house.deployments.choose(askRef(await findModel(house, ref)), call.key)
+  const { version } = choice
+  const events = watched(caller, version, input, house.deployments.generate(choice, input, call))
   const first = await events.next()
   return { version, events: chain(first, events) }
 }

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Version } from '../registry/registry.ts'
-import { rank } from '../serve/deployments.ts'
+import { askRef, rank } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
 import { counted } from './counted.ts'
 import { imageFromText } from './data.ts'
@@ -135,13 +135,13 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
 
 /** Labels of an image in base64 or as a data URL. */
 async function imagesClassified(
-  { house, door, requestId, signal }: Caller,
+  { house, door, requestId, ...options }: Caller,
   ref: string,
   { inputs, parameters }: Given,
 ) {
   const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000) ?? 5
   const images = textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
-  const call = () => house.deployments.classifyImages(ref, images, { signal })
+  const call = () => house.deployments.classifyImages(ref, images, options)
   const { manifest, output } = await counted(house, door, ref, requestId, call)
   const { probabilities } = output as Extract<typeof output, { kind: 'texts' | 'images' }>
   const lists = images.map((_, row) => rank(manifest, probabilities, row, topK))
@@ -206,7 +206,7 @@ const routes = ['/hf/models/:model', '/hf/models/:model/pipeline/:task'].map((pa
     async (house, call) => {
       const version = await findModel(house, call.params.model)
       const caller = callerOf('hf', house, call)
-      const ref = `${version.name}@${version.version}`
+      const ref = askRef(version)
       const task: string = version.manifest.task
       switch (task) {
         case 'image-classification':

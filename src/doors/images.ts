@@ -6,7 +6,7 @@ import { rank } from '../serve/deployments.ts'
 import { collect } from './body.ts'
 import { counted } from './counted.ts'
 import { type FormFile, readForm } from './form.ts'
-import { abortWith, route } from './route.ts'
+import { callOf, route } from './route.ts'
 
 /** What all image files of a request may weigh together. */
 const TOTAL = 64 << 20
@@ -52,14 +52,14 @@ export const imageRoutes = [
       response: Classification,
     },
     async (house, { params, query, body, request, reply }) => {
-      const signal = abortWith(reply)
+      const call = callOf(request, reply)
       const content = body as unknown as IncomingMessage
       const form = request.headers['content-type']?.startsWith('multipart/form-data')
       const prediction = await counted(house, 'native', params.model, request.id, async () => {
         const images = form
           ? await imagesOfForm(content, house.config.batchLimit)
           : [await collect(content, IMAGE_BYTES)]
-        return house.deployments.classifyImages(params.model, images, { signal })
+        return house.deployments.classifyImages(params.model, images, call)
       })
       const { model, version, manifest, output, timings, total } = prediction
       const { queue, pre, run, post } = timings

@@ -8,6 +8,8 @@ import type { GenerationInput } from '../serve/generation.ts'
 const TEMPLATE = 1024
 const MARKS = 8
 const WRITTEN = 256
+/** Bytes of text that a token stands for, about. */
+const BYTES_OF_TOKEN = 4
 
 /** A token stands for at least one byte of its text. */
 const bytes = (text: string) => Buffer.byteLength(text) + MARKS
@@ -54,36 +56,23 @@ export function metered(deployments: Deployments, ledger: Ledger, who: Principal
     classifyImages: (ref, images, options) =>
       charged(ref, none, () => deployments.classifyImages(ref, images, options)),
     infer: (ref, inputs, options) => charged(ref, none, () => deployments.infer(ref, inputs, options)),
-    async *generate(ref, input, { signal, ...options } = {}) {
-      const { name, manifest } = await deployments.resolve(ref)
+    async *generate(ref, input, options) {
+      const { name, manifest } = typeof ref === 'string' ? await deployments.resolve(ref) : ref.version
       const admission = await ledger.admit(who, name, () => ofGeneration(input, manifest))
-      const stop = new AbortController()
-      const signals = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal
-      const events = deployments.generate(ref, input, { ...options, signal: signals })
       let used: Tokens | undefined
       let written = 0
-      /** The next event, noted. */
-      const next = async () => {
-        const result = await events.next()
-        if (result.done) return undefined
-        const { value } = result
-        if (value.type === 'token') written++
-        else used = { input: value.usage.promptTokens, output: value.usage.completionTokens }
-        return value
-      }
       try {
-        for (let event = await next(); event; event = await next()) yield event
-      } finally {
-        if (!used) {
-          // the reader went away: the model is stopped, and says what it took
-          stop.abort()
-          try {
-            while (await next());
-          } catch {
-            // it failed
-          }
+        for await (const event of deployments.generate(ref, input, options)) {
+          if (event.type === 'token') written++
+          else if (event.finish !== 'cancelled')
+            used = { input: event.usage.promptTokens, output: event.usage.completionTokens }
+          yield event
         }
-        admission.settle(used ?? (written > 0 ? { input: 0, output: written } : undefined))
+      } finally {
+        // the reader went away, or it failed: what was written is known, what was read is estimated
+        if (!used && written > 0)
+          used = { input: Math.ceil(ofGeneration(input, manifest).input / BYTES_OF_TOKEN), output: written }
+        admission.settle(used)
       }
       return undefined
     },

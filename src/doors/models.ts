@@ -23,6 +23,7 @@ const ModelSummary = Type.Object({
   metrics: Metrics,
   bytes: Type.Integer(),
   updatedAt: Type.String(),
+  description: Type.Optional(Type.String()),
   loaded: Type.Boolean(),
 })
 export const ModelDetail = Type.Object({
@@ -38,6 +39,7 @@ export const ModelDetail = Type.Object({
 const Loaded = Type.Object({ model: Type.String(), version: Type.Integer(), loaded: Type.Boolean() })
 
 const tag = 'models'
+const text = (description = '') => Type.Optional(Type.String({ maxLength: 1000, ...(description && { description }) }))
 
 export async function detail({ registry }: House, { name, version, manifest, files }: Version) {
   const [aliases, versions] = await Promise.all([registry.aliases(name), registry.versions(name)])
@@ -62,17 +64,35 @@ export const modelRoutes = [
     { summary: 'List and search models', permission: 'read', tag },
     {
       querystring: Type.Object(
-        { search: Type.Optional(Type.String()), task: Type.Optional(Type.String()) },
+        {
+          search: text('words that must all be found, each also as the beginning of a longer one'),
+          task: text(),
+          family: text(),
+          language: text(),
+          licence: text(),
+          tag: text('a tag, or tag=value'),
+          where: text('bounds of figures, e.g. accuracy>=0.9,size<=50MB'),
+          sort: text('relevance, updated, name, size or a metric; with - before it, greatest first'),
+          limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+          cursor: text('`next` of the page before'),
+        },
         { additionalProperties: false },
       ),
-      response: Type.Object({ models: Type.Array(ModelSummary) }),
+      response: Type.Object({
+        models: Type.Array(ModelSummary),
+        total: Type.Integer(),
+        facets: Type.Record(Type.String(), Type.Array(Type.Object({ value: Type.String(), count: Type.Integer() }))),
+        next: Type.Optional(Type.String()),
+      }),
     },
-    async ({ registry, deployments }, { query }) => ({
-      models: (await registry.list(query)).map((model) => ({
+    async ({ registry, deployments }, { query }) => {
+      const page = await registry.search(query)
+      const models = page.models.map((model) => ({
         ...model,
         loaded: deployments.isLoaded(model.name, model.version),
-      })),
-    }),
+      }))
+      return { ...page, models }
+    },
   ),
   route(
     'GET /api/models/:model',
@@ -145,7 +165,12 @@ export const modelRoutes = [
   ),
   route(
     'DELETE /api/models/:model',
-    { summary: 'Delete a model, or one version (name@3)', permission: 'write', tag, status: 204 },
+    {
+      summary: 'Delete a model, or one version (name@3); it can be restored for a while',
+      permission: 'write',
+      tag,
+      status: 204,
+    },
     { params: Ref },
     async ({ deployments }, { params }) => {
       await deployments.delete(params.model)

@@ -6,7 +6,9 @@ import { imageRoutes } from './images.ts'
 import { modelRoutes } from './models.ts'
 import { datasetRoutes, platformRoutes, runRoutes } from './platform.ts'
 import { predictRoutes } from './predict.ts'
+import { registryRoutes } from './registry.ts'
 import { remoteRoutes } from './remotes.ts'
+import { rolloutRoutes } from './rollouts.ts'
 import { snippetRoutes } from './snippets/routes.ts'
 import { watchRoutes } from './watching.ts'
 
@@ -17,10 +19,12 @@ export const native: Door = {
   routes: [
     ...platformRoutes,
     ...modelRoutes,
+    ...registryRoutes,
     ...remoteRoutes,
     ...formatRoutes,
     ...snippetRoutes,
     ...predictRoutes,
+    ...rolloutRoutes,
     ...imageRoutes,
     ...generateRoutes,
     ...datasetRoutes,

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { fail } from '../base/errors.ts'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'
@@ -141,17 +142,27 @@ export const runRoutes = [
 ]
 
 export const platformRoutes = [
-  route('GET /health', { summary: 'The server answers', permission: 'public', tag: 'platform' }, {}, async () => ({
-    status: 'ok',
-  })),
-  route(
-    'GET /ready',
-    { summary: 'The server can do its work', permission: 'public', tag: 'platform' },
-    {},
-    async ({ store }) => {
-      await store.db.selectFrom('models').select('name').limit(1).execute()
-      return { ready: true }
-    },
+  ...(['GET /health', 'GET /livez'] as const).map((head) =>
+    route(head, { summary: 'The server answers', permission: 'public', tag: 'platform' }, {}, async () => ({
+      status: 'ok',
+    })),
+  ),
+  ...(['GET /ready', 'GET /readyz'] as const).map((head) =>
+    route(
+      head,
+      {
+        summary: 'Every loaded model answered a request or a canary within the last five seconds (503 if not)',
+        permission: 'public',
+        tag: 'platform',
+      },
+      {},
+      async ({ health }) => {
+        const all = await health()
+        const silent = all.filter(({ ready }) => !ready).length
+        if (silent > 0) throw fail('NOT_READY', { silent, loaded: all.length })
+        return { ready: true, models: all.length } // of all tenants: no names for whoever asks
+      },
+    ),
   ),
   route(
     'GET /metrics',
@@ -171,7 +182,7 @@ export const platformRoutes = [
       url: url(),
       pid: process.pid,
       uptimeSeconds: Math.round((performance.now() - startedAt) / 1000),
-      models: { registered: (await registry.list()).length, loaded: (await deployments.list()).length },
+      models: { registered: await registry.count(), loaded: (await deployments.list()).length },
       runs: { active: runs.active },
     }),
   ),

@@ -5,7 +5,7 @@ import { ReadColumns } from '../train/events.ts'
 import { nativeOutputs } from './answers.ts'
 import { counted } from './counted.ts'
 import { imageFromText } from './data.ts'
-import { abortWith, route } from './route.ts'
+import { callOf, route } from './route.ts'
 
 const PredictionBody = Type.Object({
   model: Type.String(),
@@ -39,7 +39,12 @@ const Body = Type.Object(
     ]),
     parameters: Type.Optional(
       Type.Object(
-        { topK: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })) },
+        {
+          topK: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+          deadline: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 3_600_000, description: 'Milliseconds the answer may take' }),
+          ),
+        },
         { additionalProperties: false },
       ),
     ),
@@ -57,17 +62,16 @@ export const predictRoutes = [
     },
     { params: Type.Object({ model: Type.String() }), body: Body, response: PredictionBody },
     async (house, { params, body, request, reply }) => {
-      const signal = abortWith(reply)
       const { inputs, parameters } = body
+      const call = { ...callOf(request, reply), ...parameters }
       const ref = params.model
       const prediction = await counted(house, 'native', ref, request.id, async () => {
         const { name, manifest } = await house.deployments.resolve(ref)
         if (typeof inputs === 'string' || Array.isArray(inputs)) {
           const texts = typeof inputs === 'string' ? [inputs] : inputs
-          if (manifest.task !== 'image-classification')
-            return house.deployments.predict(ref, texts, { signal, ...parameters })
+          if (manifest.task !== 'image-classification') return house.deployments.predict(ref, texts, call)
           const images = texts.map((text, i) => imageFromText(text, `inputs[${i}]`))
-          return house.deployments.classifyImages(ref, images, { signal })
+          return house.deployments.classifyImages(ref, images, call)
         }
         const tensors: Record<string, Tensor> = {}
         for (const [input, { shape, data }] of Object.entries(inputs)) {
@@ -75,7 +79,7 @@ export const predictRoutes = [
           const dtype = spec && Object.hasOwn(dataTypes, spec.dtype) ? (spec.dtype as DataType) : 'float32'
           tensors[input] = flattenNumbers(data, shape, dtype, `inputs.${input}`, name)
         }
-        return house.deployments.infer(ref, tensors, { signal })
+        return house.deployments.infer(ref, tensors, call)
       })
       const { model, version, timings, total } = prediction
       const { queue, pre, run, post } = timings
@@ -90,7 +94,7 @@ export const predictRoutes = [
   ),
   route(
     'POST /api/evaluations',
-    { summary: 'Measure a classifier on a labelled data set', permission: 'use', tag: 'predict' },
+    { summary: 'Measure a version on a data set', permission: 'use', tag: 'predict' },
     {
       body: Type.Object(
         {
@@ -101,9 +105,9 @@ export const predictRoutes = [
         { additionalProperties: false },
       ),
     },
-    async (house, { body }) => {
+    async (house, { body, request, reply }) => {
       const { evaluate } = await import('../serve/evaluate.ts')
-      return evaluate(house, body)
+      return evaluate(house, body, callOf(request, reply).signal)
     },
   ),
 ]

@@ -13,19 +13,14 @@ export function parseJson(body: string): unknown {
   }
 }
 
-/** Whether a value is nested at most `DEPTH_LIMIT` deep; each level is looked at once. */
-export function isShallow(value: unknown): boolean {
-  let depth = 0
-  let level: unknown[] = [value]
-  while (level.length > 0 && depth <= DEPTH_LIMIT) {
-    level = level.flatMap((item) =>
-      typeof item === 'object' && item !== null
-        ? Object.values(item).filter((v) => typeof v === 'object' && v !== null)
-        : [],
-    )
-    depth++
-  }
-  return depth <= DEPTH_LIMIT
+/** Whether a value is nested at most `DEPTH_LIMIT` deep. */
+export function isShallow(value: unknown, left = DEPTH_LIMIT): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  if (ArrayBuffer.isView(value)) return true
+  if (left === 0) return false
+  if (Array.isArray(value)) return value.every((item) => isShallow(item, left - 1))
+  for (const key in value) if (!isShallow((value as Record<string, unknown>)[key], left - 1)) return false
+  return true
 }
 
 type Properties = { properties?: Record<string, { type?: string }> }

@@ -2,9 +2,10 @@ import type { IncomingMessage } from 'node:http'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
-import { fail } from '../base/errors.ts'
+import { type AthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
+import { inTrace, type Trace } from '../base/trace.ts'
 import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { collect } from './body.ts'
@@ -27,6 +28,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who passed the gate; undefined for nobody at a public route. */
     who: Principal | undefined
+    /** Its place in a trace, where traces are sent. */
+    trace: Trace | undefined
     /** Headers that tell what is left of the caller's limits. */
     limitHeaders: () => Record<string, string>
   }
@@ -34,7 +37,7 @@ declare module 'fastify' {
 
 /** The HTTP server with every route of the table; nothing listens yet. */
 export async function createServer(house: House, gate: Gate): Promise<FastifyInstance> {
-  const { config, access } = house
+  const { config, access, telemetry } = house
   const app = Fastify({
     bodyLimit: config.bodyLimit,
     genReqId: () => newId('req'),
@@ -57,20 +60,46 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
   })
 
   app.decorateRequest('who', undefined)
+  app.decorateRequest('trace', undefined)
   app.decorateRequest('limitHeaders', () => ({}))
   app.addHook('onRoute', ({ method, url, config }) => {
     if (!config?.permission) throw new TypeError(`${method} ${url} declares no permission`)
   })
-  app.addHook('onRequest', async (request, reply) => {
+  // hooks call back: a promise for each would be a good part of a request's time
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
-    if (!access.keysRequired) checkHost(request.headers.host, config.host)
+    const foreign = access.keysRequired ? undefined : checkHost(request.headers.host, config.host)
+    if (foreign) return done(foreign)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
-    request.who = gate.check(request.headers, permission, door)
+    request.trace = telemetry?.begin(request.headers.traceparent as string | undefined)
+    try {
+      request.who = gate.check(request.headers, permission, door)
+    } catch (error) {
+      return done(error as AthanorError)
+    }
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown'
-    house.metrics.answeredHttp(request.method, route, reply.statusCode, reply.elapsedTime)
+    const { statusCode: status, elapsedTime: ms } = reply
+    house.metrics.answeredHttp(request.method, route, status, ms)
+    if (telemetry && request.trace)
+      telemetry.answered(request.trace, {
+        method: request.method,
+        route,
+        path: request.url.split('?')[0],
+        status,
+        ms,
+      })
+    done()
   })
+  if (telemetry) {
+    // from here on: reading a body leaves the context that a request began in
+    app.addHook('preHandler', (request, _reply, done) => {
+      if (request.trace) inTrace(request.trace, done)
+      else done()
+    })
+  }
   app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
   const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
     const { readOctets } = doorOf(request.url, doors)
@@ -147,15 +176,15 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
       ...(response && { response: { [one.status]: response } }),
       ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
     },
-    preValidation: async (request) => {
+    preValidation: (request, _reply, done) => {
       if (one.raw && !isStream(request.body))
-        throw fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' })
+        return done(fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' }))
       // no body at all is an empty one, where nothing is required
       if (body && (request.body ?? null) === null && !(body as { required?: string[] }).required?.length)
         request.body = {}
-      if (body && !isShallow(request.body))
-        throw fail('BAD_REQUEST', { message: `the body is nested deeper than ${DEPTH_LIMIT}` })
       if (querystring) request.query = withTypes(request.query as Record<string, unknown>, querystring)
+      const deep = body && !isShallow(request.body)
+      done(deep ? fail('BAD_REQUEST', { message: `the body is nested deeper than ${DEPTH_LIMIT}` }) : undefined)
     },
     handler: async (request, reply) => {
       reply.code(one.status)
@@ -190,10 +219,10 @@ async function record({ access, tenant, who }: House, { method, path, raw }: Rou
 const hostName = (host: string) => host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 
 /** A page of another site that has its name point here must not get answers (DNS rebinding). */
-function checkHost(host: string | undefined, bound: string) {
+function checkHost(host: string | undefined, bound: string): AthanorError | undefined {
   const name = hostName(host ?? '')
-  if (name === 'localhost' || name === '127.0.0.1' || name === '::1' || name === bound) return
-  throw fail('BAD_REQUEST', { message: `the Host header names "${name.slice(0, 80)}", which is not this server` })
+  if (name === 'localhost' || name === '127.0.0.1' || name === '::1' || name === bound) return undefined
+  return fail('BAD_REQUEST', { message: `the Host header names "${name.slice(0, 80)}", which is not this server` })
 }
 
 /** A form of another site can send multipart bodies without asking; browsers say where it comes from. */

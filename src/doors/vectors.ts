@@ -1,23 +1,24 @@
 import { fail } from '../base/errors.ts'
-import type { Prediction } from '../serve/deployments.ts'
+import { askRef, type Prediction } from '../serve/deployments.ts'
 import { type Caller, findModel } from './ask.ts'
 import { counted } from './counted.ts'
 
 /** The model's own answer to texts, whatever its task; throws what `findModel` and `Deployments.predict` throw. */
 export async function askTexts(
-  { house, door, requestId, signal }: Caller,
+  { house, door, requestId, ...options }: Caller,
   ref: string,
   texts: readonly string[],
   tasks: readonly string[],
 ): Promise<Prediction> {
-  const { name, version, manifest } = await findModel(house, ref)
+  const version = await findModel(house, ref)
+  const { name, manifest } = version
   if (!tasks.includes(manifest.task))
     throw fail('BAD_REQUEST', {
       message: `model "${name}" is for ${manifest.task}; this needs one for ${tasks.join(' or ')}`,
       param: 'model',
     })
-  const exact = `${name}@${version}`
-  return counted(house, door, exact, requestId, () => house.deployments.predict(exact, texts, { signal }))
+  const asked = askRef(version)
+  return counted(house, door, asked, requestId, () => house.deployments.predict(asked, texts, options))
 }
 
 /** A vector for each text; with `dimensions` its first numbers, again of length one. Throws BAD_REQUEST for more than there are. */

@@ -4,7 +4,18 @@ import { metered } from './metered.ts'
 import type { House } from './route.ts'
 
 /** The rooms that a key for some models only can enter; others are closed to it, also those that are added later. */
-const open = ['tenant', 'access', 'config', 'metrics', 'drift', 'feedback', 'log', 'startedAt', 'url'] as const
+const open = [
+  'tenant',
+  'access',
+  'config',
+  'metrics',
+  'observe',
+  'drift',
+  'feedback',
+  'log',
+  'startedAt',
+  'url',
+] as const
 
 /** The house of a tenant as a principal may use it. */
 export function viewOf(house: House, who: Principal): House {
@@ -16,7 +27,14 @@ export function viewOf(house: House, who: Principal): House {
   const scoped = {
     ...Object.fromEntries(open.map((room) => [room, house[room]])),
     who,
-    registry: scopedTo(registry, sees),
+    registry: scopedTo(
+      overlaid(registry, {
+        search: (query) => registry.search({ ...query, among: models }),
+        count: async () => (await registry.search({ among: models, limit: 1 })).total,
+        lineage: (name, served) => registry.lineage(name, served, sees),
+      }),
+      sees,
+    ),
     deployments: scopedTo(overlaid(deployments, asked), sees),
   }
   return new Proxy(scoped as House, {

@@ -2,7 +2,7 @@ import { fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Version } from '../registry/registry.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
+import { askRef, type Prediction, rank } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
 import { beginGeneration, type Caller } from './ask.ts'
 import { counted } from './counted.ts'
@@ -70,9 +70,9 @@ const ofTexts = (
 ): View => ({
   inputs: () => [text],
   outputs: (manifest) => [output(manifest)],
-  async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+  async run({ house, door, requestId, ...options }, ref, { name, manifest }, inputs) {
     const texts = textsOf(inputs, name)
-    const call = () => house.deployments.predict(ref, texts, { signal })
+    const call = () => house.deployments.predict(ref, texts, options)
     const prediction = await counted(house, door, ref, requestId, call)
     const said = prediction.output as unknown as Record<string, unknown>
     return answerOf(prediction, { [output(manifest).name]: tensor(said, texts.length) })
@@ -109,11 +109,11 @@ const views: Partial<Record<Manifest['task'], View>> = {
   'image-classification': {
     inputs: () => [image],
     outputs: classOutputs,
-    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+    async run({ house, door, requestId, ...options }, ref, { name, manifest }, inputs) {
       if (inputs.image.dtype !== 'string')
         throw fail('TENSOR_INVALID', { message: 'inputs.image: expected images as BYTES', model: name })
       const images = (inputs.image.data as string[]).map((text, i) => imageFromText(text, `inputs.image[${i}]`))
-      const call = () => house.deployments.classifyImages(ref, images, { signal })
+      const call = () => house.deployments.classifyImages(ref, images, options)
       const prediction = await counted(house, door, ref, requestId, call)
       const { probabilities } = prediction.output as Extract<typeof prediction.output, { kind: 'images' | 'texts' }>
       return answerOf(prediction, classTensors(manifest, probabilities))
@@ -141,8 +141,8 @@ const views: Partial<Record<Manifest['task'], View>> = {
   tensor: {
     inputs: ({ signature }) => slots(signature.inputs),
     outputs: ({ signature }) => slots(signature.outputs),
-    async run({ house, door, requestId, signal }, ref, _version, inputs) {
-      const call = () => house.deployments.infer(ref, inputs, { signal })
+    async run({ house, door, requestId, ...options }, ref, _version, inputs) {
+      const call = () => house.deployments.infer(ref, inputs, options)
       const prediction = await counted(house, door, ref, requestId, call)
       const { output } = prediction
       return answerOf(prediction, output.kind === 'tensors' ? output.outputs : {})
@@ -151,10 +151,10 @@ const views: Partial<Record<Manifest['task'], View>> = {
   'text-classification': {
     inputs: () => [text],
     outputs: classOutputs,
-    async run({ house, door, requestId, signal }, ref, { name, manifest }, inputs) {
+    async run({ house, door, requestId, ...options }, ref, { name, manifest }, inputs) {
       const texts = textsOf(inputs, name)
       const prediction = await counted(house, door, ref, requestId, () =>
-        house.deployments.predict(ref, texts, { signal }),
+        house.deployments.predict(ref, texts, options),
       )
       const { output } = prediction
       if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
@@ -211,5 +211,5 @@ export function runView(
     const message = `inputs: expected ${names.map((one) => `"${one}"`).join(', ')}, got ${given.join(', ').slice(0, 200)}`
     throw fail('TENSOR_INVALID', { message, model: name })
   }
-  return view.run(caller, `${name}@${version.version}`, version, inputs, settings)
+  return view.run(caller, askRef(version), version, inputs, settings)
 }

@@ -16,6 +16,13 @@ const Alert = Type.Object({
   since: Type.String(),
   until: Type.Optional(Type.String()),
   silenced: Type.Boolean(),
+  silencedUntil: Type.Optional(Type.String()),
+})
+const Rule = Type.Object({
+  name: Type.String(),
+  rule: Type.String(),
+  model: Type.Optional(Type.String()),
+  createdAt: Type.String(),
 })
 
 const ErrorGroup = Type.Object({
@@ -181,8 +188,47 @@ export const watchRoutes = [
   route(
     'POST /api/alerts/:id/silence',
     { summary: 'Keep an alert from being told of again', permission: 'write', tag, status: 204 },
-    { params: Type.Object({ id: Type.String({ pattern: '^\\d{1,15}$' }) }) },
-    async ({ alerts }, { params }) => alerts.silence(Number(params.id)),
+    {
+      params: Type.Object({ id: Type.String({ pattern: '^\\d{1,15}$' }) }),
+      body: Type.Object(
+        {
+          minutes: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 525_600, description: 'for so long; for good if absent' }),
+          ),
+        },
+        { additionalProperties: false },
+      ),
+    },
+    async ({ alerts }, { params, body }) => alerts.silence(Number(params.id), body.minutes),
+  ),
+  route(
+    'GET /api/alerts/rules',
+    { summary: 'Rules of alerts', permission: 'read', tag },
+    { response: Type.Object({ rules: Type.Array(Rule) }) },
+    async ({ rules }) => ({ rules: await rules.list() }),
+  ),
+  route(
+    'PUT /api/alerts/rules/:name',
+    { summary: 'Set a rule: alert when it is met, of one model or each', permission: 'write', tag },
+    {
+      params: Type.Object({ name: Type.String() }),
+      body: Type.Object(
+        {
+          rule: Type.String({ maxLength: 200, description: 'e.g. "p99 > 500ms over 5m" or "burn 99.9%"' }),
+          model: Type.Optional(Type.String()),
+        },
+        { additionalProperties: false },
+      ),
+      response: Rule,
+    },
+    async ({ rules, deployments }, { params: { name }, body: { rule, model } }) =>
+      rules.set({ name, rule, ...(model !== undefined && { model: (await deployments.resolve(model)).name }) }),
+  ),
+  route(
+    'DELETE /api/alerts/rules/:name',
+    { summary: 'End a rule', permission: 'write', tag, status: 204 },
+    { params: Type.Object({ name: Type.String() }) },
+    async ({ rules }, { params }) => rules.delete(params.name),
   ),
   route(
     'POST /api/feedback',
@@ -203,8 +249,11 @@ export const watchRoutes = [
         right: Type.Boolean(),
       }),
     },
-    async ({ feedback, deployments }, { body: { requestId, row = 0, label } }) =>
-      feedback.label(requestId, row, label, async (ref) => (await deployments.resolve(ref)).manifest),
+    async ({ feedback, deployments }, { body: { requestId, row = 0, label } }) => {
+      const told = await feedback.label(requestId, row, label, async (ref) => (await deployments.resolve(ref)).manifest)
+      deployments.labelled(told.model, told)
+      return told
+    },
   ),
   route(
     'POST /api/models/:model/feedback/dataset',

@@ -10,6 +10,8 @@ interface Limits {
   signal?: AbortSignal
   /** Milliseconds the call may take. */
   deadline: number
+  /** Sent to see that the engine answers; nobody's request. */
+  canary?: boolean
 }
 
 /** What runs a version: a child process of ours (src/engine/engine.ts), or another server (src/engine/remote). */
@@ -22,6 +24,8 @@ export interface AnyEngine {
   /** Requests that came, and those that are not answered. */
   readonly requests: number
   readonly waiting: number
+  /** Milliseconds that what is waiting will take, where that is known. */
+  readonly expectedWait?: number
   request(what: NewRequest, limits: Limits): Promise<{ output: EngineOutput; timings: Timings }>
   generate(generation: GenerationRequest, limits: Limits): AsyncGenerator<GenerationEvent, undefined>
   stats(): Promise<EngineStats | undefined>

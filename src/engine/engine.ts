@@ -76,6 +76,9 @@ export type NewRequest =
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
 
+/** A mean of the last few answers' times, in which each counts for a fifth. */
+const paceAfter = (pace: number, took: number) => (pace === 0 ? took : 0.8 * pace + 0.2 * took)
+
 /** Seconds before a restart after so many quick deaths in a row. */
 const backoff = (quickDeaths: number) => (quickDeaths === 0 ? 0 : Math.min(30, 2 ** (quickDeaths - 1)))
 /** An engine that served this many milliseconds did not die of its start. */
@@ -104,6 +107,9 @@ export class Engine {
   /** When the process became ready; 0 until it is. */
   #readyAt = 0
   #nextId = 1
+  /** Milliseconds an answer took of late, and from when the next ones are counted. */
+  #pace = 0
+  #workingSince = 0
   readonly #watchdog: NodeJS.Timeout
   /** Told of each death of the process. */
   onCrash: (reason: string) => void = () => {}
@@ -128,34 +134,42 @@ export class Engine {
   get waiting(): number {
     return this.#pending.size
   }
+  /** Milliseconds that what is waiting will take, by how fast answers came of late; 0 while that is not known. */
+  get expectedWait(): number {
+    return this.#pending.size * this.#pace
+  }
 
-  /** Throws ENGINE_CRASHED, MODEL_NOT_READY, DEADLINE_EXCEEDED, or what the model says of its input. */
+  /**
+   * Throws ENGINE_CRASHED, MODEL_NOT_READY, DEADLINE_EXCEEDED, CANCELLED when `signal` fires, or what the model says of its
+   * input. What its caller gave up before it is in a batch is not run.
+   */
   request(
     what: NewRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): Promise<{ output: EngineOutput; timings: Timings }> {
-    const refusal = this.#refusal()
+    const refusal = signal?.aborted ? fail('CANCELLED') : this.#refusal()
     if (refusal) return Promise.reject(refusal)
-    const base = { id: this.#nextId++, at: monotonic() }
+    const base = { id: this.#nextId++, at: monotonic(), ...(canary && { canary }) }
     const request: EngineRequest =
       'texts' in what
         ? { ...base, kind: 'texts', ...what }
         : 'images' in what
           ? { ...base, kind: 'images', images: what.images }
           : { ...base, kind: 'tensors', inputs: what.inputs }
-    this.requests++
+    if (!canary) this.requests++
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => settle(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
-      const abort = () => settle(fail('DEADLINE_EXCEEDED', { limit: deadline }))
+      const timer = setTimeout(() => giveUp(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
+      const abort = () => giveUp(fail('CANCELLED'))
       const settle = (result: AthanorError | { output: EngineOutput; timings: Timings }) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
         this.#pending.delete(request.id)
-        // what has not been sent yet need not be run at all
-        const at = this.#outgoing.indexOf(request)
-        if (at >= 0) this.#outgoing.splice(at, 1)
         if (result instanceof AthanorError) reject(result)
         else resolve(result)
+      }
+      const giveUp = (error: AthanorError) => {
+        settle(error)
+        this.#withdraw(request)
       }
       signal?.addEventListener('abort', abort, { once: true })
       this.#pending.set(request.id, { request, attempts: 0, resolve: settle, reject: settle })
@@ -170,7 +184,7 @@ export class Engine {
    */
   async *generate(
     generation: GenerationRequest,
-    { signal, deadline }: { signal?: AbortSignal; deadline: number },
+    { signal, deadline, canary = false }: { signal?: AbortSignal; deadline: number; canary?: boolean },
   ): AsyncGenerator<GenerationEvent, undefined> {
     const refusal = this.#refusal()
     if (refusal) throw refusal
@@ -201,7 +215,7 @@ export class Engine {
         else channel.close()
       },
     }
-    this.requests++
+    if (!canary) this.requests++
     this.#pending.set(id, pending)
     const timer = setTimeout(() => channel.fail(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)
     signal?.addEventListener('abort', abort, { once: true })
@@ -217,10 +231,15 @@ export class Engine {
       clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
       this.#pending.delete(id)
-      const at = this.#outgoing.indexOf(request)
-      if (at >= 0) this.#outgoing.splice(at, 1)
-      else if (!ended) cancel()
+      if (!ended) this.#withdraw(request)
     }
+  }
+
+  /** What has not been sent is not; of what has, the engine is told that nobody waits for it. */
+  #withdraw(request: EngineRequest) {
+    const at = this.#outgoing.indexOf(request)
+    if (at >= 0) this.#outgoing.splice(at, 1)
+    else this.#send({ type: 'cancel', id: request.id })
   }
 
   #refusal(): AthanorError | undefined {
@@ -287,8 +306,11 @@ export class Engine {
     }, this.#options.loadLimit)
     child.on('message', (message: FromEngine) => {
       this.#lastSign = monotonic()
-      if (message.type === 'answers') for (const answer of message.answers) this.#settle(answer)
-      else if (message.type === 'events') for (const event of message.events) this.#tell(event)
+      if (message.type === 'answers') {
+        this.#pace = paceAfter(this.#pace, (this.#lastSign - this.#workingSince) / message.answers.length)
+        this.#workingSince = this.#lastSign
+        for (const answer of message.answers) this.#settle(answer)
+      } else if (message.type === 'events') for (const event of message.events) this.#tell(event)
       else if (message.type === 'stats') this.#statsWaiting.get(message.id)?.(message.stats)
       else if (message.type === 'window') this.onWindow(message.window)
       else if (message.type === 'ready') {
@@ -351,6 +373,7 @@ export class Engine {
   /** Requests of one turn of the event loop go out in one message. */
   #queue(request: EngineRequest) {
     if (this.state !== 'ready') return // sent when it is
+    if (this.#pending.size === 1) this.#workingSince = monotonic()
     this.#outgoing.push(request)
     if (this.#outgoing.length > 1) return
     setImmediate(() => {

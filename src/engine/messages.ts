@@ -102,9 +102,10 @@ export type GenerationEvent =
 
 /**
  * One request to an engine: texts to judge (`topK`: how many words for each mask), images to classify, tensors for a plain
- * graph, or a text to write. `at` is the monotonic time it came.
+ * graph, or a text to write. `at` is the monotonic time it came; once `withdrawn`, it need not be run or answered. A canary is
+ * asked to see that the engine answers, and is no part of what is counted for drift.
  */
-export type EngineRequest = { id: number; at: number } & (
+export type EngineRequest = { id: number; at: number; withdrawn?: boolean; canary?: true } & (
   | { kind: 'texts'; texts: string[]; topK?: number }
   | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
@@ -165,7 +166,7 @@ export type ToEngine =
       library?: string
     }
   | { type: 'requests'; requests: EngineRequest[] }
-  /** The caller of a generation is gone. */
+  /** Nobody waits for this request any more. */
   | { type: 'cancel'; id: number }
   | { type: 'stats'; id: number }
 

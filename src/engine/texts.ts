@@ -8,6 +8,8 @@ export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Resul
   encode(texts: readonly string[]): Promise<Row[]>
   /** Runs rows as one batch, the longest last; a result for each. */
   infer(batch: readonly Row[]): Promise<Result[]>
+  /** Told of every row that a caller sent, with its result. */
+  observe?(row: Row, result: Result): void
   /** The answer to a request from the results of its texts. */
   answer(results: readonly Result[], request: TextRequest): EngineOutput
 }
@@ -42,7 +44,9 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       return { results: new Array<Result>(texts.length), left: texts.length, batch: 0, tokens: 0 }
     })
     rows.sort((a, b) => a.row.ids.length - b.row.ids.length) // alike lengths share a batch, so little is padding
-    for (const batch of cut(rows, tokenBudget)) {
+    for (const wanted of cut(rows, tokenBudget)) {
+      const batch = wanted.filter(({ request }) => !requests[request].withdrawn)
+      if (batch.length === 0) continue
       const began = monotonic()
       let results: Result[]
       try {
@@ -56,8 +60,9 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       }
       batches++
       const took = monotonic() - began
-      for (const [i, { request: r, index }] of batch.entries()) {
+      for (const [i, { request: r, index, row }] of batch.entries()) {
         const target = open[r]
+        if (!requests[r].canary) task.observe?.(row, results[i])
         target.results[index] = results[i]
         target.left--
         target.tokens += batch[i].row.ids.length

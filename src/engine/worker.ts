@@ -7,6 +7,7 @@ import { createRunner, type Runner } from './runner.ts'
 
 let runner: Runner | undefined
 let waiting: EngineRequest[] = []
+let round: EngineRequest[] = []
 let busy = false
 let answers: EngineAnswer[] = []
 let events: EngineEvent[] = []
@@ -23,8 +24,10 @@ process.on('message', (message: ToEngine) => {
       else waiting.push(request)
     }
     if (!busy) void work()
-  } else if (message.type === 'cancel') generations.get(message.id)?.abort()
-  else if (message.type === 'load') void load(message)
+  } else if (message.type === 'cancel') {
+    generations.get(message.id)?.abort()
+    for (const request of [...waiting, ...round]) if (request.id === message.id) request.withdrawn = true
+  } else if (message.type === 'load') void load(message)
   else {
     const { user, system } = process.cpuUsage()
     const stats = {
@@ -60,7 +63,7 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
 async function work() {
   busy = true
   while (waiting.length > 0) {
-    const round = waiting
+    round = waiting.filter(({ withdrawn }) => !withdrawn)
     waiting = []
     for await (const answer of runner!.run(round)) {
       answers.push(answer)

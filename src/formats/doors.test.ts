@@ -68,6 +68,11 @@ test('a version is written in every format that can say it, and read again', asy
       assert.deepEqual([whole.byteLength, sha(whole)], [bytes, digest])
       content[file] = new Uint8Array(whole)
     }
+    if (name === 'savedmodel' || name === 'tfjs-graph') {
+      // its LSTM is a loop of TensorFlow 1 there
+      await assert.rejects(client.models.importFiles(`again-${name}`, content), code('UNSUPPORTED', 'Enter'))
+      continue
+    }
     const { manifest } = await client.models.importFiles(`again-${name}`, content)
     assert.equal(manifest.task, 'tensor', name)
   }

@@ -190,12 +190,16 @@ const savedModel: Format = {
   title: 'TensorFlow SavedModel',
   files: 'saved_model.pb',
   recognises: (source) => source.names.some((name) => /(^|\/)saved_model\.pb$/.test(name)),
+  async read(source) {
+    const { readSavedModel } = await import('./tensorflow/read.ts')
+    return readSavedModel(source)
+  },
   async write(model) {
     const { writeSavedModel } = await import('./tensorflow/write.ts')
     return writeSavedModel(model)
   },
   out: 'Signature `serving_default` with the model’s own inputs (ids and lengths for texts); weights are constants of the graph. An operator without a counterpart is refused by name. Up to 2 GiB.',
-  in: 'Not supported yet: load it in Keras or convert it with tf2onnx, and import .keras or ONNX.',
+  in: 'The signature `serving_default`: functions are inlined, variables come from the checkpoint in the folder, loops over the rows of lists (as Keras writes recurrent layers) become Scan. Operators of the list below; others are refused by name, all at once. No dilated Conv1D, no control flow of TensorFlow 1.',
 }
 
 const pickle: Format = {
@@ -219,12 +223,16 @@ const tfjsGraph: Format = {
   title: 'TensorFlow.js graph',
   files: 'model.json and group1-shard*.bin',
   recognises: (source) => isTfjs(source, 'graph-model'),
+  async read(source) {
+    const { readTfjsGraph } = await import('./tfjs/read-graph.ts')
+    return readTfjsGraph(source)
+  },
   async write(model) {
     const { writeTfjsGraph } = await import('./tfjs/graph.ts')
     return writeTfjsGraph(model)
   },
   out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
-  in: 'Not supported yet: import the model that it was converted from.',
+  in: 'As SavedModel, with its weights beside it; weights quantized to 8 or 16 bits are read as floats. Not graphs with control flow (Enter, Switch, …), as recurrent layers become in conversion.',
 }
 
 const gguf = (type: BlockName, name: string): Format => ({

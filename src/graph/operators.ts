@@ -222,7 +222,8 @@ const slice: ShapeRule = (c) => {
 }
 function sliced(size: Dim, start: Dim, end: Dim, step: Dim): Dim {
   if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number') return unknown()
-  if (typeof size !== 'number') return start === 0 && end >= 2 ** 31 - 1 && step === 1 ? size : unknown()
+  const whole = step === 1 ? start === 0 && end >= 2 ** 31 - 1 : step === -1 && start === -1 && end <= -(2 ** 31)
+  if (typeof size !== 'number') return whole ? size : unknown()
   const clampTo = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high)
   const from = clampTo(start < 0 ? start + size : start, step < 0 ? -1 : 0, step < 0 ? size - 1 : size)
   const to = clampTo(end < 0 ? end + size : end, step < 0 ? -1 : 0, size)

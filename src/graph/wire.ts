@@ -5,7 +5,8 @@ const NESTING_LIMIT = 64
 const MESSAGE_LIMIT = 4_000_000
 
 type Fields = Record<number, Layout>
-interface Layout {
+/** Which fields of a message hold messages, by number. */
+export interface Layout {
   readonly fields: Fields
 }
 
@@ -51,12 +52,16 @@ const model: Layout = {
 
 /**
  * Walks the wire format of a model before it is decoded: every length inside its message, no group, varints of at most
- * ten bytes, nesting and number of messages bounded. Throws MODEL_INVALID.
+ * ten bytes, nesting and number of messages bounded. Throws MODEL_INVALID, or what `invalid` makes of the reason.
  */
-export function scan(bytes: Uint8Array) {
+export function scan(
+  bytes: Uint8Array,
+  layout = model,
+  invalid = (reason: string): Error => fail('MODEL_INVALID', { reason }),
+) {
   let at = 0
   let messages = 0
-  const refuse = (reason: string) => fail('MODEL_INVALID', { reason: `${reason} at byte ${at}` })
+  const refuse = (reason: string) => invalid(`${reason} at byte ${at}`)
 
   /** Returns the low 53 bits; lengths beyond that are refused anyway. */
   const varint = (end: number): number => {
@@ -90,5 +95,5 @@ export function scan(bytes: Uint8Array) {
       } else throw refuse(`wire type ${wire}`)
     }
   }
-  walk(bytes.byteLength, model, 0)
+  walk(bytes.byteLength, layout, 0)
 }

@@ -3,14 +3,18 @@ import { fail } from '../base/errors.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/reference.ts'
-import { type AnyEngine, type Outside, openEngine } from '../engine/any.ts'
-import { type EngineOptions, threadsFor } from '../engine/engine.ts'
-import type { EngineOutput, EngineStats, GenerationEvent, Timings } from '../engine/messages.ts'
+import type { AnyEngine } from '../engine/any.ts'
+import type { NewRequest } from '../engine/engine.ts'
+import { type EngineOutput, type GenerationEvent, monotonic, type Timings } from '../engine/messages.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Registry, Version } from '../registry/registry.ts'
+import type { Engines, Lease, LoadedEngine, Serving } from './engines.ts'
 import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
+import { Mirror } from './mirror.ts'
+import type { Rollouts } from './rollouts.ts'
 import { checkTensors } from './tensors.ts'
+import type { Outcome } from './trial.ts'
 
 export interface Ranked {
   label: string
@@ -31,6 +35,8 @@ export interface CallOptions {
   signal?: AbortSignal
   /** Milliseconds the call may take. */
   deadline?: number
+  /** Calls of one key go to the same version while a deployment's weights stay as they are. */
+  key?: string
 }
 
 export interface TextCallOptions extends CallOptions {
@@ -38,47 +44,61 @@ export interface TextCallOptions extends CallOptions {
   topK?: number
 }
 
-export interface LoadedEngine {
-  model: string
-  version: number
-  pid: number | undefined
-  state: string
-  loadedAt: string
-  requests: number
-  waiting: number
-  stats?: EngineStats
+/** A version as a ref means it; `via` is the ref if it is a deployment, whose other versions may answer as well. */
+export interface Resolved extends Version {
+  via?: string
 }
 
-/** Served versions: an engine each, loaded when first asked for, with bounded queues and deadlines. */
+/** The ref by which to ask what was resolved: the deployment, or exactly that version. */
+export const askRef = ({ via, name, version }: Pick<Resolved, 'via' | 'name' | 'version'>) =>
+  via ?? `${name}@${version}`
+
+/** The version that a call goes to; what comes of it is told to the trial that it is part of. */
+export interface Choice {
+  version: Version
+  told?: (outcome: Omit<Outcome, 'ofCandidate'>) => void
+}
+
+/** Requests that may wait whatever they are thought to take: what a few took says little. */
+const QUEUE = 8
+
+/** Asks versions: finds what a ref means, holds an engine of it for the call, and refuses what cannot be answered in time. */
 export class Deployments {
   readonly #registry: Registry
   readonly #config: Config
-  readonly #engineOptions: Partial<EngineOptions>
-  readonly #outside: Outside
-  readonly #engines = new Map<string, Promise<AnyEngine>>()
-  readonly #loaded = new Map<string, AnyEngine>()
+  readonly #engines: Engines
   /** What refs mean, until the registry changes. */
-  readonly #resolved = new Map<string, Promise<Version>>()
-  #closed = false
-  onCrash: (version: Version, reason: string) => void = () => {}
-  onWindow: (version: Version, window: Window) => void = () => {}
+  readonly #resolved = new Map<string, Promise<Resolved>>()
+  readonly #mirror: Mirror
+  readonly #rollouts: Rollouts
 
   constructor({
     registry,
     config,
-    engine = {},
-    outside,
-  }: { registry: Registry; config: Config; engine?: Partial<EngineOptions>; outside: Outside }) {
+    rollouts,
+    engines,
+  }: { registry: Registry; config: Config; rollouts: Rollouts; engines: Engines }) {
     this.#registry = registry
     this.#config = config
-    this.#engineOptions = engine
-    this.#outside = outside
+    this.#rollouts = rollouts
+    this.#engines = engines
+    engines.servingOf = (model) => rollouts.servingOf(model)
+    this.#mirror = new Mirror(async (version, request) => (await this.#run(version, request, config.deadline)).output)
+    rollouts.prepare = (version) => engines.load(version)
+    rollouts.forget = () => this.#resolved.clear()
     registry.onChange = () => this.#resolved.clear()
+  }
+
+  set onCrash(told: (version: Version, reason: string) => void) {
+    this.#engines.onCrash = told
+  }
+  set onWindow(told: (version: Version, window: Window) => void) {
+    this.#engines.onWindow = told
   }
 
   /**
    * What a model says of texts: class probabilities, vectors, words for masks, or labelled stretches, by its task. Throws
-   * TEXT_TOO_LONG, OVERLOADED, DEADLINE_EXCEEDED and what the registry throws.
+   * TEXT_TOO_LONG, OVERLOADED, DEADLINE_HOPELESS, DEADLINE_EXCEEDED, CANCELLED, MEMORY_FULL and what the registry throws.
    */
   async predict(ref: string, texts: readonly string[], options: TextCallOptions = {}): Promise<Prediction> {
     const { batchLimit, textLimit } = this.#config
@@ -121,26 +141,34 @@ export class Deployments {
    * reading, or abort the signal: then the last event is an `end` with finish `cancelled`.
    */
   async *generate(
-    ref: string,
+    asked: string | Choice,
     input: GenerationInput,
-    { signal, deadline = this.#config.generationDeadline }: CallOptions = {},
+    { signal, deadline = this.#config.generationDeadline, key }: CallOptions = {},
   ): AsyncGenerator<GenerationEvent, undefined> {
     const request = checkGeneration(input, this.#config.textLimit)
-    for (const chain: string[] = [ref]; ; ) {
-      const version = await this.resolve(chain.at(-1)!)
+    for (let choice = typeof asked === 'string' ? await this.choose(asked, key) : asked, chain: string[] = []; ; ) {
+      const { version, told } = choice
       checkTask(version, ['text-generation'])
-      let begun = false
+      const began = monotonic()
+      let first: number | undefined
       try {
-        const engine = await this.#admit(version)
-        for await (const event of engine.generate(request, { ...(signal && { signal }), deadline })) {
-          begun = true
-          yield event
+        const { engine, release } = await this.#admit(version, deadline, signal)
+        try {
+          for await (const event of engine.generate(request, { ...(signal && { signal }), deadline })) {
+            first ??= monotonic() - began // texts have different lengths: how soon they begin can be compared
+            yield event
+          }
+          if (first !== undefined) told?.({ failed: false, ms: first })
+          return undefined
+        } finally {
+          release()
         }
-        return undefined
       } catch (thrown) {
-        const next = begun ? undefined : standIn(version, thrown, chain)
+        if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
+        chain = [...chain, version.name]
+        const next = first === undefined ? standIn(version, thrown, chain) : undefined
         if (next === undefined) throw thrown
-        chain.push(next)
+        choice = await this.choose(next, key)
       }
     }
   }
@@ -148,19 +176,23 @@ export class Deployments {
   async #call(
     ref: string,
     tasks: readonly Manifest['task'][],
-    request: (version: Version) => Parameters<AnyEngine['request']>[0],
-    { signal, deadline = this.#config.deadline }: CallOptions,
+    request: (version: Version) => NewRequest,
+    { signal, deadline = this.#config.deadline, key }: CallOptions,
   ): Promise<Prediction> {
     for (const chain: string[] = [ref]; ; ) {
-      const version = await this.resolve(chain.at(-1)!)
+      const asked = chain.at(-1)!
+      const { version, told } = await this.choose(asked, key)
       const { name, manifest } = version
       checkTask(version, tasks)
       const what = request(version)
+      const began = monotonic()
       try {
-        const engine = await this.#admit(version)
-        const { output, timings } = await engine.request(what, { ...(signal && { signal }), deadline })
+        const { output, timings } = await this.#run(version, what, deadline, signal)
+        told?.({ failed: false, ms: monotonic() - began })
+        if (!asked.includes('@') && this.#rollouts.has(name)) void this.#reflect(version, what, output)
         return { model: name, version: version.version, manifest, output, timings }
       } catch (thrown) {
+        if (!signal?.aborted) told?.({ failed: true, ms: monotonic() - began })
         const next = standIn(version, thrown, chain)
         if (next === undefined) throw thrown
         chain.push(next)
@@ -168,108 +200,145 @@ export class Deployments {
     }
   }
 
-  async #admit(version: Version): Promise<AnyEngine> {
-    const engine = await this.#engineFor(version)
-    if (engine.waiting >= this.#config.queueLimit)
-      throw fail('OVERLOADED', { name: version.name, queued: engine.waiting })
-    return engine
+  async #run(version: Version, request: NewRequest, deadline: number, signal?: AbortSignal) {
+    const until = monotonic() + deadline
+    const { engine, release } = await this.#admit(version, deadline, signal)
+    try {
+      const left = Math.max(1, Math.round(until - monotonic()))
+      return await engine.request(request, { ...(signal && { signal }), deadline: left })
+    } finally {
+      release()
+    }
   }
 
-  /** What a ref means; remembered until the registry changes. */
-  resolve(ref: string): Promise<Version> {
+  /** Has what was answered compared with what other versions say, where a deployment wants that. */
+  async #reflect(version: Version, request: NewRequest, output: EngineOutput) {
+    const { name, version: number } = version
+    const other = async (to: number) => this.resolve(`${name}@${to}`)
+    const shadow = this.#rollouts.shadowOf(name)
+    const stable = this.#rollouts.comparedWith(name, number)
+    if (shadow !== undefined) this.#mirror.offer({ version, to: await other(shadow), request, output })
+    if (stable !== undefined) {
+      const told = (differ: boolean) => this.#rollouts.compared(name, number, differ)
+      this.#mirror.offer({ version, to: await other(stable), request, output, told })
+    }
+  }
+
+  /** Counts the right label of an answer of a model, that was given at a time. */
+  labelled(model: string, label: { version: number; right: boolean; at: string }) {
+    this.#rollouts.labelled({ model, ...label })
+  }
+
+  /** What shadows of a model said beside what was answered. */
+  shadows(model: string) {
+    return this.#mirror.reports(model)
+  }
+
+  /** The version that answers this call: by a deployment's weights and the call's key, else what the ref means. */
+  async choose(ref: string, key?: string): Promise<Choice> {
+    const pick = ref.includes('@') ? undefined : this.#rollouts.pick(ref, key)
+    if (!pick) return { version: await this.resolve(ref) }
+    const version = await this.resolve(`${ref}@${pick.version}`)
+    return { version, ...(pick.told && { told: pick.told }) }
+  }
+
+  /** An engine that can answer within `deadline` milliseconds, as far as can be told from what waits for it. */
+  async #admit(version: Version, deadline: number, signal?: AbortSignal): Promise<Lease> {
+    const { name } = version
+    const leased = this.#engines.lease(version)
+    const lease = await (this.isLoaded(name, version.version) ? leased : within(leased, deadline, signal))
+    const { waiting, expectedWait = 0 } = lease.engine
+    const hopeless = waiting > QUEUE && expectedWait > deadline
+    if (waiting < this.#config.queueLimit && !hopeless) return lease
+    lease.release()
+    const wait = Math.round(expectedWait)
+    const retryAfter = Math.max(1, Math.ceil((wait - deadline) / 1000))
+    if (hopeless) throw fail('DEADLINE_HOPELESS', { name, queued: waiting, wait, limit: deadline, retryAfter })
+    throw fail('OVERLOADED', { name, queued: waiting, retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
+  }
+
+  /** What a ref means, of a deployment its stable version; remembered until the registry or a deployment changes. */
+  resolve(ref: string): Promise<Resolved> {
     const known = this.#resolved.get(ref)
     if (known) return known
-    const asked = this.#registry.resolve(ref)
+    const stable = ref.includes('@') ? undefined : this.#rollouts.stableOf(ref)
+    const asked =
+      stable === undefined
+        ? this.#registry.resolve(ref)
+        : this.#registry.resolve(`${ref}@${stable}`).then((version) => ({ ...version, via: ref }))
     if (this.#resolved.size > 10_000) this.#resolved.clear()
     this.#resolved.set(ref, asked)
     asked.catch(() => this.#resolved.delete(ref))
     return asked
   }
 
+  /** Brings a version into memory and warms it up. */
   async load(ref: string): Promise<Version> {
     const version = await this.resolve(ref)
-    await this.#engineFor(version)
+    await this.#engines.load(version)
     return version
   }
 
-  /** Ends the engine of a version, after what is in flight; true if there was one. */
-  async unload(ref: string): Promise<boolean> {
-    return this.#unload(await this.resolve(ref))
+  /** Changes how a model is served; what is in memory is replaced without a failed request. */
+  async serve(model: string, changes: Parameters<Rollouts['setServing']>[1]): Promise<Serving> {
+    const stable = await this.resolve(model)
+    const serving = await this.#rollouts.setServing(model, changes)
+    const restarts = (['replicas', 'threads', 'tokenBudget'] as const).some((name) => name in changes)
+    if (restarts) for (const version of this.#engines.versionsOf(model)) await this.#engines.reload(version)
+    if (serving.pinned) await this.#engines.load(stable)
+    return serving
   }
 
-  async #unload(version: Pick<Version, 'name' | 'version'>): Promise<boolean> {
-    const key = keyOf(version)
-    const starting = this.#engines.get(key)
-    if (!starting) return false
-    this.#engines.delete(key)
-    const engine = await starting.catch(() => undefined)
-    this.#loaded.delete(key)
-    await engine?.stop()
-    return true
+  /** Ends the engines of a version, after what is in flight; true if there were any. */
+  async unload(ref: string): Promise<boolean> {
+    return this.#engines.unload(await this.resolve(ref))
   }
 
   /** Deletes a model or version after ending its engines. */
   async delete(ref: string): Promise<void> {
     const { name, version } = await this.resolve(ref)
-    for (const loaded of this.#loaded.values()) {
-      const { spec } = loaded
-      if (spec.name === name && (!ref.includes('@') || spec.version === version)) await this.#unload(spec)
-    }
+    if (ref.includes('@')) this.#rollouts.checkFree(name, version)
+    else if (this.#rollouts.has(name)) await this.#rollouts.remove(name, 'athanor')
+    for (const loaded of this.#engines.versionsOf(name))
+      if (!ref.includes('@') || loaded.version === version) await this.#engines.unload(loaded)
     await this.#registry.delete(ref)
   }
 
+  /** Engines that are loaded, for those who look after them. */
+  get engines(): readonly AnyEngine[] {
+    return this.#engines.running
+  }
+
   isLoaded(name: string, version: number): boolean {
-    return this.#loaded.has(keyOf({ name, version }))
+    return this.#engines.has(name, version)
   }
 
-  async list(): Promise<LoadedEngine[]> {
-    return Promise.all(
-      [...this.#loaded.values()].map(async (engine) => {
-        const { name, version } = engine.spec
-        const stats = await engine.stats()
-        const { pid, state, loadedAt, requests, waiting } = engine
-        return { model: name, version, pid, state, loadedAt, requests, waiting, ...(stats && { stats }) }
-      }),
+  list(): Promise<LoadedEngine[]> {
+    return this.#engines.list()
+  }
+
+  close(): Promise<void> {
+    return this.#engines.close()
+  }
+}
+
+/** What is leased, unless that takes too long or the caller goes away; then it is given back when it comes. */
+async function within(leased: Promise<Lease>, limit: number, signal?: AbortSignal): Promise<Lease> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(fail('DEADLINE_EXCEEDED', { limit })), limit)
+  const abort = () => reject(fail('CANCELLED'))
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    return await Promise.race([leased, promise])
+  } catch (error) {
+    leased.then(
+      ({ release }) => release(),
+      () => undefined,
     )
-  }
-
-  async close() {
-    this.#closed = true
-    await Promise.all(
-      [...this.#engines.values()].map(async (starting) => (await starting.catch(() => undefined))?.stop(5000)),
-    )
-    this.#engines.clear()
-    this.#loaded.clear()
-  }
-
-  /** The engine of a version, started if need be; requests that come meanwhile share the start. */
-  #engineFor(version: Version): Promise<AnyEngine> {
-    if (this.#closed) throw fail('MODEL_NOT_READY', { name: version.name, reason: 'the server is shutting down' })
-    const key = keyOf(version)
-    const known = this.#engines.get(key)
-    if (known) {
-      // a broken one is given up, so that the next request starts afresh
-      if (this.#loaded.get(key)?.state !== 'broken') return known
-      void this.#unload(version)
-    }
-    const starting = this.#start(version)
-    this.#engines.set(key, starting)
-    starting.catch(() => {
-      if (this.#engines.get(key) === starting) this.#engines.delete(key)
-    })
-    return starting
-  }
-
-  async #start(version: Version): Promise<AnyEngine> {
-    const { name, version: number, manifest } = version
-    const files = await this.#registry.checkout(version)
-    const options = { threads: threadsFor(manifest), ...this.#engineOptions }
-    const engine = await openEngine({ name, version: number, manifest, files }, options, this.#outside)
-    engine.onCrash = (reason) => this.onCrash(version, reason)
-    engine.onWindow = (window) => this.onWindow(version, window)
-    await engine.ready
-    this.#loaded.set(keyOf(version), engine)
-    return engine
+    throw error
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
   }
 }
 
@@ -289,8 +358,6 @@ const ofTexts = ['text-classification', 'token-classification', 'feature-extract
 function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
   if (!tasks.includes(manifest.task)) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
 }
-
-const keyOf = ({ name, version }: Pick<Version, 'name' | 'version'>) => `${name}@${version}`
 
 /**
  * The labels of one row of probabilities, best first, at most `topK`; where a text may have several, each with whether its

@@ -7,8 +7,10 @@ import type { Columns } from '../data/columns.ts'
 import { type Dataset, openDataset, type ReadOptions, type Row } from '../data/dataset.ts'
 import { type LabelledImage, openImages } from '../data/images/source.ts'
 import type { DataReport } from '../data/report.ts'
+import type { Registry } from '../registry/registry.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
+import { measureOn } from '../train/measuring.ts'
 import { Confusion, type LabelMetrics } from '../train/metrics.ts'
 import { scorerOf } from '../train/scores.ts'
 import type { Deployments } from './deployments.ts'
@@ -24,17 +26,22 @@ export interface Evaluation {
 const AT_ONCE = 256
 
 /**
- * What a served text model scores on a data set, streamed through its engine: accuracy and F1, or errors for a number.
- * Throws LABEL_UNKNOWN, LABEL_MISSING, DATA_MALFORMED or DATA_EMPTY.
+ * What a version scores on a data set. Classifiers of texts and images are asked as they are served, through their engine;
+ * other tasks are measured as in training, in a process of their own: perplexity, F1 of entities, retrieval, a loss. Throws LABEL_UNKNOWN, LABEL_MISSING, DATA_MALFORMED or DATA_EMPTY.
  */
 export async function evaluate(
-  house: { store: Store; datasets: Datasets; deployments: Deployments },
+  house: { store: Store; datasets: Datasets; deployments: Deployments; registry: Registry },
   { model, dataset, read = {} }: { model: string; dataset: string; read?: ReadOptions },
+  signal: AbortSignal,
 ): Promise<Evaluation> {
-  const { name, version, manifest } = await house.deployments.resolve(model)
+  const found = await house.deployments.resolve(model)
+  const { name, version, manifest } = found
   if (manifest.task === 'image-classification') return evaluateImages(house, { model, dataset })
-  if (manifest.task !== 'text-classification')
-    throw fail('BAD_REQUEST', { message: `model "${name}" is not a classifier` })
+  if (manifest.task !== 'text-classification') {
+    const base = { ref: `${name}@${version}`, manifest, files: await house.registry.checkout(found) }
+    const { metrics, rows } = await measureOn(house, base, { dataset, read }, signal)
+    return { model: name, version, metrics, rows, perLabel: [] }
+  }
   const { labels, thresholds, problem = 'classification' } = manifest
   const scorer = scorerOf(problem, labels, thresholds)
   await withDataset(house, dataset, { ...asTrained(manifest), ...read }, async (opened) => {
@@ -99,7 +106,7 @@ async function evaluateImages(
   const { labels } = manifest
   const confusion = new Confusion(labels)
   const stored = dataset.startsWith('npm:') ? undefined : await house.datasets.get(dataset)
-  const source = await openImages(stored ? house.store.blobs.path(stored.digest) : dataset, stored?.filename)
+  const source = await openImages(stored ? await house.store.blobs.verify(stored.digest) : dataset, stored?.filename)
   const measure = async (batch: readonly LabelledImage[]) => {
     if (batch.length === 0) return
     const contents = batch.map(({ content }) => content)
@@ -148,7 +155,7 @@ async function withDataset(
   const folder = await mkdtemp(join(tmpdir(), 'athanor-evaluate-'))
   try {
     const path = join(folder, basename(filename))
-    await symlink(store.blobs.path(digest), path)
+    await symlink(await store.blobs.verify(digest), path)
     const opened = await openDataset(path, { ...read, name: basename(filename) })
     await use(opened).finally(() => opened.close())
   } finally {

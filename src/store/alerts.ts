@@ -12,6 +12,8 @@ export interface Alert {
   since: string
   until?: string
   silenced: boolean
+  /** Until when it is silenced; for good if absent. */
+  silencedUntil?: string
 }
 
 export type AlertKey = Pick<Alert, 'rule' | 'model' | 'version'>
@@ -25,9 +27,9 @@ export class AlertRecords {
   }
 
   async open(alert: AlertKey & Pick<Alert, 'message' | 'value' | 'level'>): Promise<Alert> {
-    const row = { ...alert, since: new Date().toISOString(), until: null, silenced: 0 }
-    const { insertId } = await this.#db.insertInto('alerts').values(row).executeTakeFirstOrThrow()
-    return { ...alert, id: Number(insertId), since: row.since, silenced: false }
+    const row = { ...alert, since: new Date().toISOString(), until: null, silenced: 0, silenced_until: null }
+    const { id } = await this.#db.insertInto('alerts').values(row).returning('id').executeTakeFirstOrThrow()
+    return { ...alert, id, since: row.since, silenced: false }
   }
 
   async close(id: number): Promise<void> {
@@ -35,10 +37,10 @@ export class AlertRecords {
   }
 
   /** True if there is such an alert. */
-  async silence(id: number): Promise<boolean> {
+  async silence(id: number, until?: string): Promise<boolean> {
     const { numUpdatedRows } = await this.#db
       .updateTable('alerts')
-      .set({ silenced: 1 })
+      .set({ silenced: 1, silenced_until: until ?? null })
       .where('id', '=', id)
       .executeTakeFirst()
     return numUpdatedRows > 0n
@@ -48,9 +50,10 @@ export class AlertRecords {
   async list({ open = false, limit = 100 }: { open?: boolean; limit?: number } = {}): Promise<Alert[]> {
     let query = this.#db.selectFrom('alerts').selectAll().orderBy('id', 'desc').limit(limit)
     if (open) query = query.where('until', 'is', null)
-    return (await query.execute()).map(({ until, silenced, ...row }) => ({
+    return (await query.execute()).map(({ until, silenced, silenced_until, ...row }) => ({
       ...row,
       silenced: silenced === 1,
+      ...(silenced_until !== null && { silencedUntil: silenced_until }),
       ...(until !== null && { until }),
     }))
   }

@@ -16,22 +16,41 @@ export interface StoredBlob {
   bytes: number
 }
 
-/**
- * Files addressed by the sha256 of their content. A blob is written beside its place, flushed, renamed and its folder
- * flushed, so that it is there whole or not at all.
- */
-export class Blobs {
+/** Files addressed by the sha256 of their content: a blob is there whole or not at all. */
+export interface Blobs {
+  /** Stores a stream of bytes; throws BODY_TOO_LARGE beyond `limit` or DISK_FULL, and leaves nothing behind when it fails. */
+  put(content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, limit?: number): Promise<StoredBlob>
+  /** Tells that blobs are referenced from the database now, or never will be. */
+  settle(digests: readonly string[]): void
+  /** Path of a blob on this machine, read once a process and compared with its digest; throws BLOB_CORRUPT. */
+  verify(digest: string): Promise<string>
+  /**
+   * Deletes what `references`, asked after the sweep has begun, does not name; never what is being stored meanwhile.
+   * Returns how many and how large they were.
+   */
+  sweep(references: () => Promise<ReadonlySet<string>>): Promise<Swept>
+}
+
+export interface Swept {
+  blobs: number
+  bytes: number
+}
+
+/** Blobs on disk: each is written beside its place, flushed, renamed, and its folder flushed. */
+export class DiskBlobs implements Blobs {
   readonly #root: string
   readonly #files: Files
   readonly #verified = new Set<string>()
   readonly #writing = new Set<string>()
+  /** What was stored since the sweep in progress began: its references may be older. */
+  #fresh: Set<string> | undefined
+  readonly #removing = new Map<string, Promise<void>>()
 
   constructor(root: string, files: Files = nodeFs) {
     this.#root = root
     this.#files = files
   }
 
-  /** Stores a stream of bytes; throws BODY_TOO_LARGE beyond `limit` or DISK_FULL, and leaves nothing behind when it fails. */
   async put(
     content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     limit = Number.POSITIVE_INFINITY,
@@ -64,6 +83,8 @@ export class Blobs {
       const digest = hash.digest('hex')
       placed = digest
       this.#writing.add(digest) // a sweep must not take it before it is referenced
+      this.#fresh?.add(digest)
+      await this.#removing.get(digest)
       const target = this.path(digest)
       await this.#files.mkdir(dirname(target), { recursive: true })
       await this.#files.rename(partial, target)
@@ -81,7 +102,6 @@ export class Blobs {
     }
   }
 
-  /** Tells that a blob is referenced from the database now, or never will be. */
   settle(digests: readonly string[]) {
     for (const digest of digests) this.#writing.delete(digest)
   }
@@ -91,11 +111,7 @@ export class Blobs {
     return join(this.#root, digest.slice(0, 2), digest.slice(2))
   }
 
-  open(digest: string): NodeJS.ReadableStream {
-    return createReadStream(this.path(digest))
-  }
-
-  /** Reads a blob once a process and compares its digest; a changed one is set aside and BLOB_CORRUPT thrown. */
+  /** A changed one is set aside. */
   async verify(digest: string): Promise<string> {
     const path = this.path(digest)
     if (this.#verified.has(digest)) return path
@@ -115,20 +131,33 @@ export class Blobs {
     return path
   }
 
-  /** Deletes blobs that nothing refers to, and what interrupted writes left. Returns how many. */
-  async sweep(referenced: ReadonlySet<string>): Promise<number> {
-    let removed = 0
-    for (const folder of await this.#files.readdir(this.#root).catch(() => [])) {
-      if (!/^[0-9a-f]{2}$/.test(folder)) continue
-      for (const rest of await this.#files.readdir(join(this.#root, folder))) {
-        const digest = folder + rest
-        if (referenced.has(digest) || this.#writing.has(digest)) continue
-        await this.#files.rm(join(this.#root, folder, rest), { force: true })
-        this.#verified.delete(digest)
-        removed++
+  async sweep(references: () => Promise<ReadonlySet<string>>): Promise<Swept> {
+    const swept: Swept = { blobs: 0, bytes: 0 }
+    this.#fresh = new Set()
+    try {
+      const referenced = await references()
+      for (const folder of await this.#files.readdir(this.#root).catch(() => [])) {
+        if (!/^[0-9a-f]{2}$/.test(folder)) continue
+        for (const rest of await this.#files.readdir(join(this.#root, folder))) {
+          const digest = folder + rest
+          const path = join(this.#root, folder, rest)
+          const { size = 0 } = (await this.#files.stat(path).catch(() => undefined)) ?? {}
+          if (referenced.has(digest) || this.#writing.has(digest) || this.#fresh.has(digest)) continue
+          this.#verified.delete(digest)
+          const removed = this.#files.rm(path, { force: true })
+          this.#removing.set(
+            digest,
+            removed.catch(() => undefined),
+          )
+          await removed.finally(() => this.#removing.delete(digest))
+          swept.blobs++
+          swept.bytes += size
+        }
       }
+      return swept
+    } finally {
+      this.#fresh = undefined
     }
-    return removed
   }
 
   /** Removes what writes of an earlier process left behind; only for start-up. */

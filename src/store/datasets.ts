@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs'
 import { fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import type { Store } from './store.ts'
@@ -65,7 +66,7 @@ export class Datasets {
 
   /** The content of a file. */
   async open(id: string): Promise<NodeJS.ReadableStream> {
-    return this.#store.blobs.open((await this.get(id)).digest)
+    return createReadStream(await this.#store.blobs.verify((await this.get(id)).digest))
   }
 
   /** Deletes the row; the blob goes with the next sweep. */

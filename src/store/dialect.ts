@@ -13,10 +13,17 @@ import {
 /** Kysely over `node:sqlite`, which is synchronous: one connection, taken in turn. */
 export function nodeSqliteDialect(open: () => DatabaseSync): Dialect {
   return {
-    createAdapter: () => new SqliteAdapter(),
+    createAdapter: () => new Adapter(),
     createDriver: () => new NodeSqliteDriver(open),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
+  }
+}
+
+/** SQLite changes tables within a transaction: a migration that is killed has changed nothing. */
+class Adapter extends SqliteAdapter {
+  override get supportsTransactionalDdl() {
+    return true
   }
 }
 

@@ -13,14 +13,28 @@ export interface RunRecord {
   updatedAt: string
 }
 
+/** States in which a run has ended. */
+export const finishedStates = ['done', 'failed', 'cancelled', 'interrupted'] as const
+const isFinished = (state: string) => (finishedStates as readonly string[]).includes(state)
+
+/** Milliseconds after which a run is free for others if its process does not say that it is at it. */
+export const LEASE = 15_000
+
 const now = () => new Date().toISOString()
 
 /** Training runs and their events in the database. */
 export class RunRecords {
-  readonly #db: Store['db']
+  readonly #store: Pick<Store, 'db' | 'now'>
+  readonly #owner: string | undefined
 
-  constructor({ db }: Pick<Store, 'db'>) {
-    this.#db = db
+  /** With `owner`, runs that another process works on are not changed. */
+  constructor(store: Pick<Store, 'db' | 'now'>, owner?: string) {
+    this.#store = store
+    this.#owner = owner
+  }
+
+  get #db() {
+    return this.#store.db
   }
 
   /** Stores a new run named `<model>-<n>`, n one more than the runs of that model so far. */
@@ -32,37 +46,117 @@ export class RunRecords {
         .select((e) => e.fn.countAll<number>().as('count'))
         .where('model', '=', model)
         .executeTakeFirstOrThrow()
-      const record = { run: `${model}-${count + 1}`, model, state: 'queued', spec, createdAt: at, updatedAt: at }
-      const row = {
-        run: record.run,
-        model,
-        state: 'queued',
-        spec: JSON.stringify(spec),
-        metrics: null,
-        version: null,
-        error: null,
+      // another process may take the same number at the same time
+      for (let number = count + 1; ; number++) {
+        const record = { run: `${model}-${number}`, model, state: 'queued', spec, createdAt: at, updatedAt: at }
+        const row = { ...record, spec: JSON.stringify(spec), metrics: null, version: null, error: null }
+        const { createdAt, updatedAt, ...columns } = row
+        const { numInsertedOrUpdatedRows = 0n } = await tx
+          .insertInto('runs')
+          .values({ ...columns, created_at: createdAt, updated_at: updatedAt })
+          .onConflict((c) => c.doNothing())
+          .executeTakeFirst()
+        if (numInsertedOrUpdatedRows > 0n) return record
       }
-      await tx
-        .insertInto('runs')
-        .values({ ...row, created_at: at, updated_at: at })
-        .execute()
-      return record
     })
   }
 
-  async update(run: string, changes: { state?: string; metrics?: unknown; version?: number; error?: unknown }) {
+  /** True unless another process works on the run. */
+  async update(
+    run: string,
+    changes: { state?: string; metrics?: unknown; version?: number; error?: unknown },
+    tx: Store['db'] = this.#db,
+  ): Promise<boolean> {
     const { state, metrics, version, error } = changes
-    await this.#db
+    let query = tx
       .updateTable('runs')
       .set({
         updated_at: now(),
         ...(state !== undefined && { state }),
+        ...(state !== undefined && isFinished(state) && { owner: null, lease_until: null, wanted: null }),
         ...(version !== undefined && { version }),
         ...('metrics' in changes && { metrics: metrics === undefined ? null : JSON.stringify(metrics) }),
         ...('error' in changes && { error: error === undefined ? null : JSON.stringify(error) }),
       })
       .where('run', '=', run)
+    const owner = this.#owner
+    if (owner !== undefined) query = query.where((e) => e.or([e('owner', 'is', null), e('owner', '=', owner)]))
+    return (await query.executeTakeFirst()).numUpdatedRows > 0n
+  }
+
+  /** Takes a run that nobody works on, or whose process has been silent for too long; undefined if it is not free. */
+  async claim(run: string, owner: string): Promise<{ wanted: string | null } | undefined> {
+    return this.#db
+      .updateTable('runs')
+      .set((e) => ({ owner, lease_until: e(this.#store.now(), '+', LEASE) }))
+      .where('run', '=', run)
+      .where('state', 'not in', finishedStates)
+      .where((e) => e.or([e('owner', 'is', null), e('lease_until', '<', this.#store.now())]))
+      .returning('wanted')
+      .executeTakeFirst()
+  }
+
+  /** Says that its process is still at it, and is told how others want it to end; undefined if it is another's by now. */
+  async hold(run: string, owner: string): Promise<{ wanted: string | null } | undefined> {
+    return this.#db
+      .updateTable('runs')
+      .set((e) => ({ lease_until: e(this.#store.now(), '+', LEASE) }))
+      .where('run', '=', run)
+      .where('owner', '=', owner)
+      .returning('wanted')
+      .executeTakeFirst()
+  }
+
+  /** Whether a process works on a run. */
+  async isHeld(run: string): Promise<boolean> {
+    const held = this.#db.selectFrom('runs').select('run').where('run', '=', run).where('owner', 'is not', null)
+    return (await held.where('lease_until', '>=', this.#store.now()).executeTakeFirst()) !== undefined
+  }
+
+  /** Gives a run back to whoever takes it next. */
+  async handOver(run: string, owner: string) {
+    await this.#db
+      .updateTable('runs')
+      .set({ state: 'queued', owner: null, lease_until: null })
+      .where('run', '=', run)
+      .where('owner', '=', owner)
       .execute()
+  }
+
+  /** Asks the process that works on a run to end it. */
+  async want(run: string, wanted: 'cancelled' | 'interrupted') {
+    await this.#db.updateTable('runs').set({ wanted }).where('run', '=', run).execute()
+  }
+
+  /** Runs that can be taken, oldest first. */
+  async claimable(): Promise<string[]> {
+    const rows = await this.#db
+      .selectFrom('runs')
+      .select('run')
+      .where('state', 'not in', finishedStates)
+      .where((e) => e.or([e('owner', 'is', null), e('lease_until', '<', this.#store.now())]))
+      .orderBy('created_at')
+      .limit(20)
+      .execute()
+    return rows.map(({ run }) => run)
+  }
+
+  /** Files of a run that another process needs to go on with it; a later one of a name replaces it. */
+  async keepFile(run: string, file: { name: string; digest: string; bytes: number }) {
+    const { name, ...content } = file
+    await this.#db
+      .insertInto('run_files')
+      .values({ run, name, ...content })
+      .onConflict((c) => c.columns(['run', 'name']).doUpdateSet(content))
+      .execute()
+  }
+
+  async files(run: string): Promise<{ name: string; digest: string }[]> {
+    return this.#db.selectFrom('run_files').select(['name', 'digest']).where('run', '=', run).execute()
+  }
+
+  async dropFiles(run: string) {
+    await this.#db.deleteFrom('run_files').where('run', '=', run).execute()
   }
 
   async get(run: string): Promise<RunRecord | undefined> {
@@ -83,11 +177,12 @@ export class RunRecords {
   }
 
   async addEvent(run: string, event: unknown): Promise<number> {
-    const { insertId } = await this.#db
+    const { id } = await this.#db
       .insertInto('run_events')
       .values({ run, at: now(), event: JSON.stringify(event) })
+      .returning('id')
       .executeTakeFirstOrThrow()
-    return Number(insertId)
+    return id
   }
 
   async events(run: string, after: number): Promise<{ id: number; at: string; event: unknown }[]> {

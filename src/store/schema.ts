@@ -1,10 +1,22 @@
 import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { registry } from './registry-tables.ts'
+import { type RolloutTables, rollout } from './rollout-schema.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
-export interface Schema {
-  models: { name: string; created_at: string; last_version: number }
-  versions: { model: string; version: number; manifest: string; created_at: string }
+export interface Schema extends RolloutTables {
+  /** `card` is what people wrote about a model (src/registry/card.ts). */
+  models: { name: string; created_at: string; last_version: number; card: Generated<string | null> }
+  /** `deleted_at` tells that a version is deleted but still kept. */
+  versions: {
+    model: string
+    version: number
+    manifest: string
+    created_at: string
+    deleted_at: Generated<string | null>
+  }
+  /** The versions that a version was made from. */
+  version_sources: { model: string; version: number; source_model: string; source_version: number }
   version_files: { model: string; version: number; name: string; digest: string; bytes: number }
   aliases: { model: string; alias: string; version: number }
   batches: { id: string; boot: string; document: string }
@@ -19,7 +31,12 @@ export interface Schema {
     error: string | null
     created_at: string
     updated_at: string
+    /** The process that works on it, until when if it does not say so again (milliseconds), and how others want it to end. */
+    owner: Generated<string | null>
+    lease_until: Generated<number | null>
+    wanted: Generated<string | null>
   }
+  run_files: { run: string; name: string; digest: string; bytes: number }
   run_events: { id: Generated<number>; run: string; at: string; event: string }
   log_entries: {
     id: Generated<number>
@@ -47,6 +64,7 @@ export interface Schema {
     since: string
     until: string | null
     silenced: number
+    silenced_until: string | null
   }
   predictions: {
     request_id: string
@@ -59,6 +77,38 @@ export interface Schema {
     at: string
   }
   feedback: { request_id: string; row: number; label: string; at: string }
+  /** Tags of a version, or with version 0 of a model. */
+  tags: { model: string; version: number; name: string; value: string }
+  /** What search answers of the newest version of each model; made anew with every change of the model. */
+  search_models: {
+    id: Generated<number>
+    model: string
+    version: number
+    versions: number
+    task: string
+    family: string
+    bytes: number
+    updated_at: string
+    metrics: string
+    description: string | null
+  }
+  search_terms: { term: string; entry: number; weight: number }
+  search_facets: { kind: string; value: string; entry: number }
+  search_metrics: { name: string; entry: number; value: number }
+  /** One row; its number grows with every change of the registry, by whichever process. */
+  registry_state: { id: number; revision: number }
+  webhooks: { id: string; url: string; secret: string; events: string; created_at: string }
+  webhook_deliveries: {
+    id: Generated<number>
+    webhook: string
+    event: string
+    body: string
+    attempts: number
+    /** Milliseconds since 1970. */
+    next_at: number
+  }
+  /** Work that only one process does at a time. */
+  leases: { name: string; owner: string; until: number }
   tenants: { tenant: string; limits: string; created_at: string; closed_at: string | null }
   users: { tenant: string; name: string; role: string; created_at: string; disabled_at: string | null }
   service_keys: {
@@ -148,6 +198,7 @@ export interface Schema {
     requests: string
     detail: string | null
   }
+  alert_rules: { name: string; rule: string; model: string | null; created_at: string }
 }
 
 const first: Migration = {
@@ -460,6 +511,20 @@ const batches: Migration = {
   },
 }
 
+/** Rules of alerts that people set; an alert may be silenced for a time. */
+const alertRules: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable('alert_rules')
+      .addColumn('name', 'text', (c) => c.primaryKey())
+      .addColumn('rule', 'text', (c) => c.notNull())
+      .addColumn('model', 'text')
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .execute()
+    await db.schema.alterTable('alerts').addColumn('silenced_until', 'text').execute()
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -469,4 +534,7 @@ export const migrations: Record<string, Migration> = {
   '0005_history': history,
   '0006_requests': requests,
   '0007_batches': batches,
+  '0008_rollout': rollout,
+  '0009_registry': registry,
+  '0010_alert_rules': alertRules,
 }

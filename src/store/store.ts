@@ -1,51 +1,140 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Kysely } from 'kysely'
+import { Kysely, type RawBuilder, sql } from 'kysely'
 import { Migrator } from 'kysely/migration'
-import { fail, isDiskFull } from '../base/errors.ts'
-import { Blobs, type Files } from './blobs.ts'
+import { AthanorError, fail, isDiskFull } from '../base/errors.ts'
+import { type Blobs, DiskBlobs, type Files } from './blobs.ts'
 import { nodeSqliteDialect } from './dialect.ts'
 import { lockHome } from './home.ts'
 import { migrations, type Schema } from './schema.ts'
 
-/** The database and blobs of a data folder, held by this process alone. */
+/** Where rows and blobs are kept: by default in the data folder. */
+export interface Places {
+  /** `postgres://…`; SQLite in the data folder otherwise. */
+  database?: string
+  /** The part of the database that holds the tables; PostgreSQL's own default otherwise. */
+  schema?: string
+  /** `s3://bucket/prefix?endpoint=…`; a folder otherwise. */
+  blobs?: string
+}
+
+/** Tenant whose rows and files lie where the configuration says; those of others lie in parts of their own. */
+const DEFAULT = 'default'
+
+/** Where the rows and files of a tenant are, of those that are not in data folders. */
+export function placesOf({ database, blobs }: { database: string; blobs: string }, tenant: string): Places {
+  const own = tenant !== DEFAULT
+  const bucket = blobs && own ? new URL(blobs) : undefined
+  if (bucket) bucket.pathname = `${bucket.pathname.replace(/\/+$/, '')}/tenants/${tenant}`
+  return { database, blobs: bucket?.href ?? blobs, ...(database && own && { schema: `tenant_${tenant}` }) }
+}
+
+/** Stores to be filled. */
+export interface Target extends Pick<Store, 'db' | 'shared' | 'blobs' | 'close'> {
+  readonly migrator: Migrator
+}
+
+/** The database and blobs that this process works with, and a data folder of its own. */
 export interface Store {
   readonly home: string
   readonly db: Kysely<Schema>
   readonly blobs: Blobs
+  /** Whether other processes may work with the same database at the same time. */
+  readonly shared: boolean
+  /** Milliseconds since 1970 by the one clock that all processes on the database share. */
+  now(): RawBuilder<number>
   close(): Promise<void>
 }
 
-/** Opens (and makes, if need be) a data folder; throws HOME_BUSY, HOME_UNUSABLE or DISK_FULL. */
-export async function openStore(home: string, options: { files?: Files } = {}): Promise<Store> {
-  const lock = lockHome(home)
-  const db = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openDatabase(join(home, 'athanor.sqlite'))) })
+/**
+ * Stores as `openStore` opens them, with nothing migrated, to be filled by `load`. With `home` of a store that is open,
+ * `borrowed` says so.
+ */
+export async function openTarget(
+  home: string,
+  { borrowed = false, ...places }: Places & { borrowed?: boolean },
+): Promise<Target> {
+  const lock = borrowed ? undefined : lockHome(home)
   try {
-    const { error } = await new Migrator({ db, provider: { getMigrations: async () => migrations } }).migrateToLatest()
-    if (error) throw error
-  } catch (error) {
-    await db.destroy()
-    lock.release()
-    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: 'its database cannot be opened' }, { cause: error })
-  }
-  const blobs = new Blobs(join(home, 'blobs'), options.files)
-  await blobs.clearIncoming()
-  return {
-    home,
-    db,
-    blobs,
-    async close() {
+    const db = await openDatabase(home, places)
+    const close = async () => {
       await db.destroy()
-      lock.release()
-    },
+      lock?.release()
+    }
+    const shared = Boolean(places.database)
+    return { db, shared, blobs: await openBlobs(home, places), migrator: migratorOf(db, places), close }
+  } catch (error) {
+    lock?.release()
+    throw error
   }
 }
 
-function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path)
+/**
+ * Opens (and makes, if need be) a data folder and what is configured beside it. Throws HOME_BUSY, HOME_UNUSABLE,
+ * DISK_FULL, OPTION_INVALID or STORAGE_UNAVAILABLE.
+ */
+export async function openStore(home: string, options: Places & { files?: Files } = {}): Promise<Store> {
+  const lock = lockHome(home)
+  let db: Kysely<Schema> | undefined
+  try {
+    const shared = Boolean(options.database)
+    db = await openDatabase(home, options)
+    const { error } = await migratorOf(db, options).migrateToLatest()
+    if (error) throw error
+    if (!shared) await db.deleteFrom('leases').execute() // of a process that was killed
+    const blobs = await openBlobs(home, options)
+    const opened = db
+    return {
+      home,
+      db,
+      blobs,
+      shared,
+      now: () =>
+        shared ? sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint` : sql<number>`${Date.now()}`,
+      async close() {
+        await opened.destroy()
+        lock.release()
+      },
+    }
+  } catch (error) {
+    await db?.destroy()
+    lock.release()
+    if (error instanceof AthanorError) throw error
+    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: 'its database cannot be opened' }, { cause: error })
+  }
+}
+
+/** The database of a data folder, or at an address; nothing is migrated. */
+async function openDatabase(home: string, { database: address, schema }: Places): Promise<Kysely<Schema>> {
+  if (!address) return new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqlite(sqlitePath(home))) })
+  if (!/^postgres(ql)?:\/\//.test(address))
+    throw fail('OPTION_INVALID', { option: 'database', reason: 'expected postgres://user@host/name' })
+  const { postgresDialect } = await import('./postgres.ts')
+  return new Kysely<Schema>({ dialect: await postgresDialect(address, schema) })
+}
+
+/** What brings a database up to date; it also makes the part of it that is named. */
+const migratorOf = (db: Kysely<Schema>, { schema }: Places) =>
+  new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    ...(schema !== undefined && { migrationTableSchema: schema }),
+  })
+
+async function openBlobs(home: string, { blobs: address, files }: Places & { files?: Files }): Promise<Blobs> {
+  const disk = new DiskBlobs(join(home, 'blobs'), files)
+  await disk.clearIncoming()
+  if (!address) return disk
+  const { openS3 } = await import('./s3.ts')
+  return openS3(address, disk)
+}
+
+export const sqlitePath = (home: string) => join(home, 'athanor.sqlite')
+
+export function openSqlite(path: string, options: { readOnly?: boolean } = {}): DatabaseSync {
+  const database = new DatabaseSync(path, options)
   // full: an acknowledged write survives a power cut
-  database.exec(
-    'pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma busy_timeout = 5000',
-  )
+  if (!options.readOnly) database.exec('pragma journal_mode = wal; pragma synchronous = full')
+  database.exec('pragma foreign_keys = on; pragma busy_timeout = 5000')
   return database
 }

@@ -185,6 +185,8 @@ export type TrainEvent =
   | { type: 'checkpoint'; step: number }
   /** What is seen in the data and will be tried. */
   | { type: 'advice'; advice: Advice }
+  /** What a version scored on data that it was asked about. */
+  | { type: 'measured'; metrics: Metrics; rows: number }
   /** A trial begins, is put aside, dropped or done. */
   | { type: 'trial'; trial: TrialReport }
   /** All trials, one of them chosen by the metric. */

@@ -26,6 +26,8 @@ export interface TrainJob extends RunJob {
   fold?: { of: number; held: number }
   /** Only look at the data. */
   advise?: boolean
+  /** Only measure the version on the data. */
+  measure?: boolean
   /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
   from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }
@@ -75,7 +77,11 @@ export function withBase(spec: RunSpec, filename: string, base: TrainJob['from']
         ? manifest?.family
         : defaultFamily(spec.dataset, filename, spec.from))
   const known = { ...spec, ...(family !== undefined && { family }), ...(base && { from: base.ref }) }
-  if (manifest?.task !== TEXTS || manifest.encoder !== undefined) return known
+  if (manifest?.task !== TEXTS || manifest.encoder !== undefined) {
+    const ofTexts = Object.hasOwn(families, family ?? '') && families[family as keyof typeof families].task === TEXTS
+    if (base && ofTexts) throw fail('OPTION_INVALID', { option: 'from', reason: `not for the family ${family}` })
+    return known
+  }
   if (family !== manifest.family || !Object.hasOwn(families, manifest.family))
     throw fail('UNSUPPORTED', {
       what: `training ${base!.ref}, a text classifier of the family ${manifest.family}, further as ${family}`,

@@ -21,9 +21,7 @@ import type { TrainEvent } from './events.ts'
 import type { DataSource, TrainJob } from './job.ts'
 import type { Options } from './options.ts'
 import { problemOf } from './problem.ts'
-
-/** Milliseconds between events that tell how far preparing is. */
-const REPORT_EVERY = 250
+import { withProgress } from './progress.ts'
 
 /** Share of the rows held out for choosing weights, and again for the figures reported. */
 const HELD = 0.1
@@ -60,10 +58,10 @@ export async function* prepareData(
   if (finished) return finished
   if (!existsSync(folder)) mkdirSync(folder)
   const { cleaned } = job
-  if (!cleaned) return yield* whileWorking((tell) => readAndPrepare(job, options, seed, folder, more, tell))
+  if (!cleaned) return yield* withProgress((tell) => readAndPrepare(job, options, seed, folder, more, tell))
   const rows = openCleaned(cleaned)!
   const how = { wish, ...(known && { known }), seed, samples: samplesOf(options) }
-  return yield* whileWorking((tell) => encode(cleaned, rows, partingOf(job, rows, seed), how, folder, tell))
+  return yield* withProgress((tell) => encode(cleaned, rows, partingOf(job, rows, seed), how, folder, tell))
 }
 
 /** Rows kept as text in the bundle. */
@@ -118,29 +116,4 @@ async function readAndPrepare(
   } finally {
     await close()
   }
-}
-
-/** Runs work that tells how far it is, and passes that on as events. */
-export async function* whileWorking<T>(start: (tell: PrepareProgress) => Promise<T>): AsyncGenerator<TrainEvent, T> {
-  const events: TrainEvent[] = []
-  let wake = () => {}
-  let last = 0
-  const work = start((phase, done, total) => {
-    if (performance.now() - last < REPORT_EVERY) return
-    last = performance.now()
-    events.push({ type: 'progress', phase, done, ...(total !== undefined && { total }) })
-    wake()
-  })
-  const end = work.then(
-    () => true,
-    () => true,
-  )
-  for (let settled = false; !settled; ) {
-    while (events.length > 0) yield events.shift()!
-    const woken = new Promise<boolean>((resolve) => {
-      wake = () => resolve(false)
-    })
-    settled = await Promise.race([end, woken])
-  }
-  return work
 }

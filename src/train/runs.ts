@@ -4,19 +4,21 @@ import { mkdirSync } from 'node:fs'
 import { copyFile, link, rm } from 'node:fs/promises'
 import { setPriority } from 'node:os'
 import { basename, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type AthanorError, asAthanorError, type ErrorCode, fail } from '../base/errors.ts'
-import { checkName, modelNameFrom } from '../base/ids.ts'
+import { checkName, modelNameFrom, newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { readBundle } from '../bundle/bundle.ts'
 import type { Registry } from '../registry/registry.ts'
 import { Datasets } from '../store/datasets.ts'
 import { assertRoom } from '../store/home.ts'
-import { type RunRecord, RunRecords } from '../store/runs.ts'
+import { finishedStates, type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 import type { RefineSpec, Run, RunSpec, RunState, TrainEvent } from './events.ts'
 import type { DataSource, TrainJob } from './job.ts'
 import type { FromTrainer, RunJob, ToTrainer } from './process.ts'
+import { Tenure } from './tenure.ts'
 
 export interface NumberedEvent {
   id: number
@@ -27,8 +29,9 @@ interface Active {
   run: string
   /** Absent until its job is ready. */
   child: ChildProcess | undefined
-  /** How it is meant to end: by itself, or because someone stopped it. */
-  wanted: 'done' | 'cancelled' | 'interrupted'
+  /** How it is meant to end: by itself, because someone stopped it, for another process, or because one has it. */
+  wanted: 'done' | 'cancelled' | 'interrupted' | 'handedOver' | 'lost'
+  tenure?: Tenure
   ended: Promise<void>
 }
 
@@ -58,8 +61,10 @@ const training: RunKind<RunSpec> = {
   },
 }
 
-const finished: readonly RunState[] = ['done', 'failed', 'cancelled', 'interrupted']
-const isFinished = (state: string) => (finished as readonly string[]).includes(state)
+const isFinished = (state: string) => (finishedStates as readonly string[]).includes(state)
+
+/** Milliseconds between two looks at a database that other processes work on too. */
+const LOOK_EVERY = 500
 
 /** Step events kept of a run, about; the others are only passed on while they are new. */
 const STEP_EVENTS_KEPT = 400
@@ -72,6 +77,8 @@ export class Runs {
   readonly #store: Store
   readonly #registry: Registry
   readonly #records: RunRecords
+  /** This server, as others on the same database see it. */
+  readonly #owner = newId('server')
   readonly #datasets: Datasets
   readonly #refinement: Refinement
   readonly #live = new EventEmitter().setMaxListeners(0)
@@ -80,6 +87,7 @@ export class Runs {
   /** How runs ended that could not be stored so. */
   readonly #unsaved = new Map<string, Pick<RunRecord, 'state' | 'error'>>()
   #closed = false
+  readonly #looking: NodeJS.Timeout | undefined
   /** Told of failures, for the error log. */
   onFailure: (run: string, error: AthanorError) => void = () => {}
 
@@ -87,13 +95,18 @@ export class Runs {
     this.#store = store
     this.#refinement = refinement
     this.#registry = registry
-    this.#records = new RunRecords(store)
+    this.#records = new RunRecords(store, store.shared ? this.#owner : undefined)
+    if (store.shared) this.#looking = setInterval(() => void this.#look(), LOOK_EVERY).unref()
     this.#datasets = new Datasets(store)
   }
 
-  /** Opens the runs of a data folder: those that an earlier process left unfinished are marked interrupted. */
+  /**
+   * Opens the runs of a database. Where no other process can be at it, those that an earlier one left unfinished are
+   * marked interrupted; otherwise whoever is free goes on with them.
+   */
   static async open(store: Store, registry: Registry, refinement: Refinement): Promise<Runs> {
     const runs = new Runs(store, registry, refinement)
+    if (store.shared) return runs
     for (const { run, state } of await runs.#records.list()) {
       if (!isFinished(state)) await runs.#end(run, 'interrupted')
     }
@@ -161,6 +174,14 @@ export class Runs {
         yield stored
         last = stored.id
       }
+      // of a run of another process only what is stored can be told
+      while (this.#store.shared && this.#active?.run !== run && !isFinished((await this.get(run)).state)) {
+        await setTimeout(LOOK_EVERY, undefined, { ref: false, ...(signal && { signal }) })
+        for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) {
+          yield stored
+          last = stored.id
+        }
+      }
       if (isFinished((await this.get(run)).state)) {
         for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) yield stored
         return
@@ -188,6 +209,7 @@ export class Runs {
   async cancel(run: string): Promise<Run> {
     const { state } = await this.get(run)
     if (this.#active?.run === run) await this.#stop('cancelled')
+    else if (await this.#isElsewhere(run)) await this.#records.want(run, 'cancelled')
     else if (!isFinished(state) || state === 'interrupted') {
       this.#queue = this.#queue.filter((other) => other !== run)
       await this.#end(run, 'cancelled')
@@ -200,7 +222,13 @@ export class Runs {
   async interrupt(run: string): Promise<Run> {
     await this.get(run)
     if (this.#active?.run === run) await this.#stop('interrupted')
+    else if (await this.#isElsewhere(run)) await this.#records.want(run, 'interrupted')
     return this.get(run)
+  }
+
+  /** Whether another process works on a run. */
+  async #isElsewhere(run: string): Promise<boolean> {
+    return this.#store.shared && (await this.#records.isHeld(run))
   }
 
   /** Goes on with an interrupted or failed run from its last checkpoint; throws RUN_NOT_RESUMABLE. */
@@ -217,12 +245,13 @@ export class Runs {
     return this.get(run)
   }
 
-  /** Interrupts what is going on, resumably. */
+  /** Interrupts what is going on, resumably; where there are other processes, one of them goes on with it. */
   async close() {
     this.#closed = true
-    for (const run of this.#queue) await this.#end(run, 'interrupted')
+    clearInterval(this.#looking)
+    if (!this.#store.shared) for (const run of this.#queue) await this.#end(run, 'interrupted')
     this.#queue = []
-    await this.#stop('interrupted')
+    await this.#stop(this.#store.shared ? 'handedOver' : 'interrupted')
   }
 
   /** Read anew: it changes while others wait. */
@@ -243,6 +272,14 @@ export class Runs {
     return (await this.#datasets.get(dataset)).filename
   }
 
+  /** Queues what no process works on, or one that is gone did. */
+  async #look() {
+    if (this.#active || this.#closed) return
+    const free = await this.#records.claimable().catch(() => []) // the database is away: later
+    for (const run of free) if (!this.#queue.includes(run)) this.#queue.push(run)
+    this.#startNext()
+  }
+
   #startNext() {
     if (this.#active || this.#closed) return
     const run = this.#queue.shift()
@@ -260,13 +297,32 @@ export class Runs {
 
   async #work(active: Active) {
     const { run } = active
+    const folder = this.#folder(run)
+    if (this.#store.shared) {
+      const claimed = await this.#records.claim(run, this.#owner)
+      if (!claimed) return // another took it
+      this.#unsaved.delete(run)
+      const who = { store: this.#store, records: this.#records, owner: this.#owner }
+      active.tenure = new Tenure(who, { run, folder }, (how) => void this.#stop(how))
+      if (claimed.wanted !== null) active.wanted = claimed.wanted as Active['wanted']
+    }
+    try {
+      await this.#workOn(active, folder)
+    } finally {
+      await active.tenure?.end()
+      if (active.wanted === 'handedOver') await this.#records.handOver(run, this.#owner)
+    }
+  }
+
+  async #workOn(active: Active, folder: string) {
+    const { run } = active
     const { spec, model } = await this.get(run)
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
-    const folder = this.#folder(run)
     mkdirSync(folder, { recursive: true })
+    await active.tenure?.fetchFiles()
     const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
     const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#version(ref))
-    if (active.wanted !== 'done') return this.#end(run, active.wanted)
+    if (active.wanted !== 'done') return this.#endAs(run, active.wanted)
     const child = fork(fileURLToPath(kind.worker), {
       serialization: 'advanced',
       execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -278,29 +334,43 @@ export class Runs {
     } catch {
       // not allowed everywhere; training runs all the same
     }
-    const outcome = await this.#converse(run, child, job)
+    const outcome = await this.#converse(run, child, job, () => active.tenure?.keepFiles())
     const wanted = active.wanted as Active['wanted'] // changed while it worked
     if (wanted === 'cancelled') {
       await this.#end(run, 'cancelled')
-      await rm(folder, { recursive: true, force: true })
-    } else if (outcome.type === 'stopped' || wanted === 'interrupted') await this.#end(run, 'interrupted')
-    else if (outcome.type === 'failed') {
+      await this.#clear(run)
+    } else if (outcome.type === 'stopped' || wanted !== 'done') {
+      await this.#endAs(run, wanted === 'done' ? 'interrupted' : wanted)
+    } else if (outcome.type === 'failed') {
       const { error, suggestion, detail } = outcome
       throw fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail })
     } else {
       await this.#state(run, 'registering')
       const { manifest, files } = await readBundle(outcome.result.bundle)
-      const { version } = await this.#registry.register(model, manifest, files)
       const { metrics, family } = manifest
-      await this.#records.update(run, { metrics, version })
+      const { version } = await this.#registry.register(model, manifest, files, async (tx, number) => {
+        const ours = await this.#records.update(run, { state: 'done', metrics, version: number }, tx)
+        if (!ours) throw fail('RUN_NOT_RESUMABLE', { run, reason: 'another process has it' })
+      })
       await this.#emit(run, { type: 'done', model, version, family, metrics, seconds: outcome.result.seconds })
-      await this.#end(run, 'done')
-      await rm(folder, { recursive: true, force: true })
+      await this.#emit(run, { type: 'state', state: 'done' })
+      await this.#clear(run)
     }
   }
 
+  /** Removes what an ended run has left. */
+  async #clear(run: string) {
+    await rm(this.#folder(run), { recursive: true, force: true })
+    await this.#records.dropFiles(run)
+  }
+
   /** Passes events on until the process has said how it ends, or is gone. */
-  #converse(run: string, child: ChildProcess, job: RunJob): Promise<Exclude<FromTrainer, { type: 'event' }>> {
+  #converse(
+    run: string,
+    child: ChildProcess,
+    job: RunJob,
+    onProgress: () => void,
+  ): Promise<Exclude<FromTrainer, { type: 'event' }>> {
     const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
     let handling = Promise.resolve()
     let steps = 0
@@ -309,6 +379,7 @@ export class Runs {
       if (message.type !== 'event') return resolve(message)
       const { event } = message
       if (event.type === 'state') return this.#state(run, event.state)
+      if (event.type === 'checkpoint' || event.type === 'epoch' || event.type === 'trial') onProgress()
       if (event.type !== 'step' && event.type !== 'progress') return this.#emit(run, event)
       // of many steps only some are stored, more sparsely the longer the run
       const keep = event.type === 'step' && seen++ % every === 0
@@ -331,7 +402,7 @@ export class Runs {
     const { digest, filename } = await this.#datasets.get(dataset)
     const name = basename(filename)
     const path = join(folder, `${part}-${name}`)
-    const blob = this.#store.blobs.path(digest)
+    const blob = await this.#store.blobs.verify(digest)
     await rm(path, { force: true })
     await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
     return { path, name }
@@ -340,32 +411,34 @@ export class Runs {
   async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
     if (/^ds_[0-9a-z]+$/i.test(ref)) {
       const { digest } = await this.#datasets.get(ref)
-      return { ref, files: { 'model.onnx': this.#store.blobs.path(digest) } }
+      return { ref, files: { 'model.onnx': await this.#store.blobs.verify(digest) } }
     }
     const version = await this.#registry.resolve(ref)
     const { name, manifest } = version
     return { ref: `${name}@${version.version}`, manifest, files: await this.#registry.checkout(version) }
   }
 
-  async #stop(wanted: 'cancelled' | 'interrupted') {
+  async #stop(wanted: Exclude<Active['wanted'], 'done'>) {
     const active = this.#activeNow()
-    if (!active) return
+    if (!active || active.wanted === wanted) return active?.ended
     active.wanted = wanted
     if (active.child?.connected) active.child.send({ type: 'stop' } satisfies ToTrainer, () => undefined)
-    const timer = setTimeout(() => active.child?.kill('SIGKILL'), wanted === 'cancelled' ? 500 : 15_000)
+    const patience = wanted === 'cancelled' || wanted === 'lost' ? 500 : 15_000
+    const timer = globalThis.setTimeout(() => active.child?.kill('SIGKILL'), patience)
     await active.ended
     clearTimeout(timer)
   }
 
   async #failed(run: string, error: AthanorError) {
     const wanted = this.#activeNow()?.wanted
-    if (wanted === 'interrupted' || wanted === 'cancelled') return this.#end(run, wanted)
+    if (wanted !== undefined && wanted !== 'done') return this.#endAs(run, wanted)
     this.onFailure(run, error)
     const how = { state: 'failed' as const, error: error.toJSON() }
     this.#unsaved.set(run, how)
     try {
-      await this.#records.update(run, how)
+      const ours = await this.#records.update(run, how)
       this.#unsaved.delete(run)
+      if (!ours) return
     } catch {
       // the reason may be a full disk: the run is told as failed all the same, and is interrupted after a restart
     }
@@ -379,6 +452,12 @@ export class Runs {
     } finally {
       await this.#emit(run, { type: 'state', state })
     }
+  }
+
+  /** Ends a run as it was stopped; one that others go on with is theirs to tell of. */
+  async #endAs(run: string, how: Exclude<Active['wanted'], 'done'>) {
+    if (how !== 'handedOver' && how !== 'lost') return this.#end(run, how)
+    this.#live.emit(run, { id: 0, event: { type: 'state', state: 'interrupted' } } satisfies NumberedEvent)
   }
 
   #end(run: string, state: RunState) {

@@ -11,19 +11,14 @@ import { type Trial, Trials } from './trial.ts'
 /** Seconds that choosing a model takes where nothing is said. */
 const DEFAULT_BUDGET = 300
 
-/** Shares of its epochs to which a candidate has come after each rung, and of the time left that the rung may take. */
-const rungs = [
-  { epochs: 1 / 4, time: 0.3 },
-  { epochs: 1 / 2, time: 0.45 },
-  { epochs: 1, time: 1 },
-]
-/** How many go on after a rung: about half, but two to the end. */
-const survivors = (count: number) => Math.max(Math.min(2, count), Math.ceil(count / 2))
+/** Share of its epochs after which a candidate is compared, and of the budget that all may take until then. */
+const PROBE = { epochs: 1 / 4, time: 0.4 }
 
 /**
- * Chooses a model by successive halving (Jamieson & Talwalkar 2016): all candidates train for a part of their epochs, the
- * better half by the validation split goes on, the best is measured once on what was held out. Each goes on from its own
- * checkpoint, so that nothing is trained twice. Within the budget as far as there is a model at its end.
+ * Chooses a model: all candidates train for a quarter of their epochs; the better half by the validation split, and whatever
+ * is not certainly behind it, goes on to the end as far as time allows, the best first (after successive halving, Jamieson &
+ * Talwalkar 2016); the best is measured once on what was held out. Each goes on from its own checkpoint, so that nothing
+ * is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
   job: TrainJob,
@@ -47,32 +42,47 @@ export async function* selectModel(
   }
   yield { type: 'state', state: 'training' }
   const left = () => 1000 * Math.max(0, budget - trials.seconds)
-  for (const [at, { epochs, time }] of rungs.entries()) {
-    if (at < trials.rounds) continue // over before the run was resumed
-    const open = trials.list.filter(({ state }) => state !== 'dropped')
-    const rungEnds = performance.now() + time * left()
-    for (const [i, trial] of open.entries()) {
-      const slice = Math.max(0, rungEnds - performance.now()) / (open.length - i)
+  const open = () => trials.list.filter(({ state }) => state !== 'dropped')
+  if (trials.rounds === 0) {
+    const ends = performance.now() + PROBE.time * left()
+    for (const [i, trial] of open().entries()) {
+      const slice = Math.max(0, ends - performance.now()) / (open().length - i)
       // there must be a model in the end: the first one has the time that an epoch takes
-      const needed = i === 0 && trials.ranked().length === 0
+      const needed = trials.ranked().length === 0
       const over = needed ? firstEpoch(trial, slice) : AbortSignal.timeout(Math.max(1, Math.floor(slice)))
-      const target = (all: number) => Math.max(1, Math.ceil(epochs * all))
+      const target = (all: number) => Math.max(1, Math.ceil(PROBE.epochs * all))
       yield* trials.advance(trial, target, { stop, over })
       if (stop.aborted) return undefined
     }
-    const ranked = trials.ranked(open.filter(({ state }) => state !== 'dropped'))
-    const last = at === rungs.length - 1
-    for (const trial of open) {
-      if (trial.state === 'dropped') continue
-      if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within its share of the budget')
-      else if (!last && !ranked.slice(0, survivors(open.length)).includes(trial))
-        yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
-    }
-    trials.rounds = at + 1
+    yield* dropBehind(trials, left())
+    trials.rounds = 1
     trials.save()
   }
-  const [chosen] = trials.ranked(trials.list.filter(({ state }) => state !== 'dropped'))
+  for (const trial of trials.ranked(open())) {
+    if (left() === 0) break
+    yield* trials.advance(trial, (all) => all, { stop, over: AbortSignal.timeout(Math.ceil(left())) })
+    if (stop.aborted) return undefined
+  }
+  const [chosen] = trials.ranked(open())
   return yield* trials.conclude(chosen)
+}
+
+/** Milliseconds that a trial still wants, at the pace that it had. */
+const wants = ({ minutes, epochs, planned = epochs }: Trial) => (60_000 * minutes * (planned - epochs)) / epochs
+
+/** Ends the probe: of the trials, compared at the share of their epochs that all have reached, those stay that may win in time. */
+function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
+  const open = trials.list.filter(({ state }) => state !== 'dropped')
+  for (const trial of open)
+    if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within its share of the budget')
+  const ranked = trials.rankedAlike(open.filter(({ state }) => state !== 'dropped'))
+  let taken = 0
+  for (const [at, { trial, score }] of ranked.entries()) {
+    const contends = at < Math.max(2, Math.ceil(ranked.length / 2)) || !trials.behind(score, ranked[0].score)
+    const fits = at === 0 || taken + wants(trial) <= left
+    if (contends && fits) taken += wants(trial)
+    else yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
+  }
 }
 
 /** Lets a trial go on over its time until it has finished an epoch. */

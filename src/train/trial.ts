@@ -6,8 +6,9 @@ import { charactersFor } from '../data/prepare.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
 import type { TrainJob } from './job.ts'
 import type { Options } from './options.ts'
-import { openSources, partingOf, whileWorking } from './prepared.ts'
+import { openSources, partingOf } from './prepared.ts'
 import { problemOf } from './problem.ts'
+import { withProgress } from './progress.ts'
 import { type Extra, type Halt, Training } from './training.ts'
 
 /** A trial with what choosing needs beside what is told of it. */
@@ -15,6 +16,8 @@ export interface Trial extends TrialReport {
   score?: number
   /** Scores by epoch, for comparison with others at the same epoch. */
   scores: number[]
+  /** Epochs that it would have in all. */
+  planned?: number
 }
 
 /** Most tokens of a text that any trial can look at. */
@@ -30,6 +33,7 @@ export class Trials {
   /** Seconds spent in earlier attempts at this run. */
   readonly #before: number
   readonly #start = performance.now()
+  #validationRows = 0
   readonly #job: TrainJob
   /** By which figure, and whether less of it is better; known after the first training was opened. */
   metric = ''
@@ -54,8 +58,10 @@ export class Trials {
     const saved = existsSync(path)
       ? (JSON.parse(readFileSync(path, 'utf8')) as Pick<Trials, 'list' | 'seconds' | 'metric' | 'better' | 'rounds'>)
       : undefined
-    partingOf(job, cleaned, job.spec.seed ?? 1) // what cannot be split fails before anything is trained
+    // what cannot be split fails before anything is trained
+    const { parts } = partingOf(job, cleaned, job.spec.seed ?? 1)
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
+    trials.#validationRows = parts.filter((part) => part === 'validation').length
     if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better, rounds: saved.rounds })
     return trials
   }
@@ -98,6 +104,26 @@ export class Trials {
     return among
       .filter(({ score }) => score !== undefined)
       .toSorted((a, b) => sign * (a.score! - b.score!) || a.trial - b.trial)
+  }
+
+  /** As `ranked`, each with its best score within the share of its epochs that all of them have reached. */
+  rankedAlike(among: readonly Trial[]): { trial: Trial; score: number }[] {
+    const share = Math.min(...among.map(({ epochs, planned = epochs }) => epochs / planned))
+    const alike = among.map((trial) => ({ trial, score: this.#scoreWithin(trial, share) }))
+    const sign = this.better === 'higher' ? -1 : 1
+    return alike.sort((a, b) => sign * (a.score - b.score) || a.trial.trial - b.trial.trial)
+  }
+
+  #scoreWithin({ scores, planned = scores.length }: Trial, share: number): number {
+    const until = scores.slice(0, Math.max(1, Math.floor(share * planned + 1e-9)))
+    return this.better === 'higher' ? Math.max(...until) : Math.min(...until)
+  }
+
+  /** Whether a score is worse than the best by more than chance on so many rows would make it: two standard errors. */
+  behind(score: number, best: number): boolean {
+    if (this.better === 'lower') return score > 1.1 * best
+    const spread = Math.sqrt(Math.max(0, best * (1 - best)) / Math.max(1, this.#validationRows))
+    return best - score > 2 * spread
   }
 
   jobOf({ family, options, trial }: Trial): TrainJob {
@@ -144,6 +170,7 @@ export class Trials {
       training = yield* this.#told(trial, Training.open(this.jobOf(trial)))
       const { metric, better } = training.learner.chosenBy
       Object.assign(this, { metric, better })
+      trial.planned = training.epochs
       const steps = training.advance(all, typeof until === 'number' ? until : until(training.epochs))
       let next = await steps.next()
       for (; !next.done; next = await steps.next()) {
@@ -213,14 +240,14 @@ const FILE = 'trials.json'
 const dataFolder = (job: TrainJob) => join(job.folder, 'data')
 
 /** A trial as it is told of. */
-function report({ score: _score, scores: _scores, minutes, ...told }: Trial): TrialReport {
+function report({ score: _score, scores: _scores, planned: _planned, minutes, ...told }: Trial): TrialReport {
   return { ...told, minutes: Number(minutes.toFixed(2)) }
 }
 
 /** Cleans a job's data for all of its trainings. */
 export async function* cleanSources(job: TrainJob, folder: string): AsyncGenerator<TrainEvent, Cleaned> {
   const { spec } = job
-  return yield* whileWorking(async (tell) => {
+  return yield* withProgress(async (tell) => {
     const { train, heldOut, close } = await openSources(job)
     try {
       const options = {

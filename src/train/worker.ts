@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainJob } from './job.ts'
+import { measure } from './measuring.ts'
 import { serveRun } from './process.ts'
 import { train } from './train.ts'
 import { Trials } from './trial.ts'
@@ -13,4 +14,4 @@ async function* look(job: TrainJob): AsyncGenerator<TrainEvent, undefined> {
   yield { type: 'advice', advice: await advise(folder, cleaned, Math.min(8, availableParallelism())) }
 }
 
-serveRun((job: TrainJob, stop) => (job.advise ? look(job) : train(job, stop)))
+serveRun((job: TrainJob, stop) => (job.advise ? look(job) : job.measure ? measure(job) : train(job, stop)))

@@ -3,18 +3,20 @@ import { fail } from '../base/errors.ts'
 import type { Alert, AlertKey, AlertRecords } from '../store/alerts.ts'
 import type { Log } from './log.ts'
 
-/** What can be alerted on. */
+/** What is alerted on without being set; rules that people set have names of their own. */
 export const alertRules = {
   drift: 'requests differ from the held-out rows of the version',
   estimatedAccuracy: 'the estimated accuracy is 5 points below that on held-out rows',
   accuracy: 'the accuracy by labels sent as feedback is 5 points below that on held-out rows',
-  errors: 'more than 5 % of the requests of the last minute failed',
+  errors: 'more than 5 % of at least 20 requests of the last minute failed by the server’s fault',
 } as const
-export type AlertRule = keyof typeof alertRules
 
 const TRIES = 3
 const TIMEOUT = 5_000
 const keyOf = ({ rule, model, version }: AlertKey) => `${rule} ${model}@${version}`
+
+const isSilenced = ({ silenced, silencedUntil }: Alert) =>
+  silenced && (silencedUntil === undefined || Date.parse(silencedUntil) > Date.now())
 
 /** The address that alerts are posted to; throws OPTION_INVALID when its host is not allowed. */
 export function checkWebhook(address: string, allowedHosts: readonly string[]): URL | undefined {
@@ -33,6 +35,8 @@ export class Alerts {
   readonly #log: Log
   readonly #webhook: URL | undefined
   readonly #open = new Map<string, Alert>()
+  /** Until when alerts that may close and open again are not told of. */
+  readonly #quiet = new Map<string, number>()
   #posting: Promise<unknown> = Promise.resolve()
 
   private constructor(records: AlertRecords, log: Log, webhook: URL | undefined) {
@@ -43,7 +47,10 @@ export class Alerts {
 
   static async load(records: AlertRecords, log: Log, webhook: URL | undefined): Promise<Alerts> {
     const alerts = new Alerts(records, log, webhook)
-    for (const alert of await records.list({ open: true, limit: 10_000 })) alerts.#open.set(keyOf(alert), alert)
+    for (const alert of await records.list({ open: true, limit: 10_000 })) {
+      alerts.#open.set(keyOf(alert), alert)
+      if (alert.silencedUntil) alerts.#quiet.set(keyOf(alert), Date.parse(alert.silencedUntil))
+    }
     return alerts
   }
 
@@ -56,27 +63,44 @@ export class Alerts {
   }
 
   /** Opens the alert of a rule if it is not open, with what was found; without, closes it. */
-  async set(key: AlertKey & { rule: AlertRule }, found?: Pick<Alert, 'message' | 'value' | 'level'>) {
+  async set(key: AlertKey, found?: Pick<Alert, 'message' | 'value' | 'level'>) {
     const name = keyOf(key)
     const known = this.#open.get(name)
     const { model, version } = key
     if (found && !known) {
       const alert = await this.#records.open({ ...key, ...found })
+      const quiet = this.#quiet.get(name) ?? 0
+      if (quiet > Date.now()) await this.#silenced(alert, new Date(quiet).toISOString())
       this.#open.set(name, alert)
       this.#log.warn('alert.opened', { model, version, message: found.message })
-      this.#post({ state: 'open', ...alert })
+      if (!isSilenced(alert)) this.#post({ state: 'open', ...alert })
     } else if (!found && known) {
       await this.#records.close(known.id)
       this.#open.delete(name)
       this.#log.info('alert.closed', { model, version, message: known.message })
-      if (!known.silenced) this.#post({ state: 'closed', ...known })
+      if (!isSilenced(known)) this.#post({ state: 'closed', ...known })
     }
   }
 
-  /** Keeps an alert from being told of again; throws ALERT_NOT_FOUND. */
-  async silence(id: number) {
-    if (!(await this.#records.silence(id))) throw fail('ALERT_NOT_FOUND', { id })
-    for (const alert of this.#open.values()) if (alert.id === id) alert.silenced = true
+  /**
+   * Keeps an alert from being told of again, for good or for so many minutes; then also should it close and open again.
+   * Throws ALERT_NOT_FOUND.
+   */
+  async silence(id: number, minutes?: number) {
+    const until = minutes === undefined ? undefined : Date.now() + 60_000 * minutes
+    const iso = until === undefined ? undefined : new Date(until).toISOString()
+    if (!(await this.#records.silence(id, iso))) throw fail('ALERT_NOT_FOUND', { id })
+    const alert = [...this.#open.values()].find((one) => one.id === id)
+    if (!alert) return
+    if (until !== undefined) this.#quiet.set(keyOf(alert), until)
+    await this.#silenced(alert, iso)
+  }
+
+  async #silenced(alert: Alert, until: string | undefined) {
+    await this.#records.silence(alert.id, until)
+    alert.silenced = true
+    if (until !== undefined) alert.silencedUntil = until
+    else delete alert.silencedUntil
   }
 
   /** Resolves when what is to be posted has been posted, or given up. */

@@ -74,7 +74,7 @@ export class Feedback {
       const found = { message: `${model}@${version}: ${told}`, value: live.accuracy, level }
       await this.#alerts.set({ rule: 'accuracy', model, version }, live.accuracy < level ? found : undefined)
     }
-    return { model, version, predicted: prediction.label, right: prediction.label === label }
+    return { model, version, predicted: prediction.label, right: prediction.label === label, at: prediction.at }
   }
 
   async accuracy(model: string, version: number): Promise<LiveAccuracy> {

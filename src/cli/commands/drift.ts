@@ -1,6 +1,5 @@
-import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
-import { ago, sparkline } from '../terminal.ts'
+import { sparkline } from '../terminal.ts'
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
@@ -46,27 +45,4 @@ export async function feedback({ client, out }: Context, request: string, label:
   if (out.json) return out.document(told)
   out.data(`${told.model}@${told.version} said ${told.predicted}: ${told.right ? 'right' : 'wrong'}`)
   out.say(`  Next:  athanor drift ${told.model}   ·   athanor train --from-feedback ${told.model}`)
-}
-
-/** Open alerts, or all. */
-export async function alerts({ client, out }: Context, { all, silence }: { all?: boolean; silence?: string }) {
-  if (silence !== undefined) {
-    const id = Number(silence)
-    if (!Number.isSafeInteger(id)) throw fail('ALERT_NOT_FOUND', { id: silence.slice(0, 20) })
-    await client.silence(id)
-    return out.say(`alert ${id} is silenced`)
-  }
-  const list = await client.alerts({ open: !all })
-  if (out.json) return out.document(list)
-  if (list.length === 0) return out.say('no alert is open. Past ones:  athanor alerts --all')
-  out.table(
-    ['ID', 'RULE', 'SINCE', 'ENDED', 'WHAT'],
-    list.map(({ id, rule, since, until, message, silenced }) => [
-      String(id),
-      rule,
-      ago(since),
-      until ? ago(until) : silenced ? 'silenced' : '',
-      message,
-    ]),
-  )
 }

@@ -4,17 +4,43 @@ import type { TrialReport } from '../../../client/src/index.ts'
 import { type DataReport, describeReport } from '../../data/report.ts'
 import type { Context } from '../context.ts'
 import { trialTable } from '../figures.ts'
+import { wholeNumber } from '../reading.ts'
 import { ago, bytes, compact } from '../terminal.ts'
 
-/** Lists models, with a filter of words. */
-export async function models({ client, out }: Context, { search, task }: { search?: string; task?: string }) {
-  const list = await client.models.list({
-    ...(search !== undefined && { search }),
-    ...(task !== undefined && { task }),
-  })
+export interface ModelOptions {
+  search?: string
+  task?: string
+  family?: string
+  language?: string
+  licence?: string
+  tag?: string
+  where?: string
+  sort?: string
+  limit?: string
+  cursor?: string
+  facets?: boolean
+  deleted?: boolean
+}
+
+const searched = ['search', 'task', 'family', 'language', 'licence', 'tag', 'where', 'sort', 'cursor'] as const
+
+/** Lists a page of models that have all that is asked for, or counts them by facets. */
+export async function models({ client, out }: Context, options: ModelOptions) {
+  const query = Object.fromEntries(searched.flatMap((key) => (options[key] === undefined ? [] : [[key, options[key]]])))
+  const limit = options.limit === undefined ? {} : { limit: wholeNumber('limit', options.limit) }
+  const { models: list, total, facets, next } = await client.models.search({ ...query, ...limit })
+  if (options.facets) {
+    if (out.json) return out.document(facets)
+    const rows = Object.entries(facets).flatMap(([kind, values]) =>
+      values.map(({ value, count }) => [kind, value, String(count)]),
+    )
+    return out.table(['FACET', 'VALUE', 'MODELS'], rows)
+  }
   if (out.json) return out.document(list)
   if (list.length === 0)
-    return out.say(search ? `no model matches "${search}"` : 'no models yet. Train one:  athanor train DATA.csv')
+    return out.say(
+      Object.keys(query).length > 0 ? 'no model has all of that' : 'no models yet. Train one:  athanor train DATA.csv',
+    )
   const score = (metrics: Record<string, number>) => (metrics.accuracy === undefined ? '' : metrics.accuracy.toFixed(4))
   out.table(
     ['NAME', 'VERSION', 'TASK', 'FAMILY', 'ACCURACY', 'SIZE', 'ALIASES', 'UPDATED'],
@@ -32,6 +58,7 @@ export async function models({ client, out }: Context, { search, task }: { searc
       ]
     }),
   )
+  if (next) out.say(`${list.length} of ${total}; go on with --cursor ${next}`)
 }
 
 /** Shows a model's card, or its graph; a file that ends in .onnx is read from disk. */
@@ -149,11 +176,11 @@ export async function remove({ client, out }: Context, ref: string, { yes }: { y
   if (!yes && process.stdin.isTTY && !out.json) {
     const { createInterface } = await import('node:readline/promises')
     const ask = createInterface({ input: process.stdin, output: process.stderr })
-    const answer = await ask.question(`Delete ${ref} for good? (y/N) `)
+    const answer = await ask.question(`Delete ${ref}? (y/N) `)
     ask.close()
     if (!/^y(es)?$/i.test(answer.trim())) return out.say('nothing deleted')
   }
   await client.models.delete(ref)
   if (out.json) return out.document({ deleted: ref })
-  out.say(`${ref} deleted`)
+  out.say(`${ref} deleted; for a while it can be brought back: athanor rm ${ref} --undo`)
 }

@@ -80,7 +80,7 @@ async function standardInput(): Promise<string[]> {
   return text.split('\n').filter((line) => line.trim() !== '')
 }
 
-/** Measures a classifier on a labelled file. */
+/** Measures a version on a file. */
 export async function evaluate(context: Context, model: string, source: string, options: ReadingOptions) {
   const { client, out } = context
   const result = await client.evaluate(model, await upload(source, context), readingOf(options).read)

@@ -1,10 +1,21 @@
 import { setFlagsFromString } from 'node:v8'
 import { fail } from '../../base/errors.ts'
+import { parseBytes, parseDuration } from '../../base/units.ts'
 import type { GlobalOptions } from '../context.ts'
 import { Terminal } from '../terminal.ts'
 
+interface ServeFlags {
+  port?: string
+  host?: string
+  requireKeys?: boolean
+  log?: string
+  door?: string[]
+  keepAlive?: string
+  memoryBudget?: string
+}
+
 /** Runs the server in the foreground until Ctrl-C or SIGTERM. */
-export async function serve(options: GlobalOptions & { port?: string; host?: string; log?: string; door?: string[] }) {
+export async function serve(options: GlobalOptions & ServeFlags) {
   const out = new Terminal(options)
   const port = options.port === undefined ? undefined : Number(options.port)
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port < 65_536))
@@ -17,6 +28,9 @@ export async function serve(options: GlobalOptions & { port?: string; host?: str
     doorPorts: (options.door ?? []).map(parseDoorPort),
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),
+    ...(options.requireKeys && { requireKeys: true }),
+    ...(options.keepAlive !== undefined && { keepAlive: parseDuration('keep-alive', options.keepAlive) }),
+    ...(options.memoryBudget !== undefined && { memoryBudget: parseBytes('memory-budget', options.memoryBudget) }),
     logLevel: (options.log ?? 'warn') as 'warn',
   })
   setFlagsFromString('--semi-space-growth-factor=2')

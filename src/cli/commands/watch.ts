@@ -1,6 +1,6 @@
 import type { Resources } from '../../../client/src/index.ts'
 import type { Context } from '../context.ts'
-import { ago, bytes } from '../terminal.ts'
+import { ago, bytes, duration } from '../terminal.ts'
 
 /** What is going on: training runs and engines. */
 export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
@@ -16,17 +16,18 @@ export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
   if (engines.length > 0) {
     if (shown.length > 0) out.data('')
     out.table(
-      ['ENGINE', 'PID', 'STATE', 'MEMORY', 'CPU', 'THREADS', 'HANDLES', 'REQUESTS', 'WAITING', 'LOADED'],
+      ['ENGINE', 'PID', 'STATE', 'MEMORY', 'CPU', 'THREADS', 'HANDLES', 'REQUESTS', 'WAITING', 'IDLE', 'LOADED'],
       engines.map((e) => [
         `${e.model}@${e.version}`,
         String(e.pid ?? ''),
-        e.state,
+        e.pinned ? `${e.state}, pinned` : e.state,
         e.rss === undefined ? '' : bytes(e.rss),
         e.cpuSeconds === undefined ? '' : `${e.cpuSeconds.toFixed(1)}s`,
         String(e.threads ?? ''),
         String(e.handles ?? ''),
         String(e.requests),
         String(e.waiting),
+        e.idleSeconds > 0 ? duration(e.idleSeconds) : '',
         ago(e.loadedAt),
       ]),
     )

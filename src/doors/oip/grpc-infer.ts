@@ -3,6 +3,7 @@ import { asAthanorError } from '../../base/errors.ts'
 import { dataTypes, type Tensor } from '../../graph/dtype.ts'
 import { binaryOf } from '../../graph/octets.ts'
 import type { Version } from '../../registry/registry.ts'
+import { askRef } from '../../serve/deployments.ts'
 import { beginGeneration, type Caller, findModel } from '../ask.ts'
 import { runView } from '../views.ts'
 import {
@@ -27,7 +28,8 @@ export async function infer(caller: Caller, request: ModelInferRequest): Promise
   const settings = settingsFrom(parametersOf(request.parameters))
   const answer = await runView(caller, version, readInputs(request, version), settings)
   const wanted = request.outputs.map(({ name, parameters }) => ({ name, parameters: parametersOf(parameters) }))
-  return responseOf(request, version, wantedOutputs(answer, wanted))
+  const answered = { name: answer.model, version: answer.version }
+  return responseOf(request, answered, wantedOutputs(answer, wanted))
 }
 
 function responseOf(
@@ -76,7 +78,7 @@ async function* written(caller: Caller, request: ModelInferRequest): AsyncGenera
   if (text?.dtype !== 'string' || text.data.length !== 1)
     throw invalid('inputs: expected one, "text", of type BYTES and shape [1]', version.name)
   const parameters = parametersOf(request.parameters)
-  const { events } = await beginGeneration(caller, `${version.name}@${version.version}`, {
+  const { events } = await beginGeneration(caller, askRef(version), {
     ...settingsFrom(parameters),
     prompt: (text.data as string[])[0],
   })

@@ -9,7 +9,7 @@ import { version as code } from '../../base/version.ts'
 import { isCallerError } from '../../watch/log.ts'
 import { type Caller, findModel } from '../ask.ts'
 import type { Gate } from '../gate.ts'
-import type { House } from '../route.ts'
+import { type House, readCallHeaders } from '../route.ts'
 import { viewOf } from '../views.ts'
 import { DataType, GRPCInferenceService } from './gen/inference_pb.js'
 import { infer, inferStream } from './grpc-infer.ts'
@@ -70,12 +70,13 @@ type Call<T> = (house: House, caller: Caller) => Promise<T>
 async function enter(gate: Gate, permission: Permission, { requestHeader, responseHeader, signal }: HandlerContext) {
   const requestId = newId('req')
   responseHeader.set('x-request-id', requestId)
-  const who = gate.check(Object.fromEntries(requestHeader), permission, 'grpc')
+  const headers = Object.fromEntries(requestHeader)
+  const who = gate.check(headers, permission, 'grpc')
   if (!who) throw fail('UNAUTHORIZED')
   const house = await gate.house(who)
   if (permission === 'use')
     for (const [name, value] of Object.entries(gate.headers(who))) responseHeader.set(name, value)
-  return { house, door: 'grpc', requestId, signal } satisfies Caller
+  return { house, door: 'grpc', requestId, signal, ...readCallHeaders(headers) } satisfies Caller
 }
 
 /** What was thrown, with its gRPC code, and when to try again. */

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { askRef } from '../../serve/deployments.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { embed, unit } from '../vectors.ts'
@@ -20,10 +21,10 @@ export const embedRoutes = [
     },
     async (house, call) => {
       const { model, input, dimensions } = call.body
-      const { name, version } = await findNamed(house, model)
+      const ref = askRef(await findNamed(house, model))
       const started = performance.now()
       const texts = typeof input === 'string' ? [input] : input
-      const { vectors } = await embed(callerOf('ollama', house, call), `${name}@${version}`, texts, dimensions)
+      const { vectors } = await embed(callerOf('ollama', house, call), ref, texts, dimensions)
       return {
         model,
         embeddings: vectors.map((vector) => Array.from(unit(vector.slice()))),
@@ -37,8 +38,8 @@ export const embedRoutes = [
     { summary: 'The vector of a text (older clients)', permission: 'use', tag },
     { body: Type.Object({ model: Type.String(), prompt: Type.String() }) },
     async (house, call) => {
-      const { name, version } = await findNamed(house, call.body.model)
-      const { vectors } = await embed(callerOf('ollama', house, call), `${name}@${version}`, [call.body.prompt])
+      const ref = askRef(await findNamed(house, call.body.model))
+      const { vectors } = await embed(callerOf('ollama', house, call), ref, [call.body.prompt])
       return { embedding: Array.from(vectors[0]) }
     },
   ),

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { asAthanorError, fail } from '../../base/errors.ts'
 import type { GenerationEvent } from '../../engine/messages.ts'
+import { askRef } from '../../serve/deployments.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
 import { beginGeneration, callerOf } from '../ask.ts'
 import { type House, type Route, route } from '../route.ts'
@@ -74,7 +75,7 @@ async function answer(
 ) {
   const started = performance.now()
   const version = await findNamed(house, body.model)
-  const ref = `${version.name}@${version.version}`
+  const ref = askRef(version)
   const head = () => ({ model: body.model, created_at: new Date().toISOString() })
   if (!input) {
     const reason = await loadOnly(house, ref, body.keep_alive)

@@ -1,4 +1,4 @@
-import type { Version } from '../../registry/registry.ts'
+import type { Resolved } from '../../serve/deployments.ts'
 import { findModel } from '../ask.ts'
 import type { House } from '../route.ts'
 
@@ -9,6 +9,6 @@ function refOf(name: string): string {
   return name.slice(at + 1) === 'latest' ? name.slice(0, at) : `${name.slice(0, at)}@${name.slice(at + 1)}`
 }
 
-export const findNamed = (house: House, name: string): Promise<Version> => findModel(house, refOf(name))
+export const findNamed = (house: House, name: string): Promise<Resolved> => findModel(house, refOf(name))
 
 export const tagged = (name: string, tag: number | string = 'latest') => `${name}:${tag}`

@@ -1,6 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import type { Tensor } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
+import { askRef } from '../../serve/deployments.ts'
 import * as ask from '../ask.ts'
 import { nested, tensorFrom } from '../nested.ts'
 import { runView, type Slot, viewOf } from '../views.ts'
@@ -92,6 +93,6 @@ export async function classify(caller: ask.Caller, version: Version, { examples,
     if (typeof value !== 'string') throw bad(`examples[${i}].text: expected a string`)
     return value
   })
-  const { ranked } = await ask.classify(caller, `${version.name}@${version.version}`, texts)
+  const { ranked } = await ask.classify(caller, askRef(version), texts)
   return { result: ranked.map((scores) => scores.map(({ label, score }) => [label, score])) }
 }

@@ -1,6 +1,7 @@
 import { Agent, type Dispatcher } from 'undici'
 import type { Egress } from '../../base/egress.ts'
 import { AthanorError, fail } from '../../base/errors.ts'
+import { traceHeaders } from '../../base/trace.ts'
 import type { Remote } from '../../bundle/manifest.ts'
 import { Breaker } from './breaker.ts'
 
@@ -92,6 +93,7 @@ export class Upstream {
           accept: 'application/json, text/event-stream',
           ...(body !== undefined && { 'content-type': 'application/json' }),
           ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
+          ...traceHeaders(),
           ...headers,
         },
         ...(body !== undefined && { body }),

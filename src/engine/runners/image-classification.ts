@@ -60,7 +60,8 @@ export const imageClassificationRunner: OpenRunner = async (manifest, read, { th
     const taken = requests.map(() => ({ left: 0, run: 0, batch: 0 }))
     for (const { request } of images) taken[request].left++
     for (let start = 0; start < images.length; start += atOnce) {
-      const batch = images.slice(start, start + atOnce)
+      const batch = images.slice(start, start + atOnce).filter(({ request }) => !requests[request].withdrawn)
+      if (batch.length === 0) continue
       const began = monotonic()
       const concerned = new Set(batch.map(({ request }) => request))
       let values: Float32Array

@@ -8,7 +8,7 @@ export const tensorRunner: OpenRunner = async (_manifest, read, { threads }) => 
   let batches = 0
   async function* run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer> {
     for (const request of requests) {
-      if (request.kind !== 'tensors') continue
+      if (request.kind !== 'tensors' || request.withdrawn) continue
       const started = monotonic()
       try {
         const feeds = Object.fromEntries(Object.entries(request.inputs).map(([name, tensor]) => [name, toOrt(tensor)]))

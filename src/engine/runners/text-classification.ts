@@ -21,12 +21,11 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
         (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
       async infer(batch) {
         const values = (await session.run(textFeeds(batch), [output]))[output].data as Float32Array
-        return batch.map(({ ids, script }, row) => {
-          const scores = values.subarray(row * classes, (row + 1) * classes)
-          const window = sketch?.add({ ids, script, probabilities: scores })
-          if (window) onWindow?.(window)
-          return scores
-        })
+        return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
+      },
+      observe({ ids, script }, probabilities) {
+        const window = sketch?.add({ ids, script, probabilities })
+        if (window) onWindow?.(window)
       },
       answer(results) {
         const probabilities = new Float32Array(results.length * classes)

@@ -3,21 +3,20 @@ import type { ReadModel } from '../formats.ts'
 import { invalid, parseJson } from '../source.ts'
 import { readZip } from '../zip.ts'
 import { isObject, type Layer, type Model, readModelConfig } from './config.ts'
-import { type Hdf5, withHdf5 } from './hdf5.ts'
+import { type Hdf5, readHdf5 } from './hdf5.ts'
 import { kerasGraph, type Weights } from './read.ts'
 
 /** A `.h5` file: configuration and weights in one HDF5 file, as Keras 1 to 3 write it. */
-export function readKerasH5(bytes: Uint8Array): Promise<ReadModel> {
-  return withHdf5(bytes, (file) => {
-    const config = file.attribute('', 'model_config')
-    if (typeof config !== 'string') throw invalid('Keras', 'it holds weights without the model they belong to')
-    const root = file.has('model_weights') ? 'model_weights' : ''
-    const weights = flatWeights((name) =>
-      names(file, `${root}/${name}`, 'weight_names').map((weight) => file.tensor(`${root}/${name}/${weight}`)),
-    )
-    const version = majorVersion(file.attribute('', 'keras_version') ?? file.attribute(root, 'keras_version'))
-    return kerasGraph(readModelConfig(parseJson('Keras', config)), weights, version)
-  })
+export async function readKerasH5(bytes: Uint8Array): Promise<ReadModel> {
+  const file = await readHdf5(bytes)
+  const config = file.attribute('', 'model_config')
+  if (typeof config !== 'string') throw invalid('Keras', 'it holds weights without the model they belong to')
+  const root = file.has('model_weights') ? 'model_weights' : ''
+  const weights = flatWeights((name) =>
+    names(file, `${root}/${name}`, 'weight_names').map((weight) => file.tensor(`${root}/${name}/${weight}`)),
+  )
+  const version = majorVersion(file.attribute('', 'keras_version') ?? file.attribute(root, 'keras_version'))
+  return kerasGraph(readModelConfig(parseJson('Keras', config)), weights, version)
 }
 
 /** A `.keras` archive: config.json, metadata.json and model.weights.h5 in a zip, as Keras 3 writes it. */
@@ -29,7 +28,7 @@ export async function readKerasArchive(bytes: Uint8Array): Promise<ReadModel> {
   const about = metadata ? parseJson('Keras', metadata) : {}
   const version = majorVersion(isObject(about) && typeof about.keras_version === 'string' ? about.keras_version : '3')
   const model = readModelConfig(parseJson('Keras', config))
-  return withHdf5(weights, (file) => kerasGraph(model, nestedWeights(file, ''), version))
+  return kerasGraph(model, nestedWeights(await readHdf5(weights), ''), version)
 }
 
 const majorVersion = (text: string | string[] | undefined): number => {

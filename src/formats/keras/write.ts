@@ -4,7 +4,7 @@ import type { Files } from '../source.ts'
 import { writeZip } from '../zip.ts'
 import { kerasNetwork } from './families.ts'
 import { snakeCase } from './files.ts'
-import { type Hdf5Group, writeHdf5 } from './hdf5.ts'
+import { type Hdf5Group, writeHdf5 } from './hdf5-write.ts'
 import { classicConfig, type KerasLayer, type KerasNetwork, modernConfig } from './network.ts'
 
 /** The version of Keras whose format is written. */

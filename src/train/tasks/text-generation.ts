@@ -26,6 +26,7 @@ import type { TrainEvent } from '../events.ts'
 import type { TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { corpusOptions } from '../options.ts'
+import { withProgress } from '../progress.ts'
 
 /** Learns to write: from scratch, or going on from a decoder that was trained or imported before. */
 export const textGeneration: Task = { options: corpusOptions, open }
@@ -33,7 +34,6 @@ export const textGeneration: Task = { options: corpusOptions, open }
 const CONTEXT = 128
 /** Tokens on which weights are measured at most: after each epoch, and at the end. */
 const MEASURED = { validation: 1 << 17, test: 1 << 20 }
-const REPORT_EVERY = 250
 
 async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
@@ -107,28 +107,8 @@ async function* prepareData(
   const corpus = await read(job.dataset)
   const validation = job.validation && (await read(job.validation))
   const tokenizer = given ?? (await tokenizerOf(corpus, options))
-  const events: TrainEvent[] = []
-  let wake = () => {}
-  let last = 0
   const settings: PrepareCorpusOptions = { corpus, ...(validation && { validation }), tokenizer, context, seed, folder }
-  const work = prepareCorpus(settings, (phase, done, total) => {
-    if (performance.now() - last < REPORT_EVERY) return
-    last = performance.now()
-    events.push({ type: 'progress', phase, done, ...(total !== undefined && { total }) })
-    wake()
-  })
-  const end = work.then(
-    () => true,
-    () => true,
-  )
-  for (let settled = false; !settled; ) {
-    while (events.length > 0) yield events.shift()!
-    const woken = new Promise<boolean>((resolve) => {
-      wake = () => resolve(false)
-    })
-    settled = await Promise.race([end, woken])
-  }
-  return work
+  return yield* withProgress((tell) => prepareCorpus(settings, tell))
 }
 
 const VOCABULARY = { most: 8192, least: 512 }

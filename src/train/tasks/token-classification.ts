@@ -32,9 +32,18 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     for await (const text of readTagged(file)) texts.push(text)
     return texts
   })
-  const tags = [...new Set(data.train.flatMap((text) => text.tags))].sort(
+  const found = [...new Set(data.train.flatMap((text) => text.tags))].sort(
     (a, b) => Number(b === 'O') - Number(a === 'O') || (a < b ? -1 : 1),
   )
+  // a version that knows them all goes on with its own
+  const stranger = found.find((tag) => !base.labels.includes(tag))
+  const tags = base.head.task === 'token-classification' && stranger === undefined ? base.labels : found
+  if (stranger !== undefined && context.job.measure)
+    throw fail('LABEL_UNKNOWN', {
+      source: context.job.dataset.name,
+      label: stranger.slice(0, 80),
+      labels: base.labels.join(', ').slice(0, 300),
+    })
   if (tags.length < 2) throw fail('ONE_CLASS', { label: tags[0] })
   for (const text of [...data.validation, ...data.test]) {
     const unknown = text.tags.find((tag) => !tags.includes(tag))

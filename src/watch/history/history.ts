@@ -152,12 +152,18 @@ export class History {
     return { span, since: iso(since), until: iso(until), series }
   }
 
-  /** All of a stretch of time together, of all models or one. */
-  async tally(span: Span, since: number, which: Partial<Which> = {}): Promise<Tally> {
-    const filter = { span, since: iso(startOf(span, since)), until: iso(Date.now() + spans.hour.length) }
-    const total = new Tally()
-    for (const row of await this.#rows.list({ ...filter, ...which, limit: MOST_ROWS })) total.merge(Tally.of(row))
-    return total
+  /** What was counted of each model from one time to another; `since` is rounded down to a whole minute or hour. */
+  async byModel(span: Span, since: number, until: number): Promise<Map<string, Tally>> {
+    await this.flush()
+    const filter = { span, since: iso(startOf(span, since)), until: iso(until), limit: MOST_ROWS }
+    const tallies = new Map<string, Tally>()
+    for (const row of await this.#rows.list(filter)) {
+      if (row.model === '') continue // requests for models that are not there
+      const tally = tallies.get(row.model) ?? new Tally()
+      tally.merge(Tally.of(row))
+      tallies.set(row.model, tally)
+    }
+    return tallies
   }
 
   async close() {
@@ -186,7 +192,8 @@ export class History {
 }
 
 const iso = (at: number) => new Date(at).toISOString()
-const startOf = (span: Span, at: number) => at - (at % spans[span].length)
+/** The beginning of the minute or hour of a time. */
+export const startOf = (span: Span, at: number) => at - (at % spans[span].length)
 const keyOf = (at: number, { model, version, door }: Which) => `${at} ${model}@${version} ${door}`
 
 function timeOf(name: string, text: string | undefined): number | undefined {

@@ -11,6 +11,8 @@ export interface Metric {
   name: string
   kind: 'counter' | 'gauge' | 'histogram'
   help: string
+  /** As OpenTelemetry writes it, where the name does not tell. */
+  unit?: string
   labels: readonly string[]
   read(state: State): Iterable<Sample>
 }

@@ -1,6 +1,7 @@
 """Writes Keras models of many kinds, and what they answer: python keras_models.py FOLDER
 
-For each model FOLDER/<name>.keras, FOLDER/<name>.h5 and FOLDER/<name>.json with inputs and outputs.
+For each model FOLDER/<name>.keras, FOLDER/<name>.h5, FOLDER/<name>.saved (a SavedModel) and FOLDER/<name>.json with
+inputs and outputs.
 """
 import json
 import os
@@ -118,5 +119,6 @@ for name, (model, inputs) in models.items():
         model.save(f'{folder}/{name}.h5')
     except Exception as error:
         print(name, 'h5:', error, file=sys.stderr)
+    model.export(f'{folder}/{name}.saved', verbose=False)
     tensor = lambda x: {'shape': list(x.shape), 'type': str(x.dtype), 'data': x.ravel().tolist()}
     json.dump({'inputs': [tensor(x) for x in inputs], 'outputs': [tensor(x) for x in outputs]}, open(f'{folder}/{name}.json', 'w'))

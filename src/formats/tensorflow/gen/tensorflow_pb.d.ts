@@ -75,9 +75,39 @@ export declare type TensorProto = Message<"tensorflow.TensorProto"> & {
   tensorContent: Uint8Array;
 
   /**
+   * @generated from field: repeated float float_val = 5;
+   */
+  floatVal: number[];
+
+  /**
+   * @generated from field: repeated double double_val = 6;
+   */
+  doubleVal: number[];
+
+  /**
+   * @generated from field: repeated int32 int_val = 7;
+   */
+  intVal: number[];
+
+  /**
    * @generated from field: repeated bytes string_val = 8;
    */
   stringVal: Uint8Array[];
+
+  /**
+   * @generated from field: repeated int64 int64_val = 10;
+   */
+  int64Val: bigint[];
+
+  /**
+   * @generated from field: repeated bool bool_val = 11;
+   */
+  boolVal: boolean[];
+
+  /**
+   * @generated from field: repeated int32 half_val = 13;
+   */
+  halfVal: number[];
 };
 
 /**
@@ -141,6 +171,12 @@ export declare type AttrValue = Message<"tensorflow.AttrValue"> & {
      */
     value: AttrValue_ListValue;
     case: "list";
+  } | {
+    /**
+     * @generated from field: tensorflow.NameAttrList func = 10;
+     */
+    value: NameAttrList;
+    case: "func";
   } | { case: undefined; value?: undefined };
 };
 
@@ -190,6 +226,22 @@ export declare type AttrValue_ListValue = Message<"tensorflow.AttrValue.ListValu
  * Use `create(AttrValue_ListValueSchema)` to create a new message.
  */
 export declare const AttrValue_ListValueSchema: GenMessage<AttrValue_ListValue>;
+
+/**
+ * @generated from message tensorflow.NameAttrList
+ */
+export declare type NameAttrList = Message<"tensorflow.NameAttrList"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message tensorflow.NameAttrList.
+ * Use `create(NameAttrListSchema)` to create a new message.
+ */
+export declare const NameAttrListSchema: GenMessage<NameAttrList>;
 
 /**
  * @generated from message tensorflow.NodeDef
@@ -249,6 +301,90 @@ export declare type VersionDef = Message<"tensorflow.VersionDef"> & {
 export declare const VersionDefSchema: GenMessage<VersionDef>;
 
 /**
+ * @generated from message tensorflow.OpDef
+ */
+export declare type OpDef = Message<"tensorflow.OpDef"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated tensorflow.OpDef.ArgDef input_arg = 2;
+   */
+  inputArg: OpDef_ArgDef[];
+
+  /**
+   * @generated from field: repeated tensorflow.OpDef.ArgDef output_arg = 3;
+   */
+  outputArg: OpDef_ArgDef[];
+};
+
+/**
+ * Describes the message tensorflow.OpDef.
+ * Use `create(OpDefSchema)` to create a new message.
+ */
+export declare const OpDefSchema: GenMessage<OpDef>;
+
+/**
+ * @generated from message tensorflow.OpDef.ArgDef
+ */
+export declare type OpDef_ArgDef = Message<"tensorflow.OpDef.ArgDef"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message tensorflow.OpDef.ArgDef.
+ * Use `create(OpDef_ArgDefSchema)` to create a new message.
+ */
+export declare const OpDef_ArgDefSchema: GenMessage<OpDef_ArgDef>;
+
+/**
+ * @generated from message tensorflow.FunctionDef
+ */
+export declare type FunctionDef = Message<"tensorflow.FunctionDef"> & {
+  /**
+   * @generated from field: tensorflow.OpDef signature = 1;
+   */
+  signature?: OpDef | undefined;
+
+  /**
+   * @generated from field: repeated tensorflow.NodeDef node_def = 3;
+   */
+  nodeDef: NodeDef[];
+
+  /**
+   * @generated from field: map<string, string> ret = 4;
+   */
+  ret: { [key: string]: string };
+};
+
+/**
+ * Describes the message tensorflow.FunctionDef.
+ * Use `create(FunctionDefSchema)` to create a new message.
+ */
+export declare const FunctionDefSchema: GenMessage<FunctionDef>;
+
+/**
+ * @generated from message tensorflow.FunctionDefLibrary
+ */
+export declare type FunctionDefLibrary = Message<"tensorflow.FunctionDefLibrary"> & {
+  /**
+   * @generated from field: repeated tensorflow.FunctionDef function = 1;
+   */
+  function: FunctionDef[];
+};
+
+/**
+ * Describes the message tensorflow.FunctionDefLibrary.
+ * Use `create(FunctionDefLibrarySchema)` to create a new message.
+ */
+export declare const FunctionDefLibrarySchema: GenMessage<FunctionDefLibrary>;
+
+/**
  * @generated from message tensorflow.GraphDef
  */
 export declare type GraphDef = Message<"tensorflow.GraphDef"> & {
@@ -256,6 +392,11 @@ export declare type GraphDef = Message<"tensorflow.GraphDef"> & {
    * @generated from field: repeated tensorflow.NodeDef node = 1;
    */
   node: NodeDef[];
+
+  /**
+   * @generated from field: tensorflow.FunctionDefLibrary library = 2;
+   */
+  library?: FunctionDefLibrary | undefined;
 
   /**
    * @generated from field: tensorflow.VersionDef versions = 4;
@@ -322,6 +463,32 @@ export declare type SignatureDef = Message<"tensorflow.SignatureDef"> & {
 export declare const SignatureDefSchema: GenMessage<SignatureDef>;
 
 /**
+ * @generated from message tensorflow.SaverDef
+ */
+export declare type SaverDef = Message<"tensorflow.SaverDef"> & {
+  /**
+   * @generated from field: string filename_tensor_name = 1;
+   */
+  filenameTensorName: string;
+
+  /**
+   * @generated from field: string save_tensor_name = 2;
+   */
+  saveTensorName: string;
+
+  /**
+   * @generated from field: string restore_op_name = 3;
+   */
+  restoreOpName: string;
+};
+
+/**
+ * Describes the message tensorflow.SaverDef.
+ * Use `create(SaverDefSchema)` to create a new message.
+ */
+export declare const SaverDefSchema: GenMessage<SaverDef>;
+
+/**
  * @generated from message tensorflow.MetaGraphDef
  */
 export declare type MetaGraphDef = Message<"tensorflow.MetaGraphDef"> & {
@@ -334,6 +501,11 @@ export declare type MetaGraphDef = Message<"tensorflow.MetaGraphDef"> & {
    * @generated from field: tensorflow.GraphDef graph_def = 2;
    */
   graphDef?: GraphDef | undefined;
+
+  /**
+   * @generated from field: tensorflow.SaverDef saver_def = 3;
+   */
+  saverDef?: SaverDef | undefined;
 
   /**
    * @generated from field: map<string, tensorflow.SignatureDef> signature_def = 5;
@@ -393,4 +565,61 @@ export declare type SavedModel = Message<"tensorflow.SavedModel"> & {
  * Use `create(SavedModelSchema)` to create a new message.
  */
 export declare const SavedModelSchema: GenMessage<SavedModel>;
+
+/**
+ * @generated from message tensorflow.BundleHeaderProto
+ */
+export declare type BundleHeaderProto = Message<"tensorflow.BundleHeaderProto"> & {
+  /**
+   * @generated from field: int32 num_shards = 1;
+   */
+  numShards: number;
+
+  /**
+   * @generated from field: int32 endianness = 2;
+   */
+  endianness: number;
+};
+
+/**
+ * Describes the message tensorflow.BundleHeaderProto.
+ * Use `create(BundleHeaderProtoSchema)` to create a new message.
+ */
+export declare const BundleHeaderProtoSchema: GenMessage<BundleHeaderProto>;
+
+/**
+ * @generated from message tensorflow.BundleEntryProto
+ */
+export declare type BundleEntryProto = Message<"tensorflow.BundleEntryProto"> & {
+  /**
+   * @generated from field: int32 dtype = 1;
+   */
+  dtype: number;
+
+  /**
+   * @generated from field: tensorflow.TensorShapeProto shape = 2;
+   */
+  shape?: TensorShapeProto | undefined;
+
+  /**
+   * @generated from field: int32 shard_id = 3;
+   */
+  shardId: number;
+
+  /**
+   * @generated from field: int64 offset = 4;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: int64 size = 5;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message tensorflow.BundleEntryProto.
+ * Use `create(BundleEntryProtoSchema)` to create a new message.
+ */
+export declare const BundleEntryProtoSchema: GenMessage<BundleEntryProto>;
 

@@ -11,7 +11,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file tensorflow.proto.
  */
 export const file_tensorflow = /*@__PURE__*/
-  fileDesc("ChB0ZW5zb3JmbG93LnByb3RvEgp0ZW5zb3JmbG93InoKEFRlbnNvclNoYXBlUHJvdG8SLQoDZGltGAIgAygLMiAudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvLkRpbRIUCgx1bmtub3duX3JhbmsYAyABKAgaIQoDRGltEgwKBHNpemUYASABKAMSDAoEbmFtZRgCIAEoCSJ8CgtUZW5zb3JQcm90bxINCgVkdHlwZRgBIAEoBRIyCgx0ZW5zb3Jfc2hhcGUYAiABKAsyHC50ZW5zb3JmbG93LlRlbnNvclNoYXBlUHJvdG8SFgoOdGVuc29yX2NvbnRlbnQYBCABKAwSEgoKc3RyaW5nX3ZhbBgIIAMoDCLXAgoJQXR0clZhbHVlEgsKAXMYAiABKAxIABILCgFpGAMgASgDSAASCwoBZhgEIAEoAkgAEgsKAWIYBSABKAhIABIOCgR0eXBlGAYgASgFSAASLQoFc2hhcGUYByABKAsyHC50ZW5zb3JmbG93LlRlbnNvclNoYXBlUHJvdG9IABIpCgZ0ZW5zb3IYCCABKAsyFy50ZW5zb3JmbG93LlRlbnNvclByb3RvSAASLwoEbGlzdBgBIAEoCzIfLnRlbnNvcmZsb3cuQXR0clZhbHVlLkxpc3RWYWx1ZUgAGnIKCUxpc3RWYWx1ZRIJCgFzGAIgAygMEgkKAWkYAyADKAMSCQoBZhgEIAMoAhIJCgFiGAUgAygIEgwKBHR5cGUYBiADKAUSKwoFc2hhcGUYByADKAsyHC50ZW5zb3JmbG93LlRlbnNvclNoYXBlUHJvdG9CBwoFdmFsdWUiswEKB05vZGVEZWYSDAoEbmFtZRgBIAEoCRIKCgJvcBgCIAEoCRINCgVpbnB1dBgDIAMoCRIOCgZkZXZpY2UYBCABKAkSKwoEYXR0chgFIAMoCzIdLnRlbnNvcmZsb3cuTm9kZURlZi5BdHRyRW50cnkaQgoJQXR0ckVudHJ5EgsKA2tleRgBIAEoCRIkCgV2YWx1ZRgCIAEoCzIVLnRlbnNvcmZsb3cuQXR0clZhbHVlOgI4ASI0CgpWZXJzaW9uRGVmEhAKCHByb2R1Y2VyGAEgASgFEhQKDG1pbl9jb25zdW1lchgCIAEoBSJXCghHcmFwaERlZhIhCgRub2RlGAEgAygLMhMudGVuc29yZmxvdy5Ob2RlRGVmEigKCHZlcnNpb25zGAQgASgLMhYudGVuc29yZmxvdy5WZXJzaW9uRGVmIl0KClRlbnNvckluZm8SDAoEbmFtZRgBIAEoCRINCgVkdHlwZRgCIAEoBRIyCgx0ZW5zb3Jfc2hhcGUYAyABKAsyHC50ZW5zb3JmbG93LlRlbnNvclNoYXBlUHJvdG8ioAIKDFNpZ25hdHVyZURlZhI0CgZpbnB1dHMYASADKAsyJC50ZW5zb3JmbG93LlNpZ25hdHVyZURlZi5JbnB1dHNFbnRyeRI2CgdvdXRwdXRzGAIgAygLMiUudGVuc29yZmxvdy5TaWduYXR1cmVEZWYuT3V0cHV0c0VudHJ5EhMKC21ldGhvZF9uYW1lGAMgASgJGkUKC0lucHV0c0VudHJ5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLnRlbnNvcmZsb3cuVGVuc29ySW5mbzoCOAEaRgoMT3V0cHV0c0VudHJ5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLnRlbnNvcmZsb3cuVGVuc29ySW5mbzoCOAEi2wIKDE1ldGFHcmFwaERlZhI7Cg1tZXRhX2luZm9fZGVmGAEgASgLMiQudGVuc29yZmxvdy5NZXRhR3JhcGhEZWYuTWV0YUluZm9EZWYSJwoJZ3JhcGhfZGVmGAIgASgLMhQudGVuc29yZmxvdy5HcmFwaERlZhJBCg1zaWduYXR1cmVfZGVmGAUgAygLMioudGVuc29yZmxvdy5NZXRhR3JhcGhEZWYuU2lnbmF0dXJlRGVmRW50cnkaUwoLTWV0YUluZm9EZWYSGgoSbWV0YV9ncmFwaF92ZXJzaW9uGAEgASgJEgwKBHRhZ3MYBCADKAkSGgoSdGVuc29yZmxvd192ZXJzaW9uGAUgASgJGk0KEVNpZ25hdHVyZURlZkVudHJ5EgsKA2tleRgBIAEoCRInCgV2YWx1ZRgCIAEoCzIYLnRlbnNvcmZsb3cuU2lnbmF0dXJlRGVmOgI4ASJfCgpTYXZlZE1vZGVsEiIKGnNhdmVkX21vZGVsX3NjaGVtYV92ZXJzaW9uGAEgASgDEi0KC21ldGFfZ3JhcGhzGAIgAygLMhgudGVuc29yZmxvdy5NZXRhR3JhcGhEZWZiBnByb3RvMw");
+  fileDesc("ChB0ZW5zb3JmbG93LnByb3RvEgp0ZW5zb3JmbG93InoKEFRlbnNvclNoYXBlUHJvdG8SLQoDZGltGAIgAygLMiAudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvLkRpbRIUCgx1bmtub3duX3JhbmsYAyABKAgaIQoDRGltEgwKBHNpemUYASABKAMSDAoEbmFtZRgCIAEoCSLrAQoLVGVuc29yUHJvdG8SDQoFZHR5cGUYASABKAUSMgoMdGVuc29yX3NoYXBlGAIgASgLMhwudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvEhYKDnRlbnNvcl9jb250ZW50GAQgASgMEhEKCWZsb2F0X3ZhbBgFIAMoAhISCgpkb3VibGVfdmFsGAYgAygBEg8KB2ludF92YWwYByADKAUSEgoKc3RyaW5nX3ZhbBgIIAMoDBIRCglpbnQ2NF92YWwYCiADKAMSEAoIYm9vbF92YWwYCyADKAgSEAoIaGFsZl92YWwYDSADKAUigQMKCUF0dHJWYWx1ZRILCgFzGAIgASgMSAASCwoBaRgDIAEoA0gAEgsKAWYYBCABKAJIABILCgFiGAUgASgISAASDgoEdHlwZRgGIAEoBUgAEi0KBXNoYXBlGAcgASgLMhwudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvSAASKQoGdGVuc29yGAggASgLMhcudGVuc29yZmxvdy5UZW5zb3JQcm90b0gAEi8KBGxpc3QYASABKAsyHy50ZW5zb3JmbG93LkF0dHJWYWx1ZS5MaXN0VmFsdWVIABIoCgRmdW5jGAogASgLMhgudGVuc29yZmxvdy5OYW1lQXR0ckxpc3RIABpyCglMaXN0VmFsdWUSCQoBcxgCIAMoDBIJCgFpGAMgAygDEgkKAWYYBCADKAISCQoBYhgFIAMoCBIMCgR0eXBlGAYgAygFEisKBXNoYXBlGAcgAygLMhwudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvQgcKBXZhbHVlIhwKDE5hbWVBdHRyTGlzdBIMCgRuYW1lGAEgASgJIrMBCgdOb2RlRGVmEgwKBG5hbWUYASABKAkSCgoCb3AYAiABKAkSDQoFaW5wdXQYAyADKAkSDgoGZGV2aWNlGAQgASgJEisKBGF0dHIYBSADKAsyHS50ZW5zb3JmbG93Lk5vZGVEZWYuQXR0ckVudHJ5GkIKCUF0dHJFbnRyeRILCgNrZXkYASABKAkSJAoFdmFsdWUYAiABKAsyFS50ZW5zb3JmbG93LkF0dHJWYWx1ZToCOAEiNAoKVmVyc2lvbkRlZhIQCghwcm9kdWNlchgBIAEoBRIUCgxtaW5fY29uc3VtZXIYAiABKAUiiAEKBU9wRGVmEgwKBG5hbWUYASABKAkSKwoJaW5wdXRfYXJnGAIgAygLMhgudGVuc29yZmxvdy5PcERlZi5BcmdEZWYSLAoKb3V0cHV0X2FyZxgDIAMoCzIYLnRlbnNvcmZsb3cuT3BEZWYuQXJnRGVmGhYKBkFyZ0RlZhIMCgRuYW1lGAEgASgJIrUBCgtGdW5jdGlvbkRlZhIkCglzaWduYXR1cmUYASABKAsyES50ZW5zb3JmbG93Lk9wRGVmEiUKCG5vZGVfZGVmGAMgAygLMhMudGVuc29yZmxvdy5Ob2RlRGVmEi0KA3JldBgEIAMoCzIgLnRlbnNvcmZsb3cuRnVuY3Rpb25EZWYuUmV0RW50cnkaKgoIUmV0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI/ChJGdW5jdGlvbkRlZkxpYnJhcnkSKQoIZnVuY3Rpb24YASADKAsyFy50ZW5zb3JmbG93LkZ1bmN0aW9uRGVmIogBCghHcmFwaERlZhIhCgRub2RlGAEgAygLMhMudGVuc29yZmxvdy5Ob2RlRGVmEi8KB2xpYnJhcnkYAiABKAsyHi50ZW5zb3JmbG93LkZ1bmN0aW9uRGVmTGlicmFyeRIoCgh2ZXJzaW9ucxgEIAEoCzIWLnRlbnNvcmZsb3cuVmVyc2lvbkRlZiJdCgpUZW5zb3JJbmZvEgwKBG5hbWUYASABKAkSDQoFZHR5cGUYAiABKAUSMgoMdGVuc29yX3NoYXBlGAMgASgLMhwudGVuc29yZmxvdy5UZW5zb3JTaGFwZVByb3RvIqACCgxTaWduYXR1cmVEZWYSNAoGaW5wdXRzGAEgAygLMiQudGVuc29yZmxvdy5TaWduYXR1cmVEZWYuSW5wdXRzRW50cnkSNgoHb3V0cHV0cxgCIAMoCzIlLnRlbnNvcmZsb3cuU2lnbmF0dXJlRGVmLk91dHB1dHNFbnRyeRITCgttZXRob2RfbmFtZRgDIAEoCRpFCgtJbnB1dHNFbnRyeRILCgNrZXkYASABKAkSJQoFdmFsdWUYAiABKAsyFi50ZW5zb3JmbG93LlRlbnNvckluZm86AjgBGkYKDE91dHB1dHNFbnRyeRILCgNrZXkYASABKAkSJQoFdmFsdWUYAiABKAsyFi50ZW5zb3JmbG93LlRlbnNvckluZm86AjgBIlsKCFNhdmVyRGVmEhwKFGZpbGVuYW1lX3RlbnNvcl9uYW1lGAEgASgJEhgKEHNhdmVfdGVuc29yX25hbWUYAiABKAkSFwoPcmVzdG9yZV9vcF9uYW1lGAMgASgJIoQDCgxNZXRhR3JhcGhEZWYSOwoNbWV0YV9pbmZvX2RlZhgBIAEoCzIkLnRlbnNvcmZsb3cuTWV0YUdyYXBoRGVmLk1ldGFJbmZvRGVmEicKCWdyYXBoX2RlZhgCIAEoCzIULnRlbnNvcmZsb3cuR3JhcGhEZWYSJwoJc2F2ZXJfZGVmGAMgASgLMhQudGVuc29yZmxvdy5TYXZlckRlZhJBCg1zaWduYXR1cmVfZGVmGAUgAygLMioudGVuc29yZmxvdy5NZXRhR3JhcGhEZWYuU2lnbmF0dXJlRGVmRW50cnkaUwoLTWV0YUluZm9EZWYSGgoSbWV0YV9ncmFwaF92ZXJzaW9uGAEgASgJEgwKBHRhZ3MYBCADKAkSGgoSdGVuc29yZmxvd192ZXJzaW9uGAUgASgJGk0KEVNpZ25hdHVyZURlZkVudHJ5EgsKA2tleRgBIAEoCRInCgV2YWx1ZRgCIAEoCzIYLnRlbnNvcmZsb3cuU2lnbmF0dXJlRGVmOgI4ASJfCgpTYXZlZE1vZGVsEiIKGnNhdmVkX21vZGVsX3NjaGVtYV92ZXJzaW9uGAEgASgDEi0KC21ldGFfZ3JhcGhzGAIgAygLMhgudGVuc29yZmxvdy5NZXRhR3JhcGhEZWYiOwoRQnVuZGxlSGVhZGVyUHJvdG8SEgoKbnVtX3NoYXJkcxgBIAEoBRISCgplbmRpYW5uZXNzGAIgASgFIn4KEEJ1bmRsZUVudHJ5UHJvdG8SDQoFZHR5cGUYASABKAUSKwoFc2hhcGUYAiABKAsyHC50ZW5zb3JmbG93LlRlbnNvclNoYXBlUHJvdG8SEAoIc2hhcmRfaWQYAyABKAUSDgoGb2Zmc2V0GAQgASgDEgwKBHNpemUYBSABKANiBnByb3RvMw");
 
 /**
  * Describes the message tensorflow.TensorShapeProto.
@@ -49,58 +49,114 @@ export const AttrValue_ListValueSchema = /*@__PURE__*/
   messageDesc(file_tensorflow, 2, 0);
 
 /**
+ * Describes the message tensorflow.NameAttrList.
+ * Use `create(NameAttrListSchema)` to create a new message.
+ */
+export const NameAttrListSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 3);
+
+/**
  * Describes the message tensorflow.NodeDef.
  * Use `create(NodeDefSchema)` to create a new message.
  */
 export const NodeDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 3);
+  messageDesc(file_tensorflow, 4);
 
 /**
  * Describes the message tensorflow.VersionDef.
  * Use `create(VersionDefSchema)` to create a new message.
  */
 export const VersionDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 4);
+  messageDesc(file_tensorflow, 5);
+
+/**
+ * Describes the message tensorflow.OpDef.
+ * Use `create(OpDefSchema)` to create a new message.
+ */
+export const OpDefSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 6);
+
+/**
+ * Describes the message tensorflow.OpDef.ArgDef.
+ * Use `create(OpDef_ArgDefSchema)` to create a new message.
+ */
+export const OpDef_ArgDefSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 6, 0);
+
+/**
+ * Describes the message tensorflow.FunctionDef.
+ * Use `create(FunctionDefSchema)` to create a new message.
+ */
+export const FunctionDefSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 7);
+
+/**
+ * Describes the message tensorflow.FunctionDefLibrary.
+ * Use `create(FunctionDefLibrarySchema)` to create a new message.
+ */
+export const FunctionDefLibrarySchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 8);
 
 /**
  * Describes the message tensorflow.GraphDef.
  * Use `create(GraphDefSchema)` to create a new message.
  */
 export const GraphDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 5);
+  messageDesc(file_tensorflow, 9);
 
 /**
  * Describes the message tensorflow.TensorInfo.
  * Use `create(TensorInfoSchema)` to create a new message.
  */
 export const TensorInfoSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 6);
+  messageDesc(file_tensorflow, 10);
 
 /**
  * Describes the message tensorflow.SignatureDef.
  * Use `create(SignatureDefSchema)` to create a new message.
  */
 export const SignatureDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 7);
+  messageDesc(file_tensorflow, 11);
+
+/**
+ * Describes the message tensorflow.SaverDef.
+ * Use `create(SaverDefSchema)` to create a new message.
+ */
+export const SaverDefSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 12);
 
 /**
  * Describes the message tensorflow.MetaGraphDef.
  * Use `create(MetaGraphDefSchema)` to create a new message.
  */
 export const MetaGraphDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 8);
+  messageDesc(file_tensorflow, 13);
 
 /**
  * Describes the message tensorflow.MetaGraphDef.MetaInfoDef.
  * Use `create(MetaGraphDef_MetaInfoDefSchema)` to create a new message.
  */
 export const MetaGraphDef_MetaInfoDefSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 8, 0);
+  messageDesc(file_tensorflow, 13, 0);
 
 /**
  * Describes the message tensorflow.SavedModel.
  * Use `create(SavedModelSchema)` to create a new message.
  */
 export const SavedModelSchema = /*@__PURE__*/
-  messageDesc(file_tensorflow, 9);
+  messageDesc(file_tensorflow, 14);
+
+/**
+ * Describes the message tensorflow.BundleHeaderProto.
+ * Use `create(BundleHeaderProtoSchema)` to create a new message.
+ */
+export const BundleHeaderProtoSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 15);
+
+/**
+ * Describes the message tensorflow.BundleEntryProto.
+ * Use `create(BundleEntryProtoSchema)` to create a new message.
+ */
+export const BundleEntryProtoSchema = /*@__PURE__*/
+  messageDesc(file_tensorflow, 16);
 

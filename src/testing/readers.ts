@@ -1,0 +1,202 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { zipSync } from 'fflate'
+import { openDataset } from '../data/dataset.ts'
+import { openImages } from '../data/images/source.ts'
+import { kerasTokenizer } from '../data/keras-tokenizer.ts'
+import { PublishedTokenizer } from '../data/published.ts'
+import { bundleDecoder } from '../formats/decoders/decoder.ts'
+import { formats, type WrittenModel } from '../formats/formats.ts'
+import { readConfig } from '../formats/huggingface/config.ts'
+import { writeFolder } from '../formats/huggingface/write.ts'
+import { readHdf5 } from '../formats/keras/hdf5.ts'
+import { writeHdf5 } from '../formats/keras/hdf5-write.ts'
+import { readSafetensors } from '../formats/safetensors.ts'
+import { type Files, parseJson, sourceOf } from '../formats/source.ts'
+import { readSavedModel } from '../formats/tensorflow/read.ts'
+import { readZip } from '../formats/zip.ts'
+import { float32 } from '../graph/tensor.ts'
+import { decoderGraph } from '../nn/decoder.ts'
+import { sentences } from './classifiers.ts'
+import { smallDecoder } from './decoders.ts'
+import { goldenSavedModels } from './savedmodels.ts'
+import { tinyEncoder } from './tiny-encoder.ts'
+import { madeVariants } from './variants.ts'
+
+/** A reader of files from outside, and files that it reads. */
+export interface Reader {
+  readonly name: string
+  readonly files: Files
+  read(files: Files): Promise<unknown>
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const text = (content: Uint8Array) => new TextDecoder().decode(content)
+/** Formats whose reader and writer are those of decoders. */
+const ofDecoders = ['huggingface', 'gguf']
+
+/** Two images of 3 x 4 grey pixels in MNIST's form, and their labels. */
+const idx: Files = {
+  'train-images-idx3-ubyte': Uint8Array.of(
+    0,
+    0,
+    8,
+    3,
+    0,
+    0,
+    0,
+    2,
+    0,
+    0,
+    0,
+    3,
+    0,
+    0,
+    0,
+    4,
+    ...new Uint8Array(24).fill(7),
+  ),
+  'train-labels-idx1-ubyte': Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 2, 3, 5),
+}
+
+async function drained(rows: AsyncIterable<unknown>) {
+  for await (const _ of rows);
+}
+
+/** The files in a folder of their own, for readers that open paths. */
+async function onDisk(files: Files, read: (folder: string) => Promise<unknown>) {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-fuzz-'))
+  try {
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
+    await read(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const table = (name: string, content: Uint8Array): Reader => ({
+  name,
+  files: { [name]: content },
+  read: (files) =>
+    onDisk(files, async (folder) => {
+      const dataset = await openDataset(join(folder, name), { text: 'text', label: 'label' })
+      try {
+        await drained(dataset.rows())
+      } finally {
+        await dataset.close()
+      }
+    }),
+})
+
+/**
+ * Every reader of files that come from outside, with small files of its format. Not Parquet's, a library: hyparquet 1.31 can
+ * be kept busy for minutes by a changed run length.
+ */
+export async function readers(): Promise<Reader[]> {
+  const variants = await madeVariants()
+  const made = variants[0]
+  const convolution = variants.find(({ name }) => name === 'textcnn')!
+  const decoder = await smallDecoder('llama', { width: 32 })
+  const { manifest } = bundleDecoder(decoder)
+  const decoding: WrittenModel = {
+    model: decoderGraph(decoder.config, decoder.weights),
+    manifest: { ...made.manifest, ...manifest },
+    tokenizer: decoder.tokenizerJson,
+  }
+  const found: Reader[] = []
+  for (const { name, read, write } of formats) {
+    if (!read || !write) continue
+    // recurrent layers of ours are loops of TensorFlow 1 there, which are not read
+    const written = name === 'savedmodel' || name === 'tfjs-graph' ? convolution : made
+    const files = await write(ofDecoders.includes(name) ? decoding : written, {})
+    found.push({ name, files, read: (given) => read(sourceOf(given)) })
+  }
+  const [onnx, huggingface] = ['onnx', 'huggingface'].map((name) => formats.find((format) => format.name === name)!)
+  const encoder = Object.fromEntries(
+    [...writeFolder(tinyEncoder(sentences(20).map(({ text }) => text)))]
+      .filter(([name]) => !name.startsWith('onnx/'))
+      .map(([name, content]) => [name, typeof content === 'string' ? bytes(content) : content]),
+  )
+  const { 'tokenizer.json': tokenizer, 'config.json': config, 'model.safetensors': safetensors } = encoder
+  return [
+    ...found,
+    {
+      name: 'onnx with external data',
+      files: await onnx.write!(made, { externalData: true }),
+      read: (files) => onnx.read!(sourceOf(files)),
+    },
+    {
+      name: 'savedmodel with variables',
+      files: goldenSavedModels().lstm.files,
+      read: async (files) => readSavedModel(sourceOf(files)),
+    },
+    { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files)) },
+    {
+      name: 'tokenizer.json',
+      files: { 'tokenizer.json': tokenizer },
+      read: async ({ 'tokenizer.json': json }) =>
+        new PublishedTokenizer(text(json), { maxLength: 32 }).encode(['sun w1 今天', 'a'.repeat(300)]),
+    },
+    {
+      name: 'Keras tokenizer',
+      files: { 'tokenizer.json': bytes(kerasTokenizerJson) },
+      read: async ({ 'tokenizer.json': json }) => kerasTokenizer(text(json)).encode(['sun w1, 今天']),
+    },
+    {
+      name: 'config.json',
+      files: { 'config.json': config },
+      read: async ({ 'config.json': json }) => readConfig(parseJson('Hugging Face', json)),
+    },
+    {
+      name: 'safetensors',
+      files: { 'model.safetensors': safetensors },
+      read: async ({ 'model.safetensors': content }) => readSafetensors(content),
+    },
+    {
+      name: 'zip',
+      files: { 'model.zip': zipSync({ 'a/b.txt': bytes('sun '.repeat(300)), c: bytes('rain') }) },
+      read: async ({ 'model.zip': content }) => readZip(content, 'zip', () => true),
+    },
+    {
+      name: 'HDF5',
+      files: {
+        'model.h5': await writeHdf5({
+          attributes: { model_config: '{}', weight_names: ['a', 'b'] },
+          groups: { g: { arrays: { a: float32([2, 3], new Float32Array(6)) } } },
+        }),
+      },
+      read: async ({ 'model.h5': content }) => readHdf5(content),
+    },
+    {
+      name: 'idx',
+      files: idx,
+      read: (files) => onDisk(files, (folder) => drained(openedImages(folder))),
+    },
+    table('rows.csv', bytes('text,label\n"sun, and rain",good\n今天,bad\n')),
+    table('rows.jsonl', bytes('{"text":"sun","label":"good"}\n{"text":"rain","label":"bad"}\n')),
+    table('rows.zip', zipSync({ 'rows.csv': bytes('text,label\nsun,good\nrain,bad\n'.repeat(20)) })),
+  ]
+}
+
+async function* openedImages(folder: string) {
+  yield* (await openImages(folder)).images()
+}
+
+const kerasTokenizerJson = JSON.stringify({
+  class_name: 'Tokenizer',
+  config: {
+    num_words: null,
+    filters: '!"#$%&()*+,-./:;<=>?@[]^_`{|}~\t\n',
+    lower: true,
+    split: ' ',
+    char_level: false,
+    oov_token: null,
+    document_count: 2,
+    word_counts: '{"sun": 2, "rain": 1}',
+    word_docs: '{"sun": 2, "rain": 1}',
+    index_docs: '{"1": 2, "2": 1}',
+    index_word: '{"1": "sun", "2": "rain"}',
+    word_index: '{"sun": 1, "rain": 2}',
+  },
+})
