@@ -68,7 +68,7 @@ export async function* selectModel(
   return yield* trials.conclude(chosen)
 }
 
-/** A share of the time left that is worth taking for any trial that may win. */
+/** A share of the time left that is spent on any trial. */
 const LITTLE = 0.1
 
 /** Milliseconds that a trial still wants, at the pace that it had. */
@@ -87,11 +87,14 @@ function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
   const contends = ({ score }: (typeof ranked)[number], at: number) =>
     at < Math.max(2, Math.ceil(ranked.length / 2)) || !isBehind(score, ranked[0].score, better, validationRows)
   const [best, ...others] = ranked.filter(contends).map(({ trial }) => trial)
-  const kept = new Set([best])
-  let taken = wants(best)
+  // families do not learn at one pace: what is cheap shows its end, however it began
+  const cheap = ranked.map(({ trial }) => trial).filter((trial) => wants(trial) <= LITTLE * left)
+  const kept = new Set([best, ...cheap])
+  let taken = [...kept].reduce((sum, trial) => sum + wants(trial), 0)
   for (const trial of byWants(others)) {
+    if (kept.has(trial) || taken + wants(trial) > left) continue
     taken += wants(trial)
-    if (taken <= left || wants(trial) <= LITTLE * left) kept.add(trial)
+    kept.add(trial)
   }
   for (const { trial } of ranked)
     if (!kept.has(trial)) yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
