@@ -91,7 +91,7 @@ export const commands: readonly CommandEntry[] = [
         'train on from this model (name, name@version), the folder of a published encoder, or any ONNX file on images or rows of tensors',
       ),
       option('--model <auto>', 'auto: try several families and keep the best; so without --family and --set'),
-      option('--budget <time>', 'time that choosing may take, e.g. 90s, 10m or 1h (4m)'),
+      option('--budget <time>', 'time that choosing may take, e.g. 90s, 10m or 1h (270s)'),
       option('--seed <number>', 'seed of splits, weights and shuffling (1)'),
       ...columns,
       ...learnt,

@@ -10,7 +10,7 @@ import { isBehind, rankAlike } from './standing.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
-const DEFAULT_BUDGET = 240
+const DEFAULT_BUDGET = 270
 
 /** Share of its epochs after which a candidate is compared, and of the budget that all may take until then. */
 const PROBE = { epochs: 1 / 4, time: 0.4 }
