@@ -44,7 +44,7 @@ const declarations = (family: string, options: RunSpec['options']): Source => ({
     options: { tokenizer: 'bpe', vocabulary: 16_000, maxLength: 32, heldInRows: 1000, ...options },
   }),
 })
-const heavy = { epochs: 4, learningRate: 0.0005, warmup: 0.1, dropout: 0.1 }
+const heavy = { epochs: 2, learningRate: 0.0005, warmup: 0.1, dropout: 0.1 }
 
 /** The models that are refined, by name; those whose data is not here are left out. */
 const sources: Record<string, Source | undefined> = {
@@ -87,13 +87,13 @@ const cases: readonly Case[] = [
     options: { epochs: 1 },
   },
   { what: 'int8-static', model: 'textcnn', passes: [quantized('int8-static')] },
-  { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 3 } },
-  { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 3 } },
-  { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 10 } },
+  { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 1 } },
+  { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
+  { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
   { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
   { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
-  { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 10 } },
+  { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, by answers alone',
     model: 'encoder',
@@ -170,7 +170,7 @@ function encoder(path: string, ground: string): Source {
     first: table('first.tsv', first),
     data: table('all.tsv', [...first, ...bare]),
     heldOut: table('test.tsv', test),
-    spec: async () => ({ family: 'encoder', options: { epochs: 3, maxLength: 64, heldInRows: 500 } }),
+    spec: async () => ({ family: 'encoder', options: { epochs: 2, maxLength: 64, heldInRows: 500 } }),
     async from() {
       const { manifest, files } = bundleEncoder(
         await readFolder(

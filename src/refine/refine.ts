@@ -5,6 +5,7 @@ import { version as code } from '../base/version.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
+import { withProgress } from '../train/progress.ts'
 import { classifierReference } from '../train/reference.ts'
 import type { Example } from './examples/example.ts'
 import { examplesOf } from './examples/examples.ts'
@@ -116,13 +117,8 @@ async function* carryOut(
   const result = yield* takeSteps(subject, steps, context)
   if (context.stop.aborted) return undefined
   yield { type: 'state', state: 'measuring' }
-  const measurement = await measureAgainst(
-    original,
-    result.subject,
-    join(context.folder, 'candidate'),
-    heldOut,
-    context.stop,
-  )
+  const folder = join(context.folder, 'candidate')
+  const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
   return { what: nameOf(steps), result, measurement, goal }
 }
 
@@ -145,8 +141,9 @@ async function* search(
   /** What steps gave, by their names: combinations that begin alike share it. */
   const known = new Map<string, Refined>()
   const tryAll = async function* (combinations: readonly Step[][]): AsyncGenerator<TrainEvent, void> {
-    for (const steps of combinations) {
+    for (const [index, steps] of combinations.entries()) {
       if (context.stop.aborted) return
+      yield { type: 'trying', what: nameOf(steps), number: index + 1, of: combinations.length }
       let result: Refined = { subject, taken: [] }
       try {
         for (const [at, step] of steps.entries()) {
@@ -168,7 +165,7 @@ async function* search(
       const what = nameOf(steps)
       yield { type: 'state', state: 'measuring' }
       const folder = join(context.folder, `tried-${tried.length}`)
-      const measurement = await measureAgainst(original, result.subject, folder, heldOut, context.stop)
+      const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
       tried.push({ what, table: measurement.table, result, measurement })
     }
   }
@@ -211,16 +208,18 @@ async function* takeSteps(
   return { subject: now, taken }
 }
 
-async function measureAgainst(
+async function* measureAgainst(
   original: Candidate,
   subject: Subject,
   folder: string,
   rows: readonly Example[],
   stop: AbortSignal,
-): Promise<Measurement> {
+): AsyncGenerator<TrainEvent, Measurement> {
   const files = await writeSubject(folder, subject)
   const refined = { manifest: subject.manifest, files, size: servedBytes(subject) }
-  return measure(original, refined, rows, { stop })
+  return yield* withProgress((tell) =>
+    measure(original, refined, rows, { stop, tell: (share) => tell('measuring', Math.round(share * 100), 100) }),
+  )
 }
 
 function gateEvent(

@@ -15,7 +15,7 @@ import { writer } from './writer.ts'
 /** What a version is asked, for its quality and its speed. */
 export interface Measurable {
   /** Quality of source and refined version on all rows. */
-  quality(engines: readonly Engine[], versions: readonly Candidate[]): Promise<Quality>
+  quality(engines: readonly Engine[], versions: readonly Candidate[], tell: Tell): Promise<Quality>
   /** Milliseconds of the n-th request of one row, and of a batch. */
   single(engine: Engine, n: number): Promise<number>
   batch(engine: Engine, n: number): Promise<number>
@@ -23,6 +23,9 @@ export interface Measurable {
   /** Requests of a round, where one is long. */
   readonly singles?: number
 }
+
+/** Told of how much of the rows is done, from 0 to 1. */
+export type Tell = (share: number) => void
 
 /** Lines of the gate's table, the rows they were measured on, and the refined version's own metrics. */
 export interface Quality {
@@ -77,10 +80,11 @@ function classifier({ manifest: { labels, task } }: Candidate, rows: readonly Ex
   }
   return {
     batchRows,
-    async quality(engines) {
+    async quality(engines, _, tell) {
       const confusions = engines.map(() => new Confusion(labels))
       let same = 0
       for (let at = 0; at < known.length; at += atOnce) {
+        tell(at / known.length)
         const part = known.slice(at, at + atOnce)
         const answers: Float32Array[] = []
         for (const engine of engines) answers.push(await ask(engine, part))
@@ -125,9 +129,10 @@ function likeness<Answer>(
     )
   return {
     batchRows: BATCH,
-    async quality([source, refined]) {
+    async quality([source, refined], _, tell) {
       let sum = 0
       for (let at = 0; at < rows.length; at += BATCH) {
+        tell(at / rows.length)
         const part = rows.slice(at, at + BATCH)
         const [before, after] = [await ask(source, part), await ask(refined, part)]
         before.forEach((answer, i) => {

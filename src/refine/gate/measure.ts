@@ -1,7 +1,7 @@
 import type { Manifest } from '../../bundle/manifest.ts'
 import { Engine, threadsFor } from '../../engine/engine.ts'
 import type { Example } from '../examples/example.ts'
-import { measurable, type Quality } from './measurable.ts'
+import { measurable, type Quality, type Tell } from './measurable.ts'
 import { measured } from './measures.ts'
 
 /** A version on disk. */
@@ -19,6 +19,9 @@ const [SINGLES, TURN] = [24, 4]
 /** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
 const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
 
+/** The part of measuring that quality is told as. */
+const QUALITY = 0.4
+
 /**
  * Measures a refined version against its source in the same run: both in engine processes as serving starts them,
  * quality on all rows, then at least `rounds` rounds in which they take turns, each beginning every other round. Ratios are
@@ -28,7 +31,7 @@ export async function measure(
   source: Candidate,
   refined: Candidate,
   rows: readonly Example[],
-  { rounds = 7, stop }: { rounds?: number; stop?: AbortSignal } = {},
+  { rounds = 7, stop, tell = () => {} }: { rounds?: number; stop?: AbortSignal; tell?: Tell } = {},
 ): Promise<Measurement> {
   const threads = threadsFor(source.manifest)
   const engines = [source, refined].map(
@@ -38,7 +41,7 @@ export async function measure(
   try {
     await Promise.all(engines.map(({ ready }) => ready))
     const subject = measurable(source, rows)
-    const quality = await subject.quality(engines, [source, refined])
+    const quality = await subject.quality(engines, [source, refined], (share) => tell(share * QUALITY))
     const [singles, batches] = [[], []] as number[][][]
     const { singles: count = SINGLES } = subject
     const unsteady = () => [singles, batches].some((all) => spread(all.map(([a, b]) => b / a)) > STEADY)
@@ -46,6 +49,7 @@ export async function measure(
     const more = (round: number) => round < MOST_ROUNDS && performance.now() - began < LONGEST && unsteady()
     for (let round = 0; round < rounds || more(round); round++) {
       if (stop?.aborted) break
+      tell(QUALITY + (1 - QUALITY) * Math.min(0.95, round / rounds))
       const order = round % 2 === 0 ? [0, 1] : [1, 0]
       const times: number[][] = [[], []]
       for (let i = 0; i < count; i += TURN) {

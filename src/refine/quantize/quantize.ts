@@ -1,6 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import { Edit } from '../../graph/edit.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
+import { mergeBatchNorm } from '../../graph/passes/batch-norm.ts'
 import type { Option } from '../../train/options.ts'
 import { difference, runOn, type Said } from '../compare.ts'
 import { type Feeds, feedsFor } from '../inputs.ts'
@@ -80,8 +81,10 @@ export const quantize: Pass = {
   description: 'store and compute with integers or half floats',
   options,
   wantsFloats: true,
-  async *apply(given, settings, context) {
+  async *apply(source, settings, context) {
     const scheme = settings.scheme as Scheme
+    // normalisation between integer convolutions would bring floats back
+    const given = scheme === 'int8-static' ? withModel(source, mergeBatchNorm(source.model)) : source
     if (scheme === 'float16')
       return { subject: withIntegers(given, storeHalf(given.model)), note: 'weights stored as half floats' }
     const layers = layersOf(new Edit(given.model)).filter((layer) => fits(layer, scheme))
