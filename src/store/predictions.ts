@@ -21,23 +21,30 @@ export interface LabelledText {
 /** What was answered, and what people say of it; bounded. */
 export class Predictions {
   readonly #db: Store['db']
+  readonly #lightly: Store['lightly']
   readonly #kept: number
   #sincePrune = 0
 
-  constructor({ db }: Pick<Store, 'db'>, kept: number) {
+  constructor({ db, lightly }: Pick<Store, 'db' | 'lightly'>, kept: number) {
     this.#db = db
+    this.#lightly = lightly
     this.#kept = kept
   }
 
   async add(predictions: readonly StoredPrediction[]) {
     if (predictions.length === 0) return
-    await this.#db
-      .insertInto('predictions')
-      .values(
-        predictions.map(({ requestId, text, ...rest }) => ({ request_id: requestId, text: text ?? null, ...rest })),
-      )
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
+    const rows = predictions.map(({ requestId, text, ...rest }) => ({
+      request_id: requestId,
+      text: text ?? null,
+      ...rest,
+    }))
+    await this.#lightly((transaction) =>
+      transaction
+        .insertInto('predictions')
+        .values(rows)
+        .onConflict((conflict) => conflict.doNothing())
+        .execute(),
+    )
     this.#sincePrune += predictions.length
     if (this.#sincePrune < this.#kept / 10) return
     this.#sincePrune = 0
