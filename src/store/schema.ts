@@ -1,11 +1,12 @@
 import type { Generated, Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
+import { type AnswersTables, answers } from './answers-tables.ts'
 import { registry } from './registry-tables.ts'
 import { type RolloutTables, rollout } from './rollout-schema.ts'
 import { tracking } from './tracking-tables.ts'
 
 /** Tables; times are ISO 8601 text, structured values JSON text, so that both mean the same in every database. */
-export interface Schema extends RolloutTables {
+export interface Schema extends RolloutTables, AnswersTables {
   /** `card` is what people wrote about a model (src/registry/card.ts). */
   models: { name: string; created_at: string; last_version: number; card: Generated<string | null> }
   /** `deleted_at` tells that a version is deleted but still kept. */
@@ -67,6 +68,7 @@ export interface Schema extends RolloutTables {
     silenced: number
     silenced_until: string | null
   }
+  /** Answers that were labelled. */
   predictions: {
     request_id: string
     row: number
@@ -582,4 +584,5 @@ export const migrations: Record<string, Migration> = {
   '0009_registry': registry,
   '0010_alert_rules': alertRules,
   '0011_tracking': tracking,
+  '0015_answers': answers,
 }
