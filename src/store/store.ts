@@ -6,7 +6,8 @@ import { AthanorError, fail, isDiskFull } from '../base/errors.ts'
 import { type Blobs, DiskBlobs, type Files } from './blobs.ts'
 import { nodeSqliteDialect } from './dialect.ts'
 import { lockHome } from './home.ts'
-import { migrations, type Schema } from './schema.ts'
+import { migrations } from './migrations.ts'
+import type { Schema } from './schema.ts'
 
 /** Where rows and blobs are kept: by default in the data folder. */
 export interface Places {

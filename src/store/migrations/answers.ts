@@ -1,19 +1,5 @@
-import type { Generated, Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Migration } from 'kysely/migration'
-
-/** Answers of a moment together, of one version: from the first to the last of their requests' ids, the rows as JSON. */
-export interface AnswersTables {
-  answers: {
-    id: Generated<number>
-    model: string
-    version: number
-    first: string
-    last: string
-    requests: number
-    rows: number
-    body: string
-  }
-}
 
 export const answers: Migration = {
   async up(db: Kysely<unknown>) {
