@@ -1,3 +1,4 @@
+import { fail } from '../base/errors.ts'
 import { Edit } from '../graph/edit.ts'
 import { families } from '../nn/families.ts'
 import type { Weights } from '../train/checkpoint.ts'
@@ -46,6 +47,11 @@ export const distil: Pass = {
   options,
   wantsFloats: false,
   async *apply(subject, { family, temperature, share, hidden, table }, context) {
+    if (subject.manifest.task !== 'text-classification')
+      throw fail('UNSUPPORTED', {
+        what: `distilling a model of the task ${subject.manifest.task}`,
+        instead: 'Classifiers of texts can teach.',
+      })
     const teacher = await teacherOf(
       subject,
       { temperature: Number(temperature), share: Number(share), hidden: Number(hidden) },

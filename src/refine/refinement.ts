@@ -9,9 +9,11 @@ export const refinement = (registry: Registry, datasets: Datasets): Refinement =
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
   async check(spec) {
     // passes are needed here alone: a server that only serves is spared their memory
-    const { stepsOf } = await import('./job.ts')
+    const { checkRefinable, stepsOf } = await import('./job.ts')
     stepsOf(spec)
-    return (await registry.resolve(spec.refine)).name
+    const { name, manifest } = await registry.resolve(spec.refine)
+    checkRefinable(manifest)
+    return name
   },
   async job(base, spec, source) {
     const version = await registry.resolve(spec.refine)

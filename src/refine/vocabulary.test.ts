@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { bundleEncoder } from '../formats/huggingface/bundle.ts'
+import { readModel } from '../graph/codec.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { madeClassifier, noTraining, sentences } from '../testing/classifiers.ts'
 import { resolveOptions } from '../train/options.ts'
 import { difference, runOn } from './compare.ts'
@@ -18,6 +21,8 @@ const contextOf = (heldIn: Subject['files'] extends never ? never : { text: stri
 })
 
 const texted = (texts: readonly string[]) => texts.map((text) => ({ text, label: '' }))
+
+const noLineage = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'test' }, createdAt: '' }
 
 async function apply(name: keyof typeof passes, subject: Subject, heldIn: { text: string; label: string }[]) {
   const pass = passes[name]
@@ -78,6 +83,23 @@ test('a byte-pair tokenizer keeps what its used tokens are merged from', async (
   const after = await runOn(trimmed.model, await feedsFor(trimmed, texted(used)), 1)
   assert.ok(difference(before, after).error < 1e-6)
   assert.ok((trimmed.manifest.pipeline as unknown as PipelineConfig).vocabulary < pipeline.vocabularySize)
+})
+
+test('an encoder’s vocabulary shrinks as well; it can then no longer be trained on as an encoder', async () => {
+  const rows = sentences(60)
+  const texts = rows.map(({ text }) => text)
+  const head = { task: 'text-classification', classes: 2 } as const
+  const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels: ['bad', 'good'] }))
+  const { 'model.onnx': model, ...others } = files as Record<string, Uint8Array>
+  const whole = { ...noLineage, ...manifest } as Subject['manifest']
+  const subject = { manifest: whole, model: readModel(model), files: others }
+  const few = rows.slice(0, 5)
+  const { subject: trimmed } = await apply('trim', subject, few)
+  const before = await runOn(subject.model, await feedsFor(subject, few), 1)
+  const after = await runOn(trimmed.model, await feedsFor(trimmed, few), 1)
+  assert.ok(difference(before, after).error < 1e-6)
+  assert.ok(trimmed.manifest.parameters < manifest.parameters)
+  assert.equal(trimmed.manifest.encoder, undefined)
 })
 
 test('a graph that computes with ids keeps its vocabulary', async () => {

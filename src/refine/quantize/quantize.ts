@@ -6,7 +6,7 @@ import type { Option } from '../../train/options.ts'
 import { difference, runOn, type Said } from '../compare.ts'
 import { type Feeds, feedsFor } from '../inputs.ts'
 import type { Pass, PassContext } from '../pass.ts'
-import { type Subject, withModel } from '../subject.ts'
+import { type Subject, withModel, withoutCard } from '../subject.ts'
 import { learnRounded, type Rounding } from './aware.ts'
 import { quantizeWeights } from './blocks.ts'
 import { type Calibration, calibrations } from './calibrate.ts'
@@ -86,7 +86,7 @@ export const quantize: Pass = {
     // normalisation between integer convolutions would bring floats back
     const given = scheme === 'int8-static' ? withModel(source, mergeBatchNorm(source.model)) : source
     if (scheme === 'float16')
-      return { subject: withIntegers(given, storeHalf(given.model)), note: 'weights stored as half floats' }
+      return { subject: withModel(withoutCard(given), storeHalf(given.model)), note: 'weights stored as half floats' }
     const layers = layersOf(new Edit(given.model)).filter((layer) => fits(layer, scheme))
     if (layers.length === 0)
       throw fail('UNSUPPORTED', {
@@ -115,14 +115,8 @@ export const quantize: Pass = {
       ...(reduced ? ['seven bits a weight'] : []),
       ...(left.length > 0 ? [`left as they were: ${left.map(({ weight }) => weight).join(', ')}`] : []),
     ]
-    return { subject: withIntegers(subject, model), note: parts.join('; ') }
+    return { subject: withModel(withoutCard(subject), model), note: parts.join('; ') }
   },
-}
-
-/** The version with a graph whose weights are no longer float32 under their names: an encoder so can't be trained on. */
-function withIntegers(subject: Subject, model: ModelProto): Subject {
-  const { encoder: _, ...manifest } = subject.manifest
-  return withModel({ ...subject, manifest }, model)
 }
 
 const roundingOf = (scheme: Scheme, block: number, reduced: boolean): Rounding => ({
