@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Access, local } from './access/access.ts'
+import { readOidc } from './access/oidc.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
 import { type Config, configure, type DoorPort, enginesFolder } from './base/config.ts'
 import { Egress } from './base/egress.ts'
@@ -219,8 +220,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
-    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
-    if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host), readOidc(config.oidc))
+    if (access.keysRequired && !access.keys.any && !access.login) throw fail('KEYS_MISSING', { host: config.host })
     const telemetry = await openTelemetry(config)
     let url = ''
     const shared: Shared = {

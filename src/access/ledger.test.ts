@@ -239,6 +239,18 @@ test('unknown, revoked, expired and rotated keys, those of disabled users and cl
   await close()
 })
 
+test('while prices and keys are read anew those before hold, and an older reading never replaces a newer one', async () => {
+  const { access, close } = await opened()
+  await access.prices.set('acme', '*', { request: 1 })
+  const reading = access.prices.load()
+  assert.equal(access.prices.of('acme', 'm').request, MICRO, 'no request is free meanwhile')
+  await reading
+  const { key, token } = await keyOf(access, 'default')
+  await Promise.all([access.reload(), access.keys.revoke('default', key.id), access.reload()])
+  assert.equal(access.identify({ 'api-key': token }), undefined)
+  await close()
+})
+
 test('a key for some models can only be one that asks', async () => {
   const { access, close } = await opened()
   await assert.rejects(access.keys.create('default', 'test', { name: 'x', role: 'developer', models: ['a'] }), {

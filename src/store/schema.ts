@@ -1,4 +1,4 @@
-import type { Generated, Kysely } from 'kysely'
+import { type Generated, type Kysely, sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 import { registry } from './registry-tables.ts'
 import { type RolloutTables, rollout } from './rollout-schema.ts'
@@ -197,6 +197,7 @@ export interface Schema extends RolloutTables {
     target: string
     detail: string
     request_id: string
+    outcome: string | null
   }
   history: {
     span: string
@@ -569,6 +570,14 @@ const alertRules: Migration = {
   },
 }
 
+/** How what was audited ended: entries of earlier releases were written when it was done. */
+const auditOutcome: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable('audit').addColumn('outcome', 'text').execute()
+    await sql`update audit set outcome = 'done'`.execute(db)
+  },
+}
+
 /** Migrations in order; a released one is never changed. */
 export const migrations: Record<string, Migration> = {
   '0001_first': first,
@@ -582,4 +591,5 @@ export const migrations: Record<string, Migration> = {
   '0009_registry': registry,
   '0010_alert_rules': alertRules,
   '0011_tracking': tracking,
+  '0012_audit_outcome': auditOutcome,
 }
