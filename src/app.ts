@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { Access } from './access/access.ts'
+import { readOidc } from './access/oidc.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
 import { openHouse } from './app/house.ts'
 import type { Shared } from './app/shared.ts'
@@ -41,8 +42,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
-    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
-    if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host), readOidc(config.oidc))
+    if (access.keysRequired && !access.keys.any && !access.login) throw fail('KEYS_MISSING', { host: config.host })
     const telemetry = await openTelemetry(config)
     let url = ''
     const shared: Shared = {

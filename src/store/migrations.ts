@@ -2,6 +2,7 @@ import type { Migration } from 'kysely/migration'
 import { access } from './migrations/access.ts'
 import { alertRules } from './migrations/alert-rules.ts'
 import { answers } from './migrations/answers.ts'
+import { auditOutcome } from './migrations/audit-outcome.ts'
 import { batches } from './migrations/batches.ts'
 import { purpose } from './migrations/dataset-purpose.ts'
 import { first } from './migrations/first.ts'
@@ -26,4 +27,5 @@ export const migrations: Record<string, Migration> = {
   '0010_alert_rules': alertRules,
   '0011_tracking': tracking,
   '0015_answers': answers,
+  '0016_audit_outcome': auditOutcome,
 }
