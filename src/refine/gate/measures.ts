@@ -25,9 +25,9 @@ export const measures = {
 
 export type MeasureName = keyof typeof measures
 
-export const measured = (name: MeasureName, source: number, refined: number, ratio = refined / source): Measured => ({
+export const measured = (name: MeasureName, source: number, refined: number): Measured => ({
   name,
   source,
   refined,
-  change: measures[name].kind === 'share' ? (refined - source) * 100 : ratio,
+  change: measures[name].kind === 'share' ? (refined - source) * 100 : refined / source,
 })
