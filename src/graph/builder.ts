@@ -9,6 +9,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
+  StringStringEntryProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './gen/onnx_pb.js'
@@ -187,6 +188,12 @@ export class GraphBuilder {
     const values = proto.output.map((name, i) => this.#value(name, types[i]))
     this.#state.nodes.push({ proto, inputs, outputs: values })
     return values
+  }
+
+  /** Writes a note (`metadata_props`) at the node that makes a value of this graph. */
+  annotate(value: Value, key: string, text: string) {
+    const maker = this.#state.nodes.find(({ outputs }) => outputs.includes(value))
+    maker?.proto.metadataProps.push(create(StringStringEntryProtoSchema, { key, value: text }))
   }
 
   /** Marks a value as an output of the graph, under a name of its own if one is given. */
