@@ -57,6 +57,7 @@ interface State {
   readonly initializers: Map<string, Tensor>
   readonly values: Map<string, Value>
   readonly constants: Map<string, Value>
+  readonly sizes: Map<string, Value>
   /** Shared with subgraphs: names are unique throughout the model, as ONNX asks for outer scopes. */
   readonly names: Map<string, number>
 }
@@ -69,6 +70,7 @@ const newState = (names = new Map<string, number>()): State => ({
   initializers: new Map(),
   values: new Map(),
   constants: new Map(),
+  sizes: new Map(),
   names,
 })
 
@@ -151,6 +153,17 @@ export class GraphBuilder {
       this.#state.constants.set(key, value)
     }
     return value
+  }
+
+  /** The size that a symbol stands for, an int64 value of one element: `make` adds it where this graph does not have it yet. */
+  size(symbol: string, make: () => Value): Value {
+    for (let graph: GraphBuilder | undefined = this; graph; graph = graph.parent) {
+      const found = graph.#state.sizes.get(symbol)
+      if (found) return found
+    }
+    const size = make()
+    this.#state.sizes.set(symbol, size)
+    return size
   }
 
   /** Adds a node and returns its outputs: as many as asked for, or named ones. An absent optional input is undefined. */
