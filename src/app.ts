@@ -10,6 +10,7 @@ import { Houses, type OpenHouse } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
+import { Spare } from './engine/processes.ts'
 import { refinement } from './refine/refinement.ts'
 import { Registry } from './registry/registry.ts'
 import { Webhooks } from './registry/webhooks.ts'
@@ -71,6 +72,7 @@ interface Shared {
   readonly webhook: URL | undefined
   readonly url: () => string
   readonly memory: Memory
+  readonly spare: Spare | undefined
   /** Of every tenant that has been opened. */
   readonly canaries: Canary[]
   readonly telemetry: OpenTelemetry | undefined
@@ -78,7 +80,7 @@ interface Shared {
 
 /** Puts the rooms of a tenant together, on a store that `close` closes. */
 async function openHouse(
-  { config, access, webhook, url, memory, canaries, telemetry }: Shared,
+  { config, access, webhook, url, memory, spare, canaries, telemetry }: Shared,
   tenant: string,
   store: Store,
 ): Promise<OpenHouse> {
@@ -118,6 +120,7 @@ async function openHouse(
     egress: new Egress(config.allowedHosts),
     secrets: new Secrets(store.home),
     engines: enginesFolder(config),
+    ...(spare && { spare }),
   }
   const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
   const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })
@@ -229,6 +232,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       webhook,
       url: () => url,
       memory: new Memory(config.memoryBudget),
+      spare: config.spareEngine ? new Spare() : undefined,
       canaries: [],
       telemetry,
     }
@@ -256,6 +260,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await telemetry?.close()
       await access.close()
       await houses.close()
+      shared.spare?.close()
     }
     try {
       url = (await server.listen({ host: config.host, port: config.port })).replace('[::1]', 'localhost')

@@ -8,7 +8,7 @@ import { Athanor } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
 import { random } from './base/random.ts'
 import { TextPipeline } from './data/pipeline.ts'
-import { WINDOW } from './drift/reference.ts'
+import { WINDOW } from './drift/sketch.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { classifierReference } from './train/reference.ts'
 
