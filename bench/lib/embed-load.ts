@@ -23,8 +23,8 @@ const requests = job.bodies.map((body) => {
   const head = `POST ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\ncontent-type: application/json\r\n${length}\r\n`
   return Buffer.from(head + body)
 })
-/** The numbers after the first bracket that is followed by one. */
-const vector = /\[\s*(-?[\d.][^\]]*)/
+/** A list of numbers under the names that the servers give it. */
+const vector = /"(?:embedding|data)":\s*\[\s*(-?[\d.][^\]]*)/
 const right = (text: string, which: number) => {
   const numbers = vector.exec(text)?.[1].split(',', job.expected[which].length).map(Number) ?? []
   return job.expected[which].every((value, i) => Math.abs(numbers[i] - value) <= job.tolerance)

@@ -130,7 +130,7 @@ async function answers(url: string, body: string, child: ChildProcess) {
   throw new Error(`no answer from ${url}`)
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as { port: number }

@@ -20,7 +20,7 @@ const whole = (manifest: Partial<Manifest>): Manifest =>
   }) as Manifest
 
 /** Words of up to four made-up syllables, each different. */
-function madeUpWords(count: number): string[] {
+export function madeUpWords(count: number): string[] {
   const syllables = [...'bdfgklmnprstvz'].flatMap((b) => [...'aeiou'].map((a) => b + a))
   return Array.from({ length: count }, (_, i) => {
     let word = ''
