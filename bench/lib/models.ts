@@ -30,7 +30,7 @@ export function madeUpWords(count: number): string[] {
 }
 
 /** MiniLM-L6 as published (its folder is named by ATHANOR_MINILM), else an encoder of its sizes with made-up weights. */
-export async function miniLm(): Promise<PublishedEncoder> {
+async function miniLm(): Promise<PublishedEncoder> {
   const folder = process.env.ATHANOR_MINILM
   if (folder) {
     const files = folderFiles.map((file) => [file, () => readFile(join(folder, file))] as const)

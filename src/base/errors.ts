@@ -224,6 +224,11 @@ export const errors = {
   ],
   WEBHOOK_NOT_FOUND: [404, 'no webhook {id}', 'All webhooks: athanor webhooks'],
   // access
+  LOGIN_UNAVAILABLE: [
+    503,
+    'nobody can be signed in: {issuer} cannot be reached',
+    'Try again in a moment, or use a key.',
+  ],
   KEYS_MISSING: [
     400,
     'a server at "{host}" asks for keys, and none exists',

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, type RefineSpec, type TrainEvent } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
+import { placesAt } from '../testing/backends.ts'
 import { sentences } from '../testing/classifiers.ts'
 
 const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100'
@@ -19,7 +20,7 @@ const families = {
 } as const
 
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const rows = sentences(500).map(({ text, label }) => `${text},${label}\n`)
   const { id } = await client.datasets.upload('rows.csv', new TextEncoder().encode(`text,label\n${rows.join('')}`))

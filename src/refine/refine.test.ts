@@ -11,6 +11,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { placesAt } from '../testing/backends.ts'
 import { madeClassifier } from '../testing/classifiers.ts'
 
 /** No test may hang on how fast the machine is. */
@@ -20,7 +21,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-refine-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, model, files, samples } = await madeClassifier('lstm', { width: 64, hidden: 32 })
   const rows = samples.map((row) => `${JSON.stringify(row)}\n`)
