@@ -176,5 +176,10 @@ test('what cannot be asked for is told at once', async () => {
       `${error.message} ${error.hint}`.includes(part),
     )
   }
+  for (const more of [{ problem: 'multi-label' }, { engine: 'llama' }] as const) {
+    const { manifest, model, files } = await madeClassifier('bow', { width: 8, buckets: 50 })
+    await app.house.registry.register('other', { ...manifest, ...more }, { 'model.onnx': writeModel(model), ...files })
+    await assert.rejects(client.refine({ refine: 'other', passes: [{ name: 'tidy' }] }), { code: 'UNSUPPORTED' })
+  }
   await assert.rejects(client.refine({ refine: 'nothing', passes: [{ name: 'tidy' }] }), { code: 'MODEL_NOT_FOUND' })
 })
