@@ -65,7 +65,13 @@ export const prune: Pass = {
     if (layers > 0) {
       if (before.name !== 'transformer' || layers >= Number(before.options.layers))
         throw fail('OPTION_INVALID', { option: 'layers', reason: `${layers} layers cannot go` })
-      const { trained, dropped } = await dropLayers(subject, network, layers, rows.slice(0, LAYER_ROWS), context.threads)
+      const { trained, dropped } = await dropLayers(
+        subject,
+        network,
+        layers,
+        rows.slice(0, LAYER_ROWS),
+        context.threads,
+      )
       network = trained
       notes.push(`without layers ${dropped.join(', ')}`)
     }
