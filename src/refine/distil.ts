@@ -4,12 +4,15 @@ import { families } from '../nn/families.ts'
 import type { Weights } from '../train/checkpoint.ts'
 import type { Option, Options } from '../train/options.ts'
 import { pipelineOf } from './inputs.ts'
-import { learn, teacherOf } from './learn.ts'
+import { learn, teacherOf, vectorsOf } from './learn.ts'
 import type { Pass } from './pass.ts'
 import type { Subject } from './subject.ts'
 import { labelledBy } from './unlabelled.ts'
 
 const students = Object.entries(families).flatMap(([name, { task }]) => (task === 'text-classification' ? [name] : []))
+
+/** What vectors count where nothing is said. */
+const HIDDEN = 0.5
 
 const options = {
   family: { type: 'string', default: 'textcnn', choices: students, description: 'the family that learns' },
@@ -29,10 +32,10 @@ const options = {
   },
   hidden: {
     type: 'number',
-    default: 0.5,
+    default: null,
     minimum: 0,
     maximum: 100,
-    description: 'weight of the teacher’s vectors before its last product beside that loss; 0 teaches by answers alone',
+    description: `weight of the teacher’s vectors before its last product beside that loss: ${HIDDEN} where it has such, if not given; 0 teaches by answers alone`,
   },
   table: {
     type: 'boolean',
@@ -52,9 +55,10 @@ export const distil: Pass = {
         what: `distilling a model of the task ${subject.manifest.task}`,
         instead: 'Classifiers of texts can teach.',
       })
+    const known = vectorsOf(subject.model) === undefined ? 0 : HIDDEN
     const teacher = await teacherOf(
       subject,
-      { temperature: Number(temperature), share: Number(share), hidden: Number(hidden) },
+      { temperature: Number(temperature), share: Number(share), hidden: hidden === null ? known : Number(hidden) },
       context.threads,
     )
     const { data, filled } = await labelledBy(teacher, subject, context)

@@ -132,6 +132,11 @@ export async function teacherOf(
   threads: number,
 ): Promise<Teacher> {
   const vectors = hidden > 0 ? vectorsOf(subject.model) : undefined
+  if (hidden > 0 && !vectors)
+    throw fail('UNSUPPORTED', {
+      what: 'learning the vectors of a teacher whose answers are not made by a product of floats',
+      instead: 'Teach by a version that is not quantized, or by answers alone: hidden=0.',
+    })
   const { graph } = subject.model
   const output = [...graph!.output, ...(vectors ? [create(ValueInfoProtoSchema, { name: vectors })] : [])]
   const session = await openSession(writeModel({ ...subject.model, graph: { ...graph!, output } }), threads)
@@ -161,17 +166,13 @@ export async function teacherOf(
   }
 }
 
-/** What a classifier's last product reads: the vectors (batch, width) that its logits are made of. */
-function vectorsOf(model: ModelProto): string {
+/** What a classifier's last product reads, the vectors (batch, width) of its logits; undefined where that is of integers. */
+export function vectorsOf(model: ModelProto): string | undefined {
   const edit = new Edit(model)
   const makers = edit.producers()
   let node = makers.get('probabilities')
   while (node && ['Softmax', 'Identity'].includes(node.opType)) node = makers.get(node.input[0])
-  if (node?.opType === 'Gemm' && edit.dims(node.input[1])) return node.input[0]
-  throw fail('UNSUPPORTED', {
-    what: 'a teacher whose answers are not made by a product of floats',
-    instead: 'Teach by a version that is not quantized, or by answers alone: hidden=0.',
-  })
+  return node?.opType === 'Gemm' && edit.dims(node.input[1]) ? node.input[0] : undefined
 }
 
 /** A folder for one training among several of a refinement: the same again when that goes on after a pause. */
