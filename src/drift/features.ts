@@ -34,7 +34,7 @@ const UNKNOWN = 1
 export const scriptOf = (text: string) => scriptNumber(mainScript(text, 16))
 
 /** Counts by feature and bin. */
-export type Counts = Record<Feature, number[]>
+type Counts = Record<Feature, number[]>
 
 export const noCounts = (): Counts =>
   Object.fromEntries(featureNames.map((name) => [name, new Array<number>(features[name].bins).fill(0)])) as Counts
