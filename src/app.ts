@@ -13,6 +13,7 @@ import { Houses } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
+import { Spare } from './engine/processes.ts'
 import { Memory } from './serve/memory.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { openStore, placesOf } from './store/store.ts'
@@ -52,6 +53,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       webhook,
       url: () => url,
       memory: new Memory(config.memoryBudget),
+      spare: config.spareEngine ? new Spare() : undefined,
       canaries: [],
       telemetry,
     }
@@ -73,6 +75,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await telemetry?.close()
       await access.close()
       await houses.close()
+      shared.spare?.close()
     }
     url = await listen(server, config)
     doorPorts = await openPorts(server, house, gate)

@@ -65,6 +65,8 @@ export interface Config {
   keepAlive: number
   /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
   memoryBudget: number
+  /** A started process waits for the next version that is loaded. `ATHANOR_SPARE_ENGINE=0`: none, which saves its memory. */
+  spareEngine: boolean
 }
 
 /** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
@@ -104,6 +106,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     memoryBudget: env.ATHANOR_MEMORY_BUDGET
       ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
       : Math.floor(ENGINES_SHARE * usableMemory()),
+    spareEngine: env.ATHANOR_SPARE_ENGINE !== '0',
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
 }

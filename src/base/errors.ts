@@ -134,7 +134,7 @@ export const errors = {
   REFINE_NEEDS_DATA: [
     400,
     'this needs the training data, which is not here any more: {source}',
-    'Give it with --data DATA.',
+    'Give it as well: athanor refine MODEL DATA (`data` in the API).',
   ],
 
   // serving

@@ -6,15 +6,8 @@ import { jensenShannon, kolmogorovSmirnov, populationStability } from './distanc
 import { type Observed, scriptOf } from './features.ts'
 import { judge } from './judge.ts'
 import { imageMeasures, type Measured, rowMeasures, vectorMeasures } from './measures.ts'
-import {
-  measuredReference,
-  type Reference,
-  referenceOf,
-  Sketch,
-  vectorReference,
-  WINDOW,
-  type Window,
-} from './reference.ts'
+import { measuredReference, type Reference, referenceOf, vectorReference } from './reference.ts'
+import { Sketch, WINDOW, type Window } from './sketch.ts'
 
 test('distances: known values, and what must hold for any counts', () => {
   assert.equal(jensenShannon([1, 0], [0, 1]), 1)

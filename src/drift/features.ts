@@ -18,7 +18,7 @@ export const features = {
 } as const
 
 export type Feature = keyof typeof features
-export const featureNames = Object.keys(features) as Feature[]
+const featureNames = Object.keys(features) as Feature[]
 
 /** A classified text: token ids, its main script's number, and the class probabilities. */
 export interface Observed {

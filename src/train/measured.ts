@@ -44,7 +44,7 @@ export async function tensorReference(
   }
 }
 
-export function indexOfMost(values: ArrayLike<number>): number {
+function indexOfMost(values: ArrayLike<number>): number {
   let best = 0
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i
   return best

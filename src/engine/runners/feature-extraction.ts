@@ -1,6 +1,6 @@
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { vectorMeasures } from '../../drift/measures.ts'
-import { Sketch } from '../../drift/reference.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'

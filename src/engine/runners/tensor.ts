@@ -1,4 +1,4 @@
-import { Sketch } from '../../drift/reference.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import { tensorRows } from '../measured.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
