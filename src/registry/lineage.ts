@@ -64,21 +64,28 @@ export async function storeSources(tx: Transaction<Schema>, model: string, versi
 
 /** How the versions of a model are used, as far as answers are kept. */
 export async function usageOf(db: Kysely<Schema>, model: string): Promise<Usage[]> {
-  const rows = await db
+  const answered = await db
+    .selectFrom('answers')
+    .where('model', '=', model)
+    .select((e) => ['version', e.fn.sum<number>('requests').as('requests'), e.fn.sum<number>('rows').as('rows')])
+    .groupBy('version')
+    .orderBy('version')
+    .execute()
+  const labelled = await db
     .selectFrom('predictions as p')
-    .leftJoin('feedback as f', (join) => join.onRef('f.request_id', '=', 'p.request_id').onRef('f.row', '=', 'p.row'))
+    .innerJoin('feedback as f', (join) => join.onRef('f.request_id', '=', 'p.request_id').onRef('f.row', '=', 'p.row'))
     .where('p.model', '=', model)
     .select((e) => [
       'p.version',
-      e.fn.count<number>('p.request_id').distinct().as('requests'),
-      e.fn.countAll<number>().as('rows'),
-      e.fn.count<number>('f.label').as('labelled'),
+      e.fn.countAll<number>().as('labelled'),
       e.fn.sum<number>(e.case().whenRef('p.label', '=', 'f.label').then(1).else(0).end()).as('right'),
     ])
     .groupBy('p.version')
-    .orderBy('p.version')
     .execute()
-  return rows.map((row) => ({ ...row, right: Number(row.right) }))
+  return answered.map(({ version, requests, rows }) => {
+    const { labelled: told = 0, right = 0 } = labelled.find((one) => one.version === version) ?? {}
+    return { version, requests: Number(requests), rows: Number(rows), labelled: told, right: Number(right) }
+  })
 }
 
 /**

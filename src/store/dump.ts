@@ -3,7 +3,8 @@ import { type Kysely, sql } from 'kysely'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
 import { withLease } from './leases.ts'
-import { migrations, type Schema } from './schema.ts'
+import { migrations } from './migrations.ts'
+import type { Schema } from './schema.ts'
 import { openSqlite, type Store, sqlitePath } from './store.ts'
 
 /** What every row of a table is: column → text, number, bytes or nothing. */

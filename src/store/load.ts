@@ -1,7 +1,8 @@
 import { sql, type Transaction } from 'kysely'
 import { fail } from '../base/errors.ts'
 import type { DumpPart, Row } from './dump.ts'
-import { migrations, type Schema } from './schema.ts'
+import { migrations } from './migrations.ts'
+import type { Schema } from './schema.ts'
 import type { Target } from './store.ts'
 
 /** Values that one statement takes at most. */

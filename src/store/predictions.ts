@@ -18,37 +18,37 @@ export interface LabelledText {
   label: string
 }
 
-/** What was answered, and what people say of it; bounded. */
+/**
+ * What was answered, and what people say of it; bounded. Answers of a moment are kept as one row, since most are never
+ * asked for: an answer gets a row of its own with its label.
+ */
 export class Predictions {
   readonly #db: Store['db']
-  readonly #kept: number
+  readonly #lightly: Store['lightly']
+  readonly #most: number
   #sincePrune = 0
 
-  constructor({ db }: Pick<Store, 'db'>, kept: number) {
+  constructor({ db, lightly }: Pick<Store, 'db' | 'lightly'>, most: number) {
     this.#db = db
-    this.#kept = kept
+    this.#lightly = lightly
+    this.#most = most
   }
 
   async add(predictions: readonly StoredPrediction[]) {
     if (predictions.length === 0) return
-    await this.#db
-      .insertInto('predictions')
-      .values(
-        predictions.map(({ requestId, text, ...rest }) => ({ request_id: requestId, text: text ?? null, ...rest })),
-      )
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
+    const moments = Map.groupBy(predictions, ({ model, version }) => `${model}@${version}`)
+    const values = [...moments.values()].map((moment) => {
+      const ids = moment.map(({ requestId }) => requestId).sort()
+      const { model, version } = moment[0]
+      const [first, last] = [ids[0], ids.at(-1)!]
+      const requests = new Set(ids).size
+      return { model, version, first, last, requests, rows: moment.length, body: JSON.stringify(moment) }
+    })
+    await this.#lightly((transaction) => transaction.insertInto('answers').values(values).execute())
     this.#sincePrune += predictions.length
-    if (this.#sincePrune < this.#kept / 10) return
+    if (this.#sincePrune < this.#most / 10) return
     this.#sincePrune = 0
-    const [oldest] = await this.#db
-      .selectFrom('predictions')
-      .select('at')
-      .orderBy('at', 'desc')
-      .offset(this.#kept)
-      .limit(1)
-      .execute()
-    if (oldest) await this.#db.deleteFrom('predictions').where('at', '<=', oldest.at).execute()
+    await this.#prune()
   }
 
   async get(requestId: string, row: number): Promise<StoredPrediction | undefined> {
@@ -58,19 +58,36 @@ export class Predictions {
       .where('request_id', '=', requestId)
       .where('row', '=', row)
       .executeTakeFirst()
-    if (!found) return undefined
-    const { request_id, text, ...rest } = found
-    return { requestId: request_id, ...rest, ...(text !== null && { text }) }
+    if (found) {
+      const { request_id, text, ...rest } = found
+      return { requestId: request_id, ...rest, ...(text !== null && { text }) }
+    }
+    const moments = await this.#db
+      .selectFrom('answers')
+      .select('body')
+      .where('first', '<=', requestId)
+      .where('last', '>=', requestId)
+      .execute()
+    return moments
+      .flatMap(({ body }) => JSON.parse(body) as StoredPrediction[])
+      .find((one) => one.requestId === requestId && one.row === row)
   }
 
-  /** Attaches the right label to a row; a later one replaces it. */
-  async label(requestId: string, row: number, label: string) {
+  /** Attaches the right label to an answer; a later one replaces it. */
+  async label({ requestId, row, text, ...rest }: StoredPrediction, label: string) {
     const at = new Date().toISOString()
-    await this.#db
-      .insertInto('feedback')
-      .values({ request_id: requestId, row, label, at })
-      .onConflict((conflict) => conflict.columns(['request_id', 'row']).doUpdateSet({ label, at }))
-      .execute()
+    await this.#db.transaction().execute(async (transaction) => {
+      await transaction
+        .insertInto('predictions')
+        .values({ request_id: requestId, row, text: text ?? null, ...rest })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute()
+      await transaction
+        .insertInto('feedback')
+        .values({ request_id: requestId, row, label, at })
+        .onConflict((conflict) => conflict.columns(['request_id', 'row']).doUpdateSet({ label, at }))
+        .execute()
+    })
   }
 
   /** Labelled rows of a version, and how many of them it had right. */
@@ -95,6 +112,33 @@ export class Predictions {
       .limit(limit)
       .execute()
     return rows.map(({ text, label }) => ({ text: text!, label }))
+  }
+
+  /** Drops the oldest beyond the number of rows that is kept, of all answers and of labelled ones. */
+  async #prune() {
+    const sums = this.#db.selectFrom('answers').select((e) => [
+      'id',
+      e.fn
+        .sum<number>('rows')
+        .over((o) => o.orderBy('id', 'desc'))
+        .as('sum'),
+    ])
+    const full = await this.#db
+      .selectFrom(sums.as('sums'))
+      .select('id')
+      .where('sum', '>', this.#most)
+      .orderBy('id', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    if (full) await this.#db.deleteFrom('answers').where('id', '<=', full.id).execute()
+    const oldest = await this.#db
+      .selectFrom('predictions')
+      .select('at')
+      .orderBy('at', 'desc')
+      .offset(this.#most)
+      .limit(1)
+      .executeTakeFirst()
+    if (oldest) await this.#db.deleteFrom('predictions').where('at', '<=', oldest.at).execute()
   }
 
   #labelled(model: string, version?: number) {

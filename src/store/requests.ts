@@ -32,9 +32,11 @@ const KEPT = 100_000
 /** The log of requests, bounded in number and age. */
 export class LoggedRequests {
   readonly #db: Store['db']
+  readonly #lightly: Store['lightly']
 
-  constructor({ db }: Pick<Store, 'db'>) {
+  constructor({ db, lightly }: Pick<Store, 'db' | 'lightly'>) {
     this.#db = db
+    this.#lightly = lightly
   }
 
   async add(requests: readonly LoggedRequest[]) {
@@ -50,7 +52,7 @@ export class LoggedRequests {
       prompt_tokens: promptTokens ?? null,
       completion_tokens: completionTokens ?? null,
     }))
-    await this.#db.insertInto('requests').values(rows).execute()
+    await this.#lightly((transaction) => transaction.insertInto('requests').values(rows).execute())
   }
 
   /** Newest first, at most 1,000. */

@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Kysely, type RawBuilder, sql } from 'kysely'
+import { Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { Migrator } from 'kysely/migration'
 import { AthanorError, fail, isDiskFull } from '../base/errors.ts'
 import { type Blobs, DiskBlobs, type Files } from './blobs.ts'
 import { nodeSqliteDialect } from './dialect.ts'
 import { lockHome } from './home.ts'
-import { migrations, type Schema } from './schema.ts'
+import { migrations } from './migrations.ts'
+import type { Schema } from './schema.ts'
 
 /** Where rows and blobs are kept: by default in the data folder. */
 export interface Places {
@@ -43,6 +44,8 @@ export interface Store {
   readonly shared: boolean
   /** Milliseconds since 1970 by the one clock that all processes on the database share. */
   now(): RawBuilder<number>
+  /** Writes what a power cut may take back, all of it or nothing: it does not wait for the disk. */
+  lightly<T>(work: (transaction: Transaction<Schema>) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
@@ -91,6 +94,7 @@ export async function openStore(home: string, options: Places & { files?: Files 
       shared,
       now: () =>
         shared ? sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint` : sql<number>`${Date.now()}`,
+      lightly: (work) => (shared ? lightlyInPostgres : lightlyInSqlite)(opened, work),
       async close() {
         await opened.destroy()
         lock.release()
@@ -103,6 +107,25 @@ export async function openStore(home: string, options: Places & { files?: Files 
     throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: 'its database cannot be opened' }, { cause: error })
   }
 }
+
+type Lightly = <T>(db: Kysely<Schema>, work: (transaction: Transaction<Schema>) => Promise<T>) => Promise<T>
+
+const lightlyInPostgres: Lightly = (db, work) =>
+  db.transaction().execute(async (transaction) => {
+    await sql`set local synchronous_commit = off`.execute(transaction)
+    return work(transaction)
+  })
+
+/** Of the one connection, which is held meanwhile: with `normal` it is the next full commit that waits for the disk. */
+const lightlyInSqlite: Lightly = (db, work) =>
+  db.connection().execute(async (connection) => {
+    await sql`pragma synchronous = normal`.execute(connection)
+    try {
+      return await connection.transaction().execute(work)
+    } finally {
+      await sql`pragma synchronous = full`.execute(connection)
+    }
+  })
 
 /** The database of a data folder, or at an address; nothing is migrated. */
 async function openDatabase(home: string, { database: address, schema }: Places): Promise<Kysely<Schema>> {

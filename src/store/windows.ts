@@ -13,36 +13,39 @@ const KEPT = 2_000
 /** Judged windows of requests by version, bounded. */
 export class Windows {
   readonly #db: Store['db']
+  readonly #lightly: Store['lightly']
 
-  constructor({ db }: Pick<Store, 'db'>) {
+  constructor({ db, lightly }: Pick<Store, 'db' | 'lightly'>) {
     this.#db = db
+    this.#lightly = lightly
   }
 
   async add(model: string, version: number, judgement: unknown): Promise<void> {
     const row = { model, version, at: new Date().toISOString(), judgement: JSON.stringify(judgement) }
-    await this.#db.insertInto('drift_windows').values(row).execute()
-    const oldest = await this.#of(model, version).select('id').orderBy('id', 'desc').offset(KEPT).limit(1).execute()
-    if (oldest[0]) {
-      await this.#db
+    await this.#lightly(async (transaction) => {
+      await transaction.insertInto('drift_windows').values(row).execute()
+      const older = transaction.selectFrom('drift_windows').where('model', '=', model).where('version', '=', version)
+      const oldest = await older.select('id').orderBy('id', 'desc').offset(KEPT).limit(1).executeTakeFirst()
+      if (!oldest) return
+      await transaction
         .deleteFrom('drift_windows')
         .where('model', '=', model)
         .where('version', '=', version)
-        .where('id', '<=', oldest[0].id)
+        .where('id', '<=', oldest.id)
         .execute()
-    }
+    })
   }
 
   /** The newest, oldest of them first. */
   async list(model: string, version: number, limit: number): Promise<StoredWindow[]> {
-    const rows = await this.#of(model, version)
+    const rows = await this.#db
+      .selectFrom('drift_windows')
       .select(['id', 'at', 'judgement'])
+      .where('model', '=', model)
+      .where('version', '=', version)
       .orderBy('id', 'desc')
       .limit(limit)
       .execute()
     return rows.reverse().map(({ id, at, judgement }) => ({ id, at, judgement: JSON.parse(judgement) as unknown }))
-  }
-
-  #of(model: string, version: number) {
-    return this.#db.selectFrom('drift_windows').where('model', '=', model).where('version', '=', version)
   }
 }

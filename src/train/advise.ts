@@ -170,13 +170,8 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
   if (count < FEW) return list
   list.push({
     family: 'lstm',
-    options: { ...tokens, epochs: count < 20_000 ? 6 : 3 },
+    options: { ...tokens, ...(count >= MANY && { epochs: 3 }) },
     reasons: [`reads in order and both ways: half of the texts have over ${half} characters, where negation counts`],
-  })
-  list.push({
-    family: 'gru',
-    options: { ...tokens, epochs: count < 20_000 ? 6 : 3 },
-    reasons: ['as the LSTM with three quarters of its weights'],
   })
   if (count >= MANY) {
     list.push({

@@ -6,7 +6,7 @@ import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainJob, TrainResult } from './job.ts'
-import { isBehind, rankAlike } from './standing.ts'
+import { rankAlike } from './standing.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
@@ -16,10 +16,10 @@ const DEFAULT_BUDGET = 270
 const PROBE = { epochs: 1 / 4, time: 0.4 }
 
 /**
- * Chooses a model: all candidates train for a quarter of their epochs; the better half by the validation split, and whatever
- * is not certainly behind it, goes on to the end as far as time allows (after successive halving, Jamieson & Talwalkar 2016);
- * the best is measured once on what was held out. Each goes on from its own checkpoint, so that nothing
- * is trained twice. Within the budget as far as there is a model at its end.
+ * Chooses a model: all candidates train for a quarter of their epochs; in the order in which they then stand on the validation
+ * split, all go on to their end for which there is time (after successive halving, Jamieson & Talwalkar 2016, though families
+ * learn at different paces, and none is given up for which time is left); the best is measured once on what was held out.
+ * Each goes on from its own checkpoint, so that nothing is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
   job: TrainJob,
@@ -68,36 +68,21 @@ export async function* selectModel(
   return yield* trials.conclude(chosen)
 }
 
-/** A share of the time left that is spent on any trial. */
-const LITTLE = 0.1
-
 /** Milliseconds that a trial still wants, at the pace that it had. */
 const wants = ({ minutes, epochs, planned = epochs }: Trial) => (60_000 * minutes * (planned - epochs)) / epochs
 
-/** Ends the probe: of the trials, compared at the share of their epochs that all have reached, those stay that may win in time. */
+/** Ends the probe: of the trials, compared at the share of their epochs that all have reached, the best stays, and each next that can end in time. */
 function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
+  for (const trial of trials.list)
+    if (trial.state !== 'dropped' && trial.score === undefined)
+      yield trials.drop(trial, 'not one epoch within its share of the budget')
   const open = trials.list.filter(({ state }) => state !== 'dropped')
-  for (const trial of open)
-    if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within its share of the budget')
-  const { better, validationRows } = trials
-  const ranked = rankAlike(
-    open.filter(({ state }) => state !== 'dropped'),
-    better,
-  )
-  const contends = ({ score }: (typeof ranked)[number], at: number) =>
-    at < Math.max(2, Math.ceil(ranked.length / 2)) || !isBehind(score, ranked[0].score, better, validationRows)
-  const [best, ...others] = ranked.filter(contends).map(({ trial }) => trial)
-  // families do not learn at one pace: what is cheap shows its end, however it began
-  const cheap = ranked.map(({ trial }) => trial).filter((trial) => wants(trial) <= LITTLE * left)
-  const kept = new Set([best, ...cheap])
-  let taken = [...kept].reduce((sum, trial) => sum + wants(trial), 0)
-  for (const trial of byWants(others)) {
-    if (kept.has(trial) || taken + wants(trial) > left) continue
-    taken += wants(trial)
-    kept.add(trial)
+  let taken = 0
+  for (const [at, { trial }] of rankAlike(open, trials.better).entries()) {
+    if (at > 0 && taken + wants(trial) > left)
+      yield trials.drop(trial, `behind others after ${trial.epochs} epochs, and no time for all`)
+    else taken += wants(trial)
   }
-  for (const { trial } of ranked)
-    if (!kept.has(trial)) yield trials.drop(trial, `behind others after ${trial.epochs} epochs`)
 }
 
 const byWants = (trials: readonly Trial[]) => trials.toSorted((a, b) => wants(a) - wants(b))

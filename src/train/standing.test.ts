@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isBehind, rankAlike } from './standing.ts'
+import { rankAlike } from './standing.ts'
 
 test('trainings are compared at the share of their epochs that all have reached', () => {
   const fast = { trial: 1, epochs: 4, planned: 4, scores: [0.7, 0.8, 0.85, 0.9] }
@@ -20,13 +20,4 @@ test('trainings are compared at the share of their epochs that all have reached'
     'lower',
   )
   assert.equal(losses[0].trial.trial, 2)
-})
-
-test('what chance may have put behind is not behind', () => {
-  // two standard errors of 0.9 on 900 rows are 0.02
-  assert.equal(isBehind(0.881, 0.9, 'higher', 900), false)
-  assert.equal(isBehind(0.879, 0.9, 'higher', 900), true)
-  assert.equal(isBehind(1, 1, 'higher', 10), false)
-  assert.equal(isBehind(0.54, 0.5, 'lower', 900), false)
-  assert.equal(isBehind(0.56, 0.5, 'lower', 900), true)
 })

@@ -19,12 +19,3 @@ export function rankAlike<T extends Standing>(among: readonly T[], better: Bette
   const sign = better === 'higher' ? -1 : 1
   return alike.sort((a, b) => sign * (a.score - b.score) || a.trial.trial - b.trial.trial)
 }
-
-/**
- * Whether a score is worse than the best by more than chance would make it: of shares, two standard errors on that many rows;
- * of losses and errors, a tenth.
- */
-export function isBehind(score: number, best: number, better: Better, rows: number): boolean {
-  if (better === 'lower') return score > 1.1 * best
-  return best - score > 2 * Math.sqrt(Math.max(0, best * (1 - best)) / Math.max(1, rows))
-}

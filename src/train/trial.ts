@@ -33,8 +33,6 @@ export class Trials {
   /** Seconds spent in earlier attempts at this run. */
   readonly #before: number
   readonly #start = performance.now()
-  /** Rows that trials are compared on. */
-  validationRows = 0
   readonly #job: TrainJob
   /** By which figure, and whether less of it is better; known after the first training was opened. */
   metric = ''
@@ -60,9 +58,8 @@ export class Trials {
       ? (JSON.parse(readFileSync(path, 'utf8')) as Pick<Trials, 'list' | 'seconds' | 'metric' | 'better' | 'rounds'>)
       : undefined
     // what cannot be split fails before anything is trained
-    const { parts } = partingOf(job, cleaned, job.spec.seed ?? 1)
+    partingOf(job, cleaned, job.spec.seed ?? 1)
     const trials = new Trials(job, cleaned, saved?.list ?? [], saved?.seconds ?? 0)
-    trials.validationRows = parts.filter((part) => part === 'validation').length
     if (saved) Object.assign(trials, { metric: saved.metric, better: saved.better, rounds: saved.rounds })
     return trials
   }

@@ -5,7 +5,7 @@ import type { Alerts } from './alerts.ts'
 import type { Log } from './log.ts'
 
 /** Predictions that may wait for the database; beyond it they are left out. */
-const WAITING_LIMIT = 1000
+const WAITING_LIMIT = 10_000
 const FLUSH_EVERY = 250
 /** Labels from which on accuracy is judged, and how far it may fall. */
 const ENOUGH = 50
@@ -66,7 +66,7 @@ export class Feedback {
       const known = labels.join(', ').slice(0, 300)
       throw fail('LABEL_UNKNOWN', { source: 'the feedback', label: label.slice(0, 80), labels: known })
     }
-    await this.#predictions.label(requestId, row, label)
+    await this.#predictions.label(prediction, label)
     const live = await this.accuracy(model, version)
     const level = (metrics.accuracy ?? 0) - DROP
     if (live.accuracy !== undefined && live.rows >= ENOUGH) {
@@ -96,12 +96,7 @@ export class Feedback {
     this.#flushing = this.#flushing.then(async () => {
       const batch = this.#waiting
       this.#waiting = []
-      // a statement takes so many values at most
-      for (let at = 0; at < batch.length; at += 1000) {
-        await this.#predictions.add(batch.slice(at, at + 1000)).catch((error: unknown) => {
-          this.#log.error('predictions.unsaved', error)
-        })
-      }
+      await this.#predictions.add(batch).catch((error: unknown) => this.#log.error('predictions.unsaved', error))
     })
     return this.#flushing
   }

@@ -1,0 +1,110 @@
+import { alerts } from '../commands/alerts.ts'
+import { drift, feedback } from '../commands/drift.ts'
+import { errors, requests } from '../commands/failures.ts'
+import { type TopOptions, top } from '../commands/top.ts'
+import { logs, ps } from '../commands/watch.ts'
+import { type CommandGroup, option, type ServerCall } from '../entry.ts'
+
+export const watchCommands: CommandGroup = {
+  title: 'Watch:',
+  commands: [
+    {
+      name: 'ps',
+      summary: 'Show training runs and engines',
+      example: 'athanor ps --all',
+      options: [option('--all', 'finished runs too')],
+      needs: 'server',
+      act: ({ context, options }) => ps(context, options),
+    },
+    {
+      name: 'top',
+      summary: 'Show requests, errors, latencies and tokens of the last quarter of an hour, and go on until Ctrl-C',
+      example: 'athanor top --by model,version',
+      options: [
+        option('--by <parts>', 'a line for each model, version or door, or several of these (model)'),
+        option('--once', 'end after the first look'),
+      ],
+      needs: 'server',
+      act: ({ context, options }: ServerCall<TopOptions>) => top(context, options),
+    },
+    {
+      name: 'drift <model>',
+      summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
+      example: 'athanor drift sentiment@champion',
+      needs: 'server',
+      act: ({ context, args }) => drift(context, args[0]),
+    },
+    {
+      name: 'feedback <request> <label>',
+      summary: 'Tell the right label of an answered request',
+      example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
+      options: [option('--row <number>', 'which text of the request, from 0')],
+      needs: 'server',
+      act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+    },
+    {
+      name: 'alerts',
+      summary: 'Show open alerts; set the rules that open them',
+      example: 'athanor alerts --add "p99 > 500ms over 5m" --model sentiment',
+      options: [
+        option('--all', 'past ones too'),
+        option('--silence <id>', 'keep one from being told of again'),
+        option('--minutes <number>', 'with --silence: for so long (for good)'),
+        option('--rules', 'the rules'),
+        option('--add <rule>', 'set a rule, e.g. "p99 > 500ms over 5m" or "burn 99.9%"'),
+        option('--name <name>', 'with --add: what to call it (its first word)'),
+        option('--model <name>', 'with --add: of this model alone (all)'),
+        option('--remove <name>', 'end a rule'),
+      ],
+      needs: 'server',
+      act: ({ context, options }) => alerts(context, options),
+    },
+    {
+      name: 'logs',
+      summary: 'Show the stored log',
+      example: 'athanor logs --errors --model sentiment',
+      options: [
+        option('--errors', 'warnings and errors only'),
+        option('--model <name>', 'of one model'),
+        option('--code <code>', 'of one error code'),
+        option('--request <id>', 'of one request'),
+        option('--since <time>', 'from this time on (ISO 8601)'),
+        option('--limit <number>', 'how many (50)'),
+        option('--follow', 'go on until Ctrl-C'),
+      ],
+      needs: 'server',
+      act: ({ context, options }) => logs(context, options),
+    },
+    {
+      name: 'errors [fingerprint]',
+      summary: 'Show errors that are alike: how often, when, and the newest requests; of one, its stack',
+      example: 'athanor errors --model sentiment',
+      options: [option('--model <name>', 'of one model'), option('--code <code>', 'of one error code')],
+      needs: 'server',
+      act: ({ context, args, options }) => errors(context, args[0], options),
+    },
+    {
+      name: 'requests',
+      summary: 'Show logged requests',
+      example: 'athanor requests --model sentiment --code OVERLOADED',
+      options: [
+        option('--model <name>', 'of one model'),
+        option('--code <code>', 'that failed so'),
+        option('--door <name>', 'of one protocol'),
+        option('--request <id>', 'one request'),
+        option('--since <time>', 'from this time on (ISO 8601)'),
+        option('--limit <number>', 'how many (50)'),
+      ],
+      needs: 'server',
+      act: ({ context, options }) => requests(context, options),
+    },
+    {
+      name: 'demo',
+      summary: 'Do the whole line on real data: train, register, serve, ask, watch',
+      example: 'athanor demo --once',
+      options: [option('--once', 'end when done instead of serving on')],
+      needs: 'nothing',
+      act: async ({ options, signal }) => (await import('../commands/demo.ts')).demo(options, signal),
+    },
+  ],
+}

@@ -1,0 +1,86 @@
+import type { Kysely } from 'kysely'
+import type { Migration } from 'kysely/migration'
+
+/** Who may do what, what it costs, and who did what. */
+export const access: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('tenants')
+      .addColumn('tenant', 'text', (c) => c.primaryKey())
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('closed_at', 'text')
+      .execute()
+    await schema
+      .createTable('users')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('disabled_at', 'text')
+      .addPrimaryKeyConstraint('users_key', ['tenant', 'name'])
+      .execute()
+    await schema
+      .createTable('service_keys')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('user_name', 'text')
+      .addColumn('role', 'text', (c) => c.notNull())
+      .addColumn('digest', 'text', (c) => c.notNull())
+      .addColumn('previous_digest', 'text')
+      .addColumn('previous_until', 'text')
+      .addColumn('models', 'text')
+      .addColumn('doors', 'text')
+      .addColumn('limits', 'text', (c) => c.notNull())
+      .addColumn('created_at', 'text', (c) => c.notNull())
+      .addColumn('created_by', 'text', (c) => c.notNull())
+      .addColumn('expires_at', 'text')
+      .addColumn('revoked_at', 'text')
+      .addColumn('last_used_at', 'text')
+      .execute()
+    await schema
+      .createTable('prices')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('request', 'bigint', (c) => c.notNull())
+      .addColumn('input', 'bigint', (c) => c.notNull())
+      .addColumn('output', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('prices_key', ['tenant', 'model'])
+      .execute()
+    await schema
+      .createTable('budgets')
+      .addColumn('owner', 'text', (c) => c.notNull())
+      .addColumn('period', 'text', (c) => c.notNull())
+      .addColumn('held', 'bigint', (c) => c.notNull())
+      .addColumn('spent', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('budgets_key', ['owner', 'period'])
+      .execute()
+    await schema
+      .createTable('usage')
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('key_id', 'text', (c) => c.notNull())
+      .addColumn('model', 'text', (c) => c.notNull())
+      .addColumn('day', 'text', (c) => c.notNull())
+      .addColumn('requests', 'bigint', (c) => c.notNull())
+      .addColumn('refused', 'bigint', (c) => c.notNull())
+      .addColumn('input_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('output_tokens', 'bigint', (c) => c.notNull())
+      .addColumn('cost', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('usage_key', ['tenant', 'day', 'model', 'key_id'])
+      .execute()
+    await schema
+      .createTable('audit')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('at', 'text', (c) => c.notNull())
+      .addColumn('tenant', 'text', (c) => c.notNull())
+      .addColumn('actor', 'text', (c) => c.notNull())
+      .addColumn('action', 'text', (c) => c.notNull())
+      .addColumn('target', 'text', (c) => c.notNull())
+      .addColumn('detail', 'text', (c) => c.notNull())
+      .addColumn('request_id', 'text', (c) => c.notNull())
+      .execute()
+    await schema.createIndex('audit_tenant').on('audit').columns(['tenant', 'id']).execute()
+  },
+}
