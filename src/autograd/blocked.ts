@@ -9,7 +9,8 @@ import {
 } from '../graph/gen/onnx_pb.js'
 import { inferModel } from '../graph/infer.ts'
 import type { Shape } from '../graph/shape.ts'
-import { int64, toProto } from '../graph/tensor.ts'
+import { int64 } from '../graph/tensor.ts'
+import { toProto } from '../graph/tensor-proto.ts'
 
 const DOMAIN = 'com.microsoft.nchwc'
 

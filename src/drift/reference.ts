@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { random } from '../base/random.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { jensenShannon } from './distance.ts'
 import { type Counts, count, type Feature, featureNames, noCounts, type Observed } from './features.ts'
 
