@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Type as TypeBox } from 'typebox'
-import { Type } from './schema.ts'
+import { Type, Type as TypeBox } from './schema.ts'
 
 /** One schema of every builder, optional and not, with options and without. */
 const written = (type: typeof Type) => {
