@@ -1,6 +1,6 @@
 /**
  * Every error that a caller can see: stable code, HTTP status, message and the next step. `{name}` is filled from the
- * details given to `fail`. Texts carry no file-system paths of the server and no stack.
+ * details given to `fail`; what stands in brackets is left out where its detail is not given. Texts carry no file-system paths of the server and no stack.
  */
 export const errors = {
   // requests
@@ -63,13 +63,17 @@ export const errors = {
     '{source}: {reason}',
     'Give a zip file that holds one CSV, TSV, JSONL or Parquet file, or that file itself.',
   ],
-  DATA_EMPTY: [400, '{source} has no usable rows', 'See the data report for what was dropped and why.'],
+  DATA_EMPTY: [
+    400,
+    '{source} has no usable rows',
+    'It needs a header and rows; the data report says what was dropped and why.',
+  ],
   DATA_UNDECODABLE: [
     400,
     '{source}, line {line}: bytes that are not {encoding}',
     'Save the file as UTF-8, or name its encoding with --encoding.',
   ],
-  DATA_MALFORMED: [400, '{source}, line {line}: {reason}', 'Mend that line, or remove it.'],
+  DATA_MALFORMED: [400, '{source}[, line {line}]: {reason}', 'Mend that place, or remove it.'],
   COLUMN_UNKNOWN: [
     400,
     'no column "{column}" in {source}; it has {columns}',
@@ -309,4 +313,6 @@ export function isDiskFull(error: unknown): AthanorError | undefined {
 }
 
 const fill = (template: string, details: ErrorDetails) =>
-  template.replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole))
+  template
+    .replace(/\[([^[\]{]*\{(\w+)\}[^[\]{]*)\]/g, (_, part: string, key: string) => (key in details ? part : ''))
+    .replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole))

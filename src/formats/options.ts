@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../base/schema.ts'
 
 /** What a model's files cannot say: its task, its labels, how texts become ids. */
 export const ImportOptions = Type.Object(
