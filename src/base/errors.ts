@@ -34,6 +34,11 @@ export const errors = {
     'cannot tell what kind of model {what} is',
     'Name it with --format; what is read and written: athanor formats',
   ],
+  TASK_UNKNOWN: [
+    422,
+    'the files do not say what the model is for: it takes {inputs} and gives {outputs}',
+    'If it reads texts: --tokenizer tokenizer.json --labels a,b (in a request: tokenizer, labels). If it takes tensors: --task tensor.',
+  ],
   FILE_NOT_FOUND: [404, 'no file of the sha256 {digest} is here', 'Send it first; files are kept for a day.'],
   FILE_DIFFERS: [
     422,

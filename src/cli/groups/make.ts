@@ -131,6 +131,11 @@ export const makeCommands: CommandGroup = {
       options: [
         option('--name <name>', 'the model to register'),
         option('--format <format>', 'what it is (found out if not given); see athanor formats'),
+        () =>
+          new Option('--task <task>', 'what it is for, where its files do not say').choices([
+            'text-classification',
+            'tensor',
+          ]),
         option('--tokenizer <file>', 'the JSON of a Keras Tokenizer: the model then takes texts'),
         option('--labels <list>', 'labels of its outputs in order, separated by commas'),
         option('--length <number>', 'ids in a row, where the model does not say'),
