@@ -1,14 +1,13 @@
-import { fork } from 'node:child_process'
-import { copyFile, link, mkdtemp, rm } from 'node:fs/promises'
-import { setPriority, tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type ErrorCode, fail } from '../base/errors.ts'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fail } from '../base/errors.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
 import type { TrainEvent } from './events.ts'
-import type { DataSource, TrainJob } from './job.ts'
+import type { TrainJob } from './job.ts'
 import type { FromTrainer, ToTrainer } from './process.ts'
+import { failureOf, sourceIn, startTrainer } from './trainer.ts'
 
 /**
  * Asks something about a data set of a training process that ends with the answer: the first event of that type. Throws
@@ -21,24 +20,16 @@ export async function askTrainer<Type extends TrainEvent['type']>(
   signal: AbortSignal,
 ): Promise<Extract<TrainEvent, { type: Type }>> {
   const folder = await mkdtemp(join(tmpdir(), `athanor-${answer}-`))
-  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
-    serialization: 'advanced',
-    execArgv: ['--disable-warning=ExperimentalWarning'],
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-  })
+  const child = startTrainer(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url))
   const kill = () => child.kill('SIGKILL')
   signal.addEventListener('abort', kill, { once: true })
   try {
-    if (child.pid !== undefined) setPriority(child.pid, 10) // serving comes first
-    const dataset = await sourceOf(house, about.spec.dataset, folder)
+    const dataset = await sourceIn(folder, about.spec.dataset, house)
     const { promise, resolve, reject } = Promise.withResolvers<Extract<TrainEvent, { type: Type }>>()
     child.once('exit', (code, died) => reject(fail('TRAINER_DIED', { reason: died ?? `exit code ${code}`, run: '' })))
     child.on('message', (message: FromTrainer) => {
       if (message.type === 'event' && message.event.type === answer) resolve(message.event as never)
-      if (message.type !== 'failed') return
-      const { error, suggestion, detail } = message
-      reject(fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail }))
+      if (message.type === 'failed') reject(failureOf(message))
     })
     const job: TrainJob = { ...about, run: answer, dataset, folder }
     child.send({ type: 'start', job } satisfies ToTrainer)
@@ -48,19 +39,4 @@ export async function askTrainer<Type extends TrainEvent['type']>(
     kill()
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-/** An uploaded file under its own name, so that its format can be told. */
-async function sourceOf(
-  { store, datasets }: { store: Store; datasets: Datasets },
-  dataset: string,
-  folder: string,
-): Promise<DataSource> {
-  if (dataset.startsWith('npm:')) return { path: dataset, name: dataset }
-  const { digest, filename } = await datasets.get(dataset)
-  const name = basename(filename)
-  const path = join(folder, name)
-  const blob = await store.blobs.verify(digest)
-  await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
-  return { path, name }
 }

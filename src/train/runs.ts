@@ -1,12 +1,10 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { EventEmitter, on } from 'node:events'
 import { mkdirSync } from 'node:fs'
-import { copyFile, link, rm } from 'node:fs/promises'
-import { setPriority } from 'node:os'
-import { basename, join } from 'node:path'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { type AthanorError, asAthanorError, type ErrorCode, fail } from '../base/errors.ts'
+import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { checkName, modelNameFrom, newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { readBundle } from '../bundle/bundle.ts'
@@ -19,6 +17,7 @@ import type { RefineSpec, Run, RunSpec, RunState, TrainEvent } from './events.ts
 import type { DataSource, TrainJob } from './job.ts'
 import type { FromTrainer, RunJob, ToTrainer } from './process.ts'
 import { Tenure } from './tenure.ts'
+import { failureOf, sourceIn, startTrainer } from './trainer.ts'
 
 export interface NumberedEvent {
   id: number
@@ -320,20 +319,12 @@ export class Runs {
     const kind: RunKind<never> = 'refine' in spec ? this.#refinement : training
     mkdirSync(folder, { recursive: true })
     await active.tenure?.fetchFiles()
-    const source = (dataset: string, part: string) => this.#source(dataset, folder, part)
+    const stored = { store: this.#store, datasets: this.#datasets }
+    const source = (dataset: string, part: string) => sourceIn(folder, dataset, stored, `${part}-`)
     const job = await kind.job({ run, folder }, spec as never, source, (ref) => this.#version(ref))
     if (active.wanted !== 'done') return this.#endAs(run, active.wanted)
-    const child = fork(fileURLToPath(kind.worker), {
-      serialization: 'advanced',
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    })
+    const child = startTrainer(kind.worker)
     active.child = child
-    try {
-      setPriority(child.pid!, 10) // serving comes first
-    } catch {
-      // not allowed everywhere; training runs all the same
-    }
     const outcome = await this.#converse(run, child, job, () => active.tenure?.keepFiles())
     const wanted = active.wanted as Active['wanted'] // changed while it worked
     if (wanted === 'cancelled') {
@@ -342,8 +333,7 @@ export class Runs {
     } else if (outcome.type === 'stopped' || wanted !== 'done') {
       await this.#endAs(run, wanted === 'done' ? 'interrupted' : wanted)
     } else if (outcome.type === 'failed') {
-      const { error, suggestion, detail } = outcome
-      throw fail(error.code as ErrorCode, error.details, { ...(suggestion && { suggestion }), cause: detail })
+      throw failureOf(outcome)
     } else {
       await this.#state(run, 'registering')
       const { manifest, files } = await readBundle(outcome.result.bundle)
@@ -394,18 +384,6 @@ export class Runs {
     })
     child.send({ type: 'start', job } satisfies ToTrainer)
     return promise.finally(() => child.kill('SIGKILL'))
-  }
-
-  /** An uploaded file under its own name in the run's folder, so that its format can be told. */
-  async #source(dataset: string, folder: string, part: string): Promise<DataSource> {
-    if (dataset.startsWith('npm:')) return { path: dataset, name: dataset }
-    const { digest, filename } = await this.#datasets.get(dataset)
-    const name = basename(filename)
-    const path = join(folder, `${part}-${name}`)
-    const blob = await this.#store.blobs.verify(digest)
-    await rm(path, { force: true })
-    await link(blob, path).catch(() => copyFile(blob, path)) // a link where the file system has them
-    return { path, name }
   }
 
   async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {
