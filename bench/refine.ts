@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -114,7 +115,14 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     const { manifest, files } = await trained(model, source, log)
     const job: RefineJob = {
       run: 'bench',
-      folder: join(folder, `${model}-${what.replaceAll(/\W/g, '')}`),
+      // what was trained is taken up again by cases that begin alike
+      folder: join(
+        folder,
+        `${model}-${createHash('sha256')
+          .update(JSON.stringify([passes[0], options]))
+          .digest('hex')
+          .slice(0, 8)}`,
+      ),
       spec: { refine: model, passes, force: true, ...(options && { options }) },
       source: { name: model, version: 1, manifest, files },
       data: source.data,

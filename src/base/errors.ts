@@ -96,7 +96,7 @@ export const errors = {
   SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
 
   // training
-  OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor train --help'],
+  OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor COMMAND --help'],
   RUN_NOT_FOUND: [404, 'no run named "{run}"', 'All runs: athanor ps'],
   RUN_NOT_RESUMABLE: [409, 'run "{run}" cannot be resumed: {reason}', 'Start a new run: athanor train'],
   LOSS_NOT_FINITE: [

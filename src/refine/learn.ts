@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { create } from '@bufbuild/protobuf'
 import type { Around } from '../autograd/imported.ts'
@@ -52,9 +53,10 @@ export async function* learn(
     options: given({ ...options, ...training.options, heldInRows: 0, heldOutRows: 0 }),
   }
   optionsOf(spec)
+  const taught = teacher && [teacher.temperature, teacher.share, teacher.hidden]
   const job: TrainJob = {
     run: training.run,
-    folder: join(context.folder, `${family}-training`),
+    folder: folderFor(context.folder, [family, options, initial && shapesOf(initial), graph !== undefined, taught]),
     spec,
     dataset: training.data,
   }
@@ -102,7 +104,11 @@ export async function* learnImages(
   optionsOf(spec)
   const job: TrainJob = {
     run: training.run,
-    folder: join(folder, 'images-training'),
+    folder: folderFor(folder, [
+      options,
+      subject.model.graph!.initializer.map(({ name, dims }) => [name, dims.map(Number)]),
+      around !== undefined,
+    ]),
     spec,
     dataset: training.data,
     ...(training.heldOut && { validation: training.heldOut }),
@@ -167,6 +173,13 @@ function vectorsOf(model: ModelProto): string {
     instead: 'Teach by a version that is not quantized, or by answers alone: hidden=0.',
   })
 }
+
+/** A folder for one training among several of a refinement: the same again when that goes on after a pause. */
+const folderFor = (folder: string, what: unknown): string =>
+  join(folder, `training-${createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 12)}`)
+
+const shapesOf = (weights: NonNullable<Learning['initial']>) =>
+  Object.entries(weights).map(([name, { dims }]) => [name, dims])
 
 /** Options as a version was trained with, of the names that its family still has. */
 export const trainedWith = ({ lineage }: Manifest): Options => (lineage.options ?? {}) as Options

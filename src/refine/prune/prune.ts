@@ -11,8 +11,8 @@ import { dropLayers } from './layers.ts'
 import { rebuilt, type Trained, trainedNetwork } from './network.ts'
 import { kindsOf, type UnitKind } from './units.ts'
 
-/** Rows that importance is measured on. */
-const ROWS = 512
+/** Rows that importance is measured on, and those that layers are chosen by: the network runs on these once for each layer. */
+const [ROWS, LAYER_ROWS] = [512, 128]
 
 const share = (description: string) =>
   ({ type: 'number', default: null, minimum: 0, maximum: 0.95, description }) as const
@@ -65,7 +65,13 @@ export const prune: Pass = {
     if (layers > 0) {
       if (before.name !== 'transformer' || layers >= Number(before.options.layers))
         throw fail('OPTION_INVALID', { option: 'layers', reason: `${layers} layers cannot go` })
-      const { trained, dropped } = await dropLayers(subject, network, layers, rows, context.threads)
+      const { trained, dropped } = await dropLayers(
+        subject,
+        network,
+        layers,
+        rows.slice(0, LAYER_ROWS),
+        context.threads,
+      )
       network = trained
       notes.push(`without layers ${dropped.join(', ')}`)
     }
