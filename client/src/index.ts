@@ -389,19 +389,6 @@ export class Athanor {
     return (await this.#json<{ requests: LoggedRequest[] }>('/api/requests', { query: filter })).requests
   }
 
-  /** Registers the next version of an imported model, whose requests are compared with the rows of a data set. */
-  compareWith(
-    model: string,
-    dataset: string,
-    read?: RunSpec['read'],
-  ): Promise<{ model: string; version: number; rows: number }> {
-    return this.#json(`/api/models/${encodeURIComponent(model)}/reference`, {
-      method: 'POST',
-      json: { dataset, ...(read && { read }) },
-      timeout: 0,
-    })
-  }
-
   /** How the requests of a version compare with its held-out rows. */
   drift(model: string, options: { limit?: number } = {}): Promise<DriftReport> {
     return this.#json(`/api/models/${encodeURIComponent(model)}/drift`, { query: options })

@@ -9,7 +9,7 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 export async function drift(context: Context, model: string, { compareWith }: { compareWith?: string } = {}) {
   const { client, out } = context
   if (compareWith !== undefined) {
-    const made = await client.compareWith(model, await upload(compareWith, context))
+    const made = await client.models.compareWith(model, await upload(compareWith, context))
     if (out.json) return out.document(made)
     return out.data(`${made.model}@${made.version} is compared with ${made.rows} rows of ${basename(compareWith)}`)
   }
