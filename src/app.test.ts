@@ -209,6 +209,18 @@ test('another site cannot have its name point here', async () => {
   await assert.rejects(startApp({ home, port: 0 }), { code: 'HOME_BUSY' })
 })
 
+test('a card with scripts is told as text', async () => {
+  const text = '<script>alert(1)</script> [x](javascript:alert(1))'
+  await client.models.import('scripted', tinyGraph())
+  await client.models.setCard('scripted', { text, description: '<img src=x onerror=alert(1)>' })
+  for (const part of ['card', 'page']) {
+    const response = await fetch(`${app.url}/api/models/scripted/${part}`)
+    assert.equal(response.headers.get('content-type'), 'application/json; charset=utf-8')
+    assert.equal(response.headers.get('x-content-type-options'), 'nosniff')
+    assert.ok(((await response.json()) as { markdown: string }).markdown.includes(text))
+  }
+})
+
 test('every route is described and declares who may use it', async () => {
   const { paths } = (await (await fetch(`${app.url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, unknown>>

@@ -9,7 +9,7 @@ import type {
   ModelQuery,
   Webhook,
 } from './registry-types.ts'
-import type { ModelSummary } from './types.ts'
+import type { ModelSummary, RunSpec } from './types.ts'
 
 /** Sends a request and reads the JSON of its answer. */
 type Json = <T>(path: string, call?: Call) => Promise<T>
@@ -38,6 +38,17 @@ export function registryCalls(json: Json) {
       json(`/api/models/${encodeURIComponent(model)}/card`, {
         method: 'PUT',
         json: typeof card === 'string' ? { markdown: card } : { card },
+      }),
+    /** Registers the next version of an imported model, whose requests are compared with the rows of a data set. */
+    compareWith: (
+      model: string,
+      dataset: string,
+      read?: RunSpec['read'],
+    ): Promise<{ model: string; version: number; rows: number }> =>
+      json(`/api/models/${encodeURIComponent(model)}/reference`, {
+        method: 'POST',
+        json: { dataset, ...(read && { read }) },
+        timeout: 0,
       }),
     lineage: (model: string): Promise<LineageGraph> => json(`/api/models/${encodeURIComponent(model)}/lineage`),
     /** Sets tags of a model, or of a version; `null` removes one. */

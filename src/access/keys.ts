@@ -65,6 +65,7 @@ export class Keys {
   readonly #localDigest: Buffer
   #keys = new Map<string, Held>()
   #users = new Map<string, User>()
+  #people = new Map<string, User[]>()
   #openTenants = new Set<string>()
   /** Reads keys, users and open tenants from the database. */
   readonly load = inTurn(() => this.#read())
@@ -78,10 +79,11 @@ export class Keys {
   async #read() {
     const [keys, users, open] = await Promise.all([
       this.#db.selectFrom('service_keys').selectAll().execute(),
-      this.#db.selectFrom('users').selectAll().execute(),
+      this.#db.selectFrom('users').selectAll().orderBy('tenant').execute(),
       this.#db.selectFrom('tenants').select('tenant').where('closed_at', 'is', null).execute(),
     ])
     this.#users = new Map(users.map((row) => [userKey(row.tenant, row.name), userOf(row)]))
+    this.#people = Map.groupBy(this.#users.values(), ({ name }) => name)
     this.#openTenants = new Set(open.map(({ tenant }) => tenant))
     const held = new Map<string, Held>()
     for (const row of keys) {
@@ -238,9 +240,9 @@ export class Keys {
     return this.get(tenant, id)
   }
 
-  /** What a person is in each tenant that has them. */
-  memberships(name: string): User[] {
-    return [...this.#openTenants].flatMap((tenant) => this.#users.get(userKey(tenant, name)) ?? [])
+  /** What a person is in each tenant that has them, by the tenants' names. */
+  memberships(name: string): readonly User[] {
+    return this.#people.get(name) ?? []
   }
 
   isOpen(tenant: string): boolean {

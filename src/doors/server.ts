@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
-import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
+import { type AthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
 import { isCallerError } from '../watch/log.ts'
+import { audited } from './audited.ts'
 import { collect } from './body.ts'
 import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
@@ -59,6 +60,8 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
   // hooks call back: a promise for each would be a good part of a request's time
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
+    // what people wrote or stored is never taken for a page
+    if (request.method === 'GET') reply.header('x-content-type-options', 'nosniff')
     const foreign = access.keysRequired ? undefined : checkHost(request.headers.host, config.host)
     if (foreign) return done(foreign)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
@@ -160,7 +163,7 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
 function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: string }, one: Route) {
   const { gate, door } = way
   const { config } = way.house
-  const audited = one.method !== 'GET' && changes.has(one.permission)
+  const changing = one.method !== 'GET' && changes.has(one.permission)
   const { body, querystring } = one.schemas
   app.route({
     method: one.method,
@@ -183,14 +186,8 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
       const { params, query, body, who } = request
       if (who && one.permission === 'use') request.limitHeaders = () => gate.headers(who)
       const house = who ? await gate.house(who) : way.house
-      const finish = audited ? await record(house, one, request) : undefined
-      const result = await Promise.resolve(one.handle(house, { params, query, body, request, reply })).catch(
-        async (error: unknown) => {
-          await finish?.(asAthanorError(error).code)
-          throw error
-        },
-      )
-      await finish?.('done')
+      const work = () => one.handle(house, { params, query, body, request, reply })
+      const result = changing ? await audited(house, entryOf(one, request), work) : await work()
       if (!reply.sent) reply.headers(request.limitHeaders())
       return one.status === 204 ? reply.send() : result
     },
@@ -199,19 +196,17 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
 
 const isStream = (body: unknown) => typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 
-/** What is written to the audit log: before it is done, so that no change is without its entry, and how it ended after it. */
+/** Routes whose calls are written to the audit log. */
 const changes = new Set<Permission>(['write', 'admin', 'operate'])
 
-async function record({ access, tenant, who }: House, { method, path, raw }: Route, request: FastifyRequest) {
+function entryOf({ method, path, raw }: Route, request: FastifyRequest) {
   const { params, query, body, id } = request as { params: object; query: object; body: object; id: string }
-  return access.audit.begin({
-    tenant,
-    actor: who.actor,
+  return {
     action: `${method} ${path}`,
     target: Object.values(params).join(' '),
     detail: { ...query, ...(!raw && body) },
     requestId: id,
-  })
+  }
 }
 
 const hostName = (host: string) => host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')

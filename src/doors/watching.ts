@@ -1,7 +1,8 @@
 import { fail } from '../base/errors.ts'
 import { Type } from '../base/schema.ts'
+import { ReadColumns } from '../train/events.ts'
 import { alertRules } from '../watch/alerts.ts'
-import { route } from './route.ts'
+import { callOf, route } from './route.ts'
 
 const tag = 'watch'
 const Ref = Type.Object({ model: Type.String({ description: 'name, name@version or name@alias' }) })
@@ -165,6 +166,25 @@ export const watchRoutes = [
         feedback.accuracy(version.name, version.version),
       ])
       return { ...report, labelled }
+    },
+  ),
+  route(
+    'POST /api/models/:model/reference',
+    {
+      summary:
+        'Register the next version of an imported model with rows of a data set as what its requests are compared with',
+      permission: 'write',
+      tag,
+      status: 201,
+    },
+    {
+      params: Ref,
+      body: Type.Object({ dataset: Type.String(), read: Type.Optional(ReadColumns) }, { additionalProperties: false }),
+      response: Type.Object({ model: Type.String(), version: Type.Integer(), rows: Type.Integer() }),
+    },
+    async (house, { params, body, request, reply }) => {
+      const { learnNormal } = await import('../serve/normal.ts')
+      return learnNormal(house, { ...params, ...body }, callOf(request, reply).signal)
     },
   ),
   route(

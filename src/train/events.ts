@@ -2,6 +2,7 @@ import { type Problem, problems } from '../base/problem.ts'
 import { type Static, Type } from '../base/schema.ts'
 import { Metrics } from '../bundle/manifest.ts'
 import type { SplitBy } from '../data/split.ts'
+import type { Reference } from '../drift/reference.ts'
 import type { Advice } from './advice.ts'
 import type { Options } from './options.ts'
 
@@ -191,7 +192,7 @@ export type TrainEvent =
   /** What is seen in the data and will be tried. */
   | { type: 'advice'; advice: Advice }
   /** What a version scored on data that it was asked about. */
-  | { type: 'measured'; metrics: Metrics; rows: number }
+  | { type: 'measured'; metrics: Metrics; rows: number; reference?: Reference }
   /** A trial begins, is put aside, dropped or done. */
   | { type: 'trial'; trial: TrialReport }
   /** All trials, one of them chosen by the metric. */

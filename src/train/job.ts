@@ -26,8 +26,8 @@ export interface TrainJob extends RunJob {
   fold?: { of: number; held: number }
   /** Only look at the data. */
   advise?: boolean
-  /** Only measure the version on the data. */
-  measure?: boolean
+  /** Only measure the version on the data: what it scores, or also what the rows look like to it. */
+  measure?: 'score' | 'reference'
   /** The version that training goes on from, or an uploaded ONNX file, of which no more is known. */
   from?: { ref: string; manifest?: Manifest; files: Record<string, string> }
 }

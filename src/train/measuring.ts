@@ -19,6 +19,7 @@ export async function measureOn(
   base: NonNullable<TrainJob['from']>,
   { dataset, read }: { dataset: string; read?: ReadOptions },
   signal: AbortSignal,
+  what: NonNullable<TrainJob['measure']> = 'score',
 ): Promise<Measured> {
   const { manifest, ref } = base
   const asked = { dataset, from: ref, task: manifest!.task, ...(read && { read }) } as RunSpec
@@ -28,7 +29,7 @@ export async function measureOn(
     ([name, value]) => name in own && value !== null,
   )
   const options = Object.fromEntries(trained) as NonNullable<RunSpec['options']>
-  return askTrainer(house, 'measured', { spec: { ...spec, options }, from: base, measure: true }, signal)
+  return askTrainer(house, 'measured', { spec: { ...spec, options }, from: base, measure: what }, signal)
 }
 
 /** What the process does for that: opens the version as if it were trained further, with all rows held out. */
@@ -45,5 +46,6 @@ export async function* measure(job: TrainJob): AsyncGenerator<TrainEvent, undefi
   }
   const learner = yield* tasks[task].open(opened)
   const { metrics, rows } = await learner.evaluate(learner.initial!, 'test')
-  yield { type: 'measured', metrics, rows }
+  const { reference } = job.measure === 'reference' ? (await learner.bundle(learner.initial!)).manifest : {}
+  yield { type: 'measured', metrics, rows, ...(reference && { reference }) }
 }

@@ -247,15 +247,16 @@ export async function audit(
   })
   if (out.json) return out.document(entries)
   out.table(
-    ['WHEN', 'TENANT', 'WHO', 'DID', 'TO', 'WITH'],
+    ['WHEN', 'TENANT', 'WHO', 'DID', 'TO', 'ENDED', 'WITH'],
     entries
       .toReversed()
-      .map(({ at, tenant, actor: who, action, target, detail }) => [
+      .map(({ at, tenant, actor: who, action, target, detail, outcome = '?' }) => [
         at.replace('T', ' ').slice(0, 19),
         tenant,
         who,
         action,
         target,
+        outcome,
         JSON.stringify(detail).slice(0, 60),
       ]),
   )

@@ -1,15 +1,26 @@
+import { basename } from 'node:path'
 import type { Context } from '../context.ts'
 import { sparkline } from '../terminal.ts'
+import { upload } from '../upload.ts'
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
-/** How the requests of a version compare with its held-out rows. */
-export async function drift({ client, out }: Context, model: string) {
+/** How the requests of a version compare with its held-out rows; or sets what those of the next version are compared with. */
+export async function drift(context: Context, model: string, { compareWith }: { compareWith?: string } = {}) {
+  const { client, out } = context
+  if (compareWith !== undefined) {
+    const made = await client.models.compareWith(model, await upload(compareWith, context))
+    if (out.json) return out.document(made)
+    return out.data(`${made.model}@${made.version} is compared with ${made.rows} rows of ${basename(compareWith)}`)
+  }
   const report = await client.drift(model)
   if (out.json) return out.document(report)
   const { reference, drifted, estimatedAccuracy, labelled, windows } = report
   const name = `${report.model}@${report.version}`
-  if (!reference) return out.say(`${name} has nothing to compare with: fewer than 200 held-out rows, or imported`)
+  if (!reference)
+    return out.say(
+      `${name} has nothing to compare with: fewer than 200 held-out rows, or imported\n  Next:  athanor drift ${report.model} --compare-with rows.jsonl`,
+    )
   const state =
     windows.length === 0
       ? 'no window of 250 requests is full yet'

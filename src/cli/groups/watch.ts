@@ -28,8 +28,12 @@ export const watchCommands: CommandGroup = {
       name: 'drift <model>',
       summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
       example: 'athanor drift sentiment@champion',
+      options: [
+        option('--compare-with <file>', 'register the next version, compared with these rows, of an imported model'),
+      ],
       needs: 'server',
-      act: async ({ context, args }) => (await import('../commands/drift.ts')).drift(context, args[0]),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/drift.ts')).drift(context, args[0], options),
     },
     {
       name: 'feedback <request> <label>',

@@ -70,6 +70,8 @@ test('server, model, metadata, configuration, repository, statistics', async () 
   assert.deepEqual(models, [{ name: 'tiny', version: '1', state: 'READY', reason: '' }])
   await call('RepositoryModelUnload', { repository_name: 'tiny' }) // as KServe's clients send it
   assert.deepEqual(await call('RepositoryIndex', { ready: true }), { models: [] })
+  const [last] = await server.app.house.access.audit.list({ limit: 1 })
+  assert.deepEqual([last.action, last.target, last.outcome], ['gRPC RepositoryModelUnload', 'tiny', 'done'])
 })
 
 const x = { name: 'x', datatype: 'FP32', shape: [1, 3] }

@@ -8,6 +8,7 @@ import { newId } from '../../base/ids.ts'
 import { version as code } from '../../base/version.ts'
 import { isCallerError } from '../../watch/log.ts'
 import { type Caller, findModel } from '../ask.ts'
+import { audited } from '../audited.ts'
 import type { Gate } from '../gate.ts'
 import { type House, readCallHeaders } from '../route.ts'
 import { viewOf } from '../views.ts'
@@ -103,6 +104,12 @@ function serviceOf(outer: House, gate: Gate): Service {
       throw failure(outer, thrown)
     }
   }
+  const change = <T>(context: HandlerContext, call: string, target: string, work: (house: House) => Promise<T>) =>
+    answer(context, 'write', (house, { requestId }) =>
+      audited(house, { action: `gRPC ${call}`, target: target.slice(0, 200), detail: {}, requestId }, () =>
+        work(house),
+      ),
+    )
   /** KServe's clients send the name in the first field. */
   const named = ({ repositoryName, modelName }: { repositoryName: string; modelName: string }) =>
     modelName === '' ? repositoryName : modelName
@@ -169,7 +176,7 @@ function serviceOf(outer: House, gate: Gate): Service {
         return { models: models.filter(({ state }) => !ready || state === 'READY') }
       }),
     repositoryModelLoad: (request, context) =>
-      answer(context, 'write', async (house) => {
+      change(context, 'RepositoryModelLoad', named(request), async (house) => {
         const given = Object.keys(request.parameters)
         if (given.length > 0)
           throw fail('UNSUPPORTED', {
@@ -181,7 +188,7 @@ function serviceOf(outer: House, gate: Gate): Service {
         return {}
       }),
     repositoryModelUnload: (request, context) =>
-      answer(context, 'write', async (house) => {
+      change(context, 'RepositoryModelUnload', named(request), async (house) => {
         await findModel(house, named(request))
         await house.deployments.unload(named(request))
         return {}
