@@ -117,6 +117,20 @@ export class Athanor {
     return this.#json(path, { method: 'POST', json, ...(signal && { signal }) })
   }
 
+  /**
+   * What a model of one of the hub's tasks answers (`question-answering`, `translation`, `object-detection`, …), in that task's
+   * own words; files go in base64.
+   */
+  async run<Output = unknown>(
+    model: string,
+    inputs: string | Readonly<Record<string, string>>,
+    { signal, ...parameters }: { signal?: AbortSignal; [parameter: string]: unknown } = {},
+  ): Promise<Output> {
+    const path = `/api/models/${encodeURIComponent(model)}/run`
+    const json = { inputs, parameters }
+    return (await this.#json<Prediction<Output>>(path, { method: 'POST', json, ...(signal && { signal }) })).outputs
+  }
+
   /** Labels of an image file (its bytes), best first. */
   async classifyImage(model: string, image: Uint8Array | Blob, { topK, signal }: TextOptions = {}): Promise<Ranked[]> {
     const path = `/api/models/${encodeURIComponent(model)}/images`

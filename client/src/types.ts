@@ -411,6 +411,8 @@ export interface ImportOptions {
   length?: number
   padding?: 'pre' | 'post'
   truncating?: 'pre' | 'post'
+  /** What a model for transformers.js is for, where its configuration does not say. */
+  task?: string
   description?: string
 }
 

@@ -1,3 +1,5 @@
+import { fail } from '../base/errors.ts'
+import type { HubTaskName } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/sketch.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
@@ -33,7 +35,7 @@ export type OpenRunner = (
 export type OpenFileRunner = (manifest: Manifest, path: string, options: RunnerOptions) => Promise<Runner>
 
 /** How a bundle of each task is run; an engine loads what its own task needs. */
-const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {
+const runners: Record<Exclude<Manifest['task'], HubTaskName>, () => Promise<OpenRunner>> = {
   'text-classification': async () => (await import('./runners/text-classification.ts')).textClassificationRunner,
   'token-classification': async () => (await import('./runners/token-classification.ts')).tokenClassificationRunner,
   'feature-extraction': async () => (await import('./runners/feature-extraction.ts')).featureExtractionRunner,
@@ -43,5 +45,9 @@ const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {
   tensor: async () => (await import('./runners/tensor.ts')).tensorRunner,
 }
 
-export const createRunner: OpenRunner = async (manifest, read, options) =>
-  (await runners[manifest.task]())(manifest, read, options)
+export const createRunner: OpenRunner = async (manifest, read, options) => {
+  const { task } = manifest
+  if (!Object.hasOwn(runners, task))
+    throw fail('UNSUPPORTED', { what: `"${task}" by onnxruntime`, instead: 'Use the engine transformers.' })
+  return (await runners[task as keyof typeof runners]())(manifest, read, options)
+}

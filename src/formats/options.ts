@@ -15,6 +15,8 @@ export const ImportOptions = Type.Object(
     /** Where Keras' pad_sequences put zeros, and which end it cut: both `pre` unless told otherwise, as there. */
     padding: Type.Optional(Type.Union([Type.Literal('pre'), Type.Literal('post')])),
     truncating: Type.Optional(Type.Union([Type.Literal('pre'), Type.Literal('post')])),
+    /** What a model of the hub is for, where its configuration does not say. */
+    task: Type.Optional(Type.String({ maxLength: 60 })),
     description: Type.Optional(Type.String({ maxLength: 2000 })),
   },
   { additionalProperties: false },

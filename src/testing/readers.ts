@@ -131,7 +131,7 @@ export async function readers(): Promise<Reader[]> {
       files: goldenSavedModels().lstm.files,
       read: async (files) => readSavedModel(sourceOf(files)),
     },
-    { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files)) },
+    { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files), {}) },
     {
       name: 'tokenizer.json',
       files: { 'tokenizer.json': tokenizer },

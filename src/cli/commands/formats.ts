@@ -34,6 +34,7 @@ export interface ImportFlags {
   tokenizer?: string
   labels?: string
   length?: string
+  task?: string
   padding?: 'pre' | 'post'
   truncating?: 'pre' | 'post'
 }
@@ -44,9 +45,10 @@ export async function importModel(context: Context, path: string, flags: ImportF
   const { name, tokenizer, labels, length, ...rest } = flags
   const target = name ?? nameOf(path)
   const sent = await sendAll(path, context)
-  const { format, description, padding, truncating } = rest
+  const { format, task, description, padding, truncating } = rest
   const options: ImportOptions = {
     ...(format !== undefined && { format }),
+    ...(task !== undefined && { task }),
     ...(description !== undefined && { description }),
     ...(padding !== undefined && { padding }),
     ...(truncating !== undefined && { truncating }),

@@ -135,6 +135,7 @@ export const makeCommands: CommandGroup = {
         option('--length <number>', 'ids in a row, where the model does not say'),
         () => new Option('--padding <side>', 'where rows were padded (pre)').choices(['pre', 'post']),
         () => new Option('--truncating <side>', 'which end of long rows was cut off (pre)').choices(['pre', 'post']),
+        option('--task <task>', 'with --format transformers: its task, where config.json does not say'),
         option('--description <text>', 'what it is for'),
       ],
       needs: 'server',

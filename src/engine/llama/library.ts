@@ -23,6 +23,13 @@ export interface Model {
     eosString: string | null
     shouldPrependBosToken: boolean
   }
+  readonly fileInsights: {
+    estimateContextResourceRequirementsV2(options: {
+      contextSize: number
+      sequences: number
+      modelGpuLayers: number
+    }): Promise<{ cpuRam: number }>
+  }
   readonly fileInfo: { metadata: { tokenizer?: { chat_template?: string } } }
   tokenize(text: string, special: boolean): number[]
   detokenize(tokens: readonly number[], special: boolean, before?: readonly number[]): string

@@ -15,8 +15,9 @@ import { type Loaded, loadLlama, type Model } from './library.ts'
 import { Seats } from './seats.ts'
 import { writing } from './writing.ts'
 
-/** Texts that are written at the same time, each with its part of the cache. */
-const SEQUENCES = 8
+/** Texts that are written at the same time, each with its part of the cache: as many as fit into so many bytes, 8 in any case. */
+const SEQUENCES = [32, 16, 8]
+const CACHE_BYTES = 2 ** 30
 /** Most tokens that a text may have, prompt included, where the model could read more: the cache is made for all of them. */
 const CONTEXT = 4096
 
@@ -34,8 +35,9 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
   const source = model.fileInfo.metadata.tokenizer?.chat_template
   const { bosString, eosString } = model.tokens
   const template = source && new ChatTemplate(source, { bos_token: bosString ?? '', eos_token: eosString ?? '' })
-  const context = await model.createContext({ sequences: SEQUENCES, contextSize, threads })
-  const seats = new Seats(Array.from({ length: SEQUENCES }, () => context.getSequence()))
+  const sequences = await placesFor(model, contextSize)
+  const context = await model.createContext({ sequences, contextSize, threads })
+  const seats = new Seats(Array.from({ length: sequences }, () => context.getSequence()))
   let batches = 0
 
   function promptOf(request: GenerationRequest): number[] {
@@ -89,6 +91,16 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
     },
     generate,
   }
+}
+
+async function placesFor({ fileInsights }: Model, contextSize: number): Promise<number> {
+  const fewest = SEQUENCES.at(-1)!
+  for (const sequences of SEQUENCES) {
+    const sizes = { contextSize, sequences, modelGpuLayers: 0 }
+    const { cpuRam } = await fileInsights.estimateContextResourceRequirementsV2(sizes)
+    if (cpuRam <= CACHE_BYTES) return sequences
+  }
+  return fewest
 }
 
 async function embedder(model: Model, contextSize: number, threads: number): Promise<Runner> {
