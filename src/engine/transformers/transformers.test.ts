@@ -69,7 +69,7 @@ test('folders become models of their task; what is no such folder, task or input
     ['french', 'cat', { num_beams: 1000 }, /num_beams/],
   ]
   for (const [model, inputs, parameters, message] of asks)
-    await assert.rejects(athanor.run(model, inputs as string, parameters as Record<string, unknown>), {
+    await assert.rejects(athanor.run(model, inputs, parameters as object), {
       code: 'BAD_REQUEST',
       message,
     })
