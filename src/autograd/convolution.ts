@@ -3,6 +3,7 @@ import { intOf, intsOf, stringOf } from '../graph/attributes.ts'
 import type { Node, Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import type { Shape } from '../graph/shape.ts'
+import { markFilterGradient } from './filters.ts'
 import { product, type Rule, rule } from './rule.ts'
 
 /** What a convolution or pooling window does along each spatial axis. */
@@ -111,8 +112,14 @@ function weightGradient(x: Value, dy: Value, at: Geometry): Value {
   const taps = kernel.reduce((a, b) => a * b, 1)
   const sizes = [...x.shape.slice(1), ...dy.shape.slice(1)]
   const known = sizes.every((size) => typeof size === 'number')
-  if (group > 1 || !known || taps > MOST_TAPS) return exchanged(x, dy, at)
-  return taps > 1 && slides(at, x, dy) ? shifted(x, dy, at) : unrolled(x, dy, at)
+  if (group > 1 || !known) return exchanged(x, dy, at)
+  const gradient =
+    taps > MOST_TAPS ? exchanged(x, dy, at) : taps > 1 && slides(at, x, dy) ? shifted(x, dy, at) : unrolled(x, dy, at)
+  if (kernel.length === 2) {
+    const { strides, dilations, begin } = at
+    markFilterGradient(gradient, { x: x.name, dy: dy.name, strides, dilations, begin })
+  }
+  return gradient
 }
 
 /** Whether windows move by one element along at most two axes, and no padding is wider than the kernel reaches. */

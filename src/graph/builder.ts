@@ -9,6 +9,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
+  StringStringEntryProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './gen/onnx_pb.js'
@@ -56,6 +57,7 @@ interface State {
   readonly initializers: Map<string, Tensor>
   readonly values: Map<string, Value>
   readonly constants: Map<string, Value>
+  readonly sizes: Map<string, Value>
   /** Shared with subgraphs: names are unique throughout the model, as ONNX asks for outer scopes. */
   readonly names: Map<string, number>
 }
@@ -68,6 +70,7 @@ const newState = (names = new Map<string, number>()): State => ({
   initializers: new Map(),
   values: new Map(),
   constants: new Map(),
+  sizes: new Map(),
   names,
 })
 
@@ -152,6 +155,17 @@ export class GraphBuilder {
     return value
   }
 
+  /** The size that a symbol stands for, an int64 value of one element: `make` adds it where this graph does not have it yet. */
+  size(symbol: string, make: () => Value): Value {
+    for (let graph: GraphBuilder | undefined = this; graph; graph = graph.parent) {
+      const found = graph.#state.sizes.get(symbol)
+      if (found) return found
+    }
+    const size = make()
+    this.#state.sizes.set(symbol, size)
+    return size
+  }
+
   /** Adds a node and returns its outputs: as many as asked for, or named ones. An absent optional input is undefined. */
   node(
     opType: string,
@@ -187,6 +201,12 @@ export class GraphBuilder {
     const values = proto.output.map((name, i) => this.#value(name, types[i]))
     this.#state.nodes.push({ proto, inputs, outputs: values })
     return values
+  }
+
+  /** Writes a note (`metadata_props`) at the node that makes a value of this graph. */
+  annotate(value: Value, key: string, text: string) {
+    const maker = this.#state.nodes.find(({ outputs }) => outputs.includes(value))
+    maker?.proto.metadataProps.push(create(StringStringEntryProtoSchema, { key, value: text }))
   }
 
   /** Marks a value as an output of the graph, under a name of its own if one is given. */

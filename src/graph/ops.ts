@@ -216,13 +216,15 @@ export const oneHot = (indices: Value, depth: Value, values: Value, axis = -1) =
 export function dimension(x: Value, axis: number): Value {
   const at = axis < 0 ? axis + x.shape.length : axis
   const dim: Dim = x.shape[at]
-  return typeof dim === 'number' ? ints(x, [dim]) : apply('Shape', [x], { start: at, end: at + 1 })
+  if (typeof dim === 'number') return ints(x, [dim])
+  return graphFor([x]).size(dim, () => apply('Shape', [x], { start: at, end: at + 1 }))
 }
 
 /** The shape of a value as int64: a constant where it is known. */
 export function shapeValue(x: Value): Value {
   const shape: Shape = x.shape
-  return shape.every((dim) => typeof dim === 'number') ? ints(x, shape as number[]) : shapeOf(x)
+  if (shape.every((dim) => typeof dim === 'number')) return ints(x, shape)
+  return graphFor([x]).size(shape.join(), () => shapeOf(x))
 }
 
 export const zerosLike = (x: Value) => constantOfShape(shapeValue(x), 0, x.dtype)

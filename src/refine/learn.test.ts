@@ -109,3 +109,16 @@ test('a smaller family learns from the version, by its soft answers', async () =
   assert.match(notes[0], /^a textcnn of .* learnt from a transformer/)
   assert.ok(manifest.metrics.accuracy > 0.85, `accuracy ${manifest.metrics.accuracy}`)
 })
+
+test('int4 after training on while rounded: the float weights themselves lie near what they are rounded to', async () => {
+  const { manifest, notes, gate } = await refined({
+    refine: 'transformer@1',
+    passes: [{ name: 'quantize', options: { scheme: 'int4', block: 16, aware: true, leave: 0 } }],
+    options: { epochs: 2, learningRate: 0.002, threads: 1 },
+    tolerance: `accuracy>=-8pt,${anySpeed}`,
+    name: 'rounded',
+  })
+  assert.match(notes[0], /trained on while rounded/)
+  assert.equal(manifest.family, 'transformer')
+  assert.ok(gate.table.find(({ name }) => name === 'size')!.change < 0.9)
+})

@@ -176,5 +176,12 @@ test('what cannot be asked for is told at once', async () => {
       `${error.message} ${error.hint}`.includes(part),
     )
   }
+  for (const more of [{ problem: 'multi-label' }, { engine: 'llama' }] as const) {
+    const { manifest, model, files } = await madeClassifier('bow', { width: 8, buckets: 50 })
+    const bytes = writeModel(model)
+    const content = { 'model.onnx': bytes, 'model.gguf': bytes, ...files }
+    await app.house.registry.register('other', { ...manifest, ...more }, content)
+    await assert.rejects(client.refine({ refine: 'other', passes: [{ name: 'tidy' }] }), { code: 'UNSUPPORTED' })
+  }
   await assert.rejects(client.refine({ refine: 'nothing', passes: [{ name: 'tidy' }] }), { code: 'MODEL_NOT_FOUND' })
 })

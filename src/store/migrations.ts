@@ -26,6 +26,6 @@ export const migrations: Record<string, Migration> = {
   '0009_registry': registry,
   '0010_alert_rules': alertRules,
   '0011_tracking': tracking,
-  '0015_answers': answers,
-  '0016_audit_outcome': auditOutcome,
+  '0012_answers': answers,
+  '0013_audit_outcome': auditOutcome,
 }

@@ -2,10 +2,19 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import ort from 'onnxruntime-node'
 import { blockConvolutions } from '../autograd/blocked.ts'
+import { trainingGraph } from '../autograd/training.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
+import { families } from '../nn/families.ts'
+import { pixelsInput } from '../nn/images.ts'
+import { classifierLoss } from '../nn/losses.ts'
 import { blockSize } from './block.ts'
+
+test('a processor of this kind has a layout of blocks', { skip: process.arch !== 'x64' }, async () => {
+  assert.ok([8, 16].includes(await blockSize()))
+})
 
 test('convolutions in blocks of channels give the same, and those that do not suit are left alone', async () => {
   const block = await blockSize()
@@ -28,10 +37,6 @@ test('convolutions in blocks of channels give the same, and those that do not su
   assert.deepEqual(kinds, block > 1 ? [...Array(3).fill('com.microsoft.nchwc'), ''] : ['', '', '', ''])
   assert.equal(blockConvolutions(model, 1), model)
 
-  const wave = (dims: number[], k: number) => {
-    const data = Float32Array.from({ length: dims.reduce((x, y) => x * y, 1) }, (_, i) => Math.sin(i * 0.7 + k))
-    return new ort.Tensor('float32', data, dims)
-  }
   const { first: f, second: s, third: t } = sizes
   const feeds = {
     image: wave([2, 3, 9, 7], 0),
@@ -40,16 +45,57 @@ test('convolutions in blocks of channels give the same, and those that do not su
     third: wave(t, 3),
     bias: wave([32], 4),
   }
-  const run = async (what: typeof model) =>
-    (await ort.InferenceSession.create(writeModel(what), { logSeverityLevel: 3 })).run(feeds)
-  const [expected, actual] = [await run(model), await run(blocked)]
-  for (const name of ['b', 'c', 'd']) {
-    const values = actual[name].data as Float32Array
-    ;(expected[name].data as Float32Array).forEach((value, i) => {
-      assert.ok(
-        Math.abs(values[i] - value) <= 1e-4 * Math.max(1, Math.abs(value)),
-        `${name}[${i}]: ${values[i]}, ${value}`,
-      )
-    })
-  }
+  const [expected, actual] = [await run(model, feeds), await run(blocked, feeds)]
+  for (const name of ['b', 'c', 'd']) assertClose(actual[name], expected[name], name)
 })
+
+test('the gradients of a residual network are the plain graph’s, with rows that fill no block', async () => {
+  const graph = trainingGraph((network) => {
+    const labels = network.graph.input('labels', 'int64', ['batch'])
+    const pixels = pixelsInput(network.graph, { channels: 1, height: 10, width: 11 })
+    const config = { classes: 3, depth: 'small', width: 16, blocks: 1, stem: 'small' }
+    return classifierLoss(families.resnet.build(network, pixels, config), labels)
+  })
+  const block = await blockSize()
+  const blocked = blockConvolutions(graph.model, block, 32)
+  const count = (model: typeof blocked) => model.graph!.node.filter(({ domain }) => domain !== '').length
+  assert.ok(block === 1 || count(blocked) > count(blockConvolutions(graph.model, block, 4)))
+  const rows = 20
+  const feeds: Record<string, ort.Tensor> = {
+    share: new ort.Tensor('float32', Float32Array.of(1), []),
+    pixels: wave([rows, 1, 10, 11], 0),
+    labels: new ort.Tensor(
+      'int64',
+      BigInt64Array.from({ length: rows }, (_, i) => BigInt(i % 3)),
+      [rows],
+    ),
+  }
+  for (const [i, { name, dims }] of [...graph.parameters, ...graph.frozen].entries())
+    feeds[name] = wave(dims, i + 1, 1 / Math.sqrt(dims.slice(1).reduce((x, y) => x * y, 1)))
+  const [expected, actual] = [await run(graph.model, feeds), await run(blocked, feeds)]
+  for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], name)
+})
+
+function wave(dims: readonly number[], k: number, height = 1): ort.Tensor {
+  const length = dims.reduce((x, y) => x * y, 1)
+  return new ort.Tensor(
+    'float32',
+    Float32Array.from({ length }, (_, i) => height * Math.sin(i * 0.7 + i * i * 0.01 + k)),
+    dims,
+  )
+}
+
+async function run(model: ModelProto, feeds: Record<string, ort.Tensor>) {
+  const session = await ort.InferenceSession.create(writeModel(model), { logSeverityLevel: 3 })
+  const results = await session.run(feeds)
+  await session.release()
+  return results
+}
+
+/** That no two elements differ by more than 1e-5 of the largest. */
+function assertClose(actual: ort.Tensor, expected: ort.Tensor, name: string) {
+  assert.deepEqual(actual.dims, expected.dims, name)
+  const [a, e] = [actual, expected].map(({ data }) => Array.from(data as Float32Array, Number))
+  const difference = Math.max(...e.map((value, i) => Math.abs(a[i] - value)))
+  assert.ok(difference <= 1e-5 * Math.max(...e.map(Math.abs)), `${name} differs by ${difference}`)
+}

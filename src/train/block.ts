@@ -10,14 +10,14 @@ export function blockSize(): Promise<number> {
   return known
 }
 
-/** A tensor of one channel is filled up to one block. */
+/** A tensor of four channels, the fewest that are taken, is filled up to one block. */
 async function probe(): Promise<number> {
   const graph = new GraphBuilder()
-  const x = graph.input('x', 'float32', [1, 1, 1, 1])
+  const x = graph.input('x', 'float32', [1, 4, 1, 1])
   graph.output(graph.node('ReorderInput', [x], {}, 1, 'com.microsoft.nchwc')[0], 'y')
   try {
     const session = await ort.InferenceSession.create(writeModel(graph.build()), { logSeverityLevel: 4 })
-    const { y } = await session.run({ x: new ort.Tensor('float32', Float32Array.of(1), [1, 1, 1, 1]) })
+    const { y } = await session.run({ x: new ort.Tensor('float32', new Float32Array(4), [1, 4, 1, 1]) })
     await session.release()
     return y.dims[1]
   } catch {

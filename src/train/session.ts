@@ -52,7 +52,9 @@ export class TrainingSession {
   }
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
-    const shared = layOut(graph, writeModel(blockConvolutions(graph.model, await blockSize())), options)
+    const ways = waysOf(graph, options)
+    const model = blockConvolutions(graph.model, await blockSize(), Math.ceil(options.batchSize / ways))
+    const shared = layOut(graph, ways, writeModel(model), options)
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters)
@@ -138,10 +140,13 @@ export class TrainingSession {
   }
 }
 
-function layOut(graph: TrainingGraph, model: Uint8Array, options: SessionOptions): Shared {
-  const { threads, batchSize, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
+/** How many threads share a batch; one where it must not be shared out. */
+const waysOf = ({ running }: TrainingGraph, { threads, batchSize }: SessionOptions) =>
+  running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+
+function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: SessionOptions): Shared {
+  const { threads, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
   const decays = options.decays ?? (({ decay }: Parameter) => decay)
-  const ways = graph.running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
   const places: Place[] = []
   let size = 0
   const place = ({ name, dims }: Parameter) => {
