@@ -1,3 +1,5 @@
+import { fail } from '../base/errors.ts'
+
 /** What a value is: a text, a list of texts, a number, or a file in base64 or as a data URL. */
 export type FieldKind = 'text' | 'texts' | 'number' | 'integer' | 'boolean' | 'image' | 'audio'
 
@@ -65,6 +67,15 @@ export const hubTaskNames = Object.keys(hubTasks) as HubTaskName[]
 /** The description of a task of the hub; undefined for all others. */
 export const hubTaskOf = (task: string): HubTask | undefined =>
   Object.hasOwn(hubTasks, task) ? hubTasks[task as HubTaskName] : undefined
+
+/** A task that an engine of our own runs; throws UNSUPPORTED for one of the hub. */
+export function ownTask<Task extends string>(task: Task): Exclude<Task, HubTaskName> {
+  if (!hubTaskOf(task)) return task as Exclude<Task, HubTaskName>
+  throw fail('UNSUPPORTED', {
+    what: `this with a model for ${task}`,
+    instead: 'It is run by transformers.js as it is.',
+  })
+}
 
 /** Named values of a task, as they travel to the engine. */
 export interface HubInput {

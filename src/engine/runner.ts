@@ -1,5 +1,4 @@
-import { fail } from '../base/errors.ts'
-import type { HubTaskName } from '../bundle/hub.ts'
+import { type HubTaskName, ownTask } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/sketch.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
@@ -45,9 +44,5 @@ const runners: Record<Exclude<Manifest['task'], HubTaskName>, () => Promise<Open
   tensor: async () => (await import('./runners/tensor.ts')).tensorRunner,
 }
 
-export const createRunner: OpenRunner = async (manifest, read, options) => {
-  const { task } = manifest
-  if (!Object.hasOwn(runners, task))
-    throw fail('UNSUPPORTED', { what: `"${task}" by onnxruntime`, instead: 'Use the engine transformers.' })
-  return (await runners[task as keyof typeof runners]())(manifest, read, options)
-}
+export const createRunner: OpenRunner = async (manifest, read, options) =>
+  (await runners[ownTask(manifest.task)]())(manifest, read, options)
