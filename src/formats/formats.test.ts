@@ -5,8 +5,11 @@ import ort from 'onnxruntime-node'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
+import { Edit } from '../graph/edit.ts'
 import * as o from '../graph/ops.ts'
-import { float32 } from '../graph/tensor.ts'
+import { elements, float32 } from '../graph/tensor.ts'
+import { quantizeWeights } from '../refine/quantize/blocks.ts'
+import { layersOf } from '../refine/quantize/layers.ts'
 import { madeRows, madeVariants, type Variant } from '../testing/variants.ts'
 import { type Format, formats, type WriteOptions } from './formats.ts'
 import { importBundle } from './import.ts'
@@ -134,6 +137,39 @@ test('onnxruntime’s own operators are written out, and every opset down to 13 
   const n = bits.input('n', 'int32', [2])
   bits.output(o.bitwiseAnd(n, 3), 'm')
   assert.throws(() => convertOpset(bits.build(), 17), code('UNSUPPORTED', 'BitwiseAnd'))
+})
+
+test('weights that refining packed into 4 and 8 bits are floats again in standard ONNX', async () => {
+  const wave = (dims: number[]) =>
+    float32(
+      dims,
+      Float32Array.from({ length: elements(dims) }, (_, i) => Math.sin(i)),
+    )
+  const g = new GraphBuilder()
+  const ids = g.input('ids', 'int64', ['rows'])
+  const rows = o.gather(g.initializer('table', wave([20, 32])), ids)
+  g.output(o.matMul(rows, g.initializer('weight', wave([32, 16]))), 'y')
+  const model = g.build()
+  const run = async (bytes: Uint8Array) =>
+    (await (await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 })).run({ ids: int64([1, 19, 0], [3]) })).y
+      .data as Float32Array
+  for (const bits of [4, 8] as const) {
+    const edit = new Edit(model)
+    quantizeWeights(edit, layersOf(edit), { bits, block: 16 })
+    const packed = edit.finish()
+    assert.equal(new Set(packed.graph!.node.map(({ opType }) => opType)).has('GatherBlockQuantized'), true)
+    const portable = readModel(writeModel(packed))
+    makePortable(portable)
+    assert.deepEqual(
+      portable.graph!.node.map(({ opType }) => opType),
+      ['Gather', 'MatMul', 'Identity'],
+    )
+    // onnxruntime's product is of 8-bit activations
+    const expected = await run(writeModel(packed))
+    ;(await run(writeModel(portable))).forEach((value, i) => {
+      assert.ok(Math.abs(value - expected[i]) < 0.05, `${bits} bits: ${value}, packed ${expected[i]}`)
+    })
+  }
 })
 
 test('what is written runs in onnxruntime-web', async () => {
