@@ -22,8 +22,8 @@ const compressors: Compressors = {
  * all failures but the first to the process, which ends by them. For a process that may be ended. Throws DATA_MALFORMED.
  */
 export async function* parquetRows({ path, source }: TableFile): AsyncGenerator<TableRow> {
-  const refuse = (line: number, reason: string, cause: unknown) =>
-    fail('DATA_MALFORMED', { source, line, reason }, { cause })
+  const refuse = (reason: string, cause: unknown, line?: number) =>
+    fail('DATA_MALFORMED', { source, reason, ...(line !== undefined && { line }) }, { cause })
   let file: Awaited<ReturnType<typeof asyncBufferFromFile>>
   let metadata: FileMetaData
   let columns: string[]
@@ -32,7 +32,7 @@ export async function* parquetRows({ path, source }: TableFile): AsyncGenerator<
     metadata = await parquetMetadataAsync(file)
     columns = parquetSchema(metadata).children.map(({ element }) => element.name)
   } catch (error) {
-    throw refuse(0, 'not a Parquet file', error)
+    throw refuse('not a Parquet file', error)
   }
   let row = 0
   for (const group of metadata.row_groups) {
@@ -52,7 +52,7 @@ export async function* parquetRows({ path, source }: TableFile): AsyncGenerator<
           rows[i] = Object.assign(rows[i] ?? {}, object)
         })
       } catch (error) {
-        throw refuse(row + 1, 'a row group that cannot be read', error)
+        throw refuse('a row group that cannot be read', error, row + 1)
       }
     }
     for (const object of rows) yield { line: ++row, values: asText(object) }

@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { random } from '../base/random.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { type Counting, edgesOf, measuredCounting, textCounting } from './counting.ts'
 import { jensenShannon } from './distance.ts'
 import type { Observed } from './features.ts'

@@ -10,6 +10,7 @@ import * as o from '../graph/ops.ts'
 import { elements, float32 } from '../graph/tensor.ts'
 import { quantizeWeights } from '../refine/quantize/blocks.ts'
 import { layersOf } from '../refine/quantize/layers.ts'
+import { tinyGraph } from '../testing/tiny.ts'
 import { madeRows, madeVariants, type Variant } from '../testing/variants.ts'
 import { type Format, formats, type WriteOptions } from './formats.ts'
 import { importBundle } from './import.ts'
@@ -226,7 +227,11 @@ test('the Keras example: a model.h5 with its tokenizer answers as Keras did', as
 
 test('the format is known by its content; names that are none are told apart', async () => {
   const onnx = writeModel(made[0].model)
-  assert.equal((await importBundle(sourceOf({ 'a.bin': onnx }), {})).manifest.family, 'onnx')
+  assert.equal((await importBundle(sourceOf({ 'a.bin': onnx }), { task: 'tensor' })).manifest.family, 'onnx')
+  await assert.rejects(importBundle(sourceOf({ 'a.bin': onnx }), {}), code('TASK_UNKNOWN', 'ids int64 [batch, time]'))
+  const plain = { task: 'text-classification' } as const
+  await assert.rejects(importBundle(sourceOf({ x: tinyGraph() }), plain), code('TASK_UNKNOWN', '--tokenizer'))
+  assert.equal((await importBundle(sourceOf({ 'x.onnx': tinyGraph() }), {})).manifest.task, 'tensor')
   await assert.rejects(importBundle(sourceOf({ x: new Uint8Array(100) }), {}), code('FORMAT_UNKNOWN'))
   await assert.rejects(importBundle(sourceOf({ x: onnx }), { format: 'kers' }), code('OPTION_INVALID', 'keras'))
   await assert.rejects(importBundle(sourceOf({ x: onnx }), { tokenizer: '{}' }), code('OPTION_INVALID', 'how long'))

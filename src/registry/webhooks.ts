@@ -1,6 +1,4 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { request as httpRequest } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { checkAddress, checkedLookup } from '../base/addresses.ts'
 import { fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
@@ -209,7 +207,7 @@ async function post(
       'webhook-signature': `v1,${signature}`,
     }
     const { promise, resolve, reject } = Promise.withResolvers<number>()
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    const { request: send } = await (url.protocol === 'https:' ? import('node:https') : import('node:http'))
     const signal = AbortSignal.timeout(timeout)
     const request = send(url, { method: 'POST', headers, lookup: checkedLookup(allowed), signal, agent: false })
     request.once('response', (response) => {

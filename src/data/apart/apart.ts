@@ -98,7 +98,7 @@ async function ask(reader: ChildProcess, message: ToReader, source: string): Pro
   const { promise, resolve, reject } = Promise.withResolvers<FromReader>()
   const ended = (code: number | null, signal: string | null) => {
     const reason = 'reading it takes too much time or memory'
-    reject(fail('DATA_MALFORMED', { source, line: 0, reason }, { cause: new Error(`reader ended: ${signal ?? code}`) }))
+    reject(fail('DATA_MALFORMED', { source, reason }, { cause: new Error(`reader ended: ${signal ?? code}`) }))
   }
   reader.ref()
   reader.channel?.ref()
