@@ -126,8 +126,7 @@ export class Athanor {
 
   /** Labels of an image file (its bytes), best first. */
   async classifyImage(model: string, image: Uint8Array | Blob, { topK, signal }: TextOptions = {}): Promise<Ranked[]> {
-    const path = `${pathOf(model)}/images`
-    const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
+    const { outputs } = await this.#json<Prediction<Ranked[][]>>(`${pathOf(model)}/images`, {
       method: 'POST',
       query: { topK },
       body: image as BodyInit,

@@ -31,7 +31,6 @@ export interface ImportFlags {
   name?: string
   description?: string
   format?: string
-  task?: 'text-classification' | 'tensor'
   tokenizer?: string
   labels?: string
   length?: string

@@ -47,10 +47,7 @@ test('folders become models of their task; what is no such folder, task or input
     assert.rejects(
       athanor.models.importFiles('bad', files, { format, ...(task !== undefined && { task }) }),
       (error) => {
-        assert.match(
-          `${(error as { code: string }).code}`,
-          /^(FORMAT_INVALID|MODEL_INVALID|UNSUPPORTED|OPTION_INVALID)$/,
-        )
+        assert.match(`${(error as { code: string }).code}`, /^(FORMAT_INVALID|MODEL_INVALID|UNSUPPORTED|BAD_REQUEST)$/)
         return true
       },
     )
