@@ -13,7 +13,10 @@ import type { Result } from './main.ts'
 export const description =
   'completions of a GGUF against llama-server (LLAMA_SERVER: its binary; ATHANOR_ENGINES: with llama in it; GGUF: a file, else made up)'
 
-const [ROUNDS, SECONDS, TOKENS, CLIENTS] = [2, Number(process.env.SECONDS ?? 5), 48, [1, 8, 32]]
+const [ROUNDS, SECONDS, TOKENS] = [Number(process.env.ROUNDS ?? 2), Number(process.env.SECONDS ?? 5), 48]
+const CLIENTS = (process.env.CLIENTS ?? '1,8,32').split(',').map(Number)
+/** Of both sides. With more than one, neighbours on the same processors slow both down beyond measure: threads wait for each other. */
+const THREADS = Number(process.env.THREADS ?? availableParallelism())
 /** Places for texts in llama-server; with fewer it lets callers wait. */
 const PLACES = Number(process.env.PLACES ?? 32)
 
@@ -45,6 +48,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
   const children: ChildProcess[] = []
   try {
     const client = new Athanor({ url: server.url })
+    await client.deployments.setServing('llama', { threads: THREADS })
     await client.models.load('llama')
     const sides: Record<string, Side> = {
       ours: {
@@ -55,9 +59,8 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     }
     if (binary) {
       const port = await freePort()
-      const threads = String(availableParallelism())
       const context = String(PLACES * 2048)
-      const given = ['-m', path, '-t', threads, '-np', String(PLACES), '-c', context, '--port', String(port)]
+      const given = ['-m', path, '-t', String(THREADS), '-np', String(PLACES), '-c', context, '--port', String(port)]
       const child = spawn(binary, [...given, '--host', '127.0.0.1', '--log-disable'], { stdio: 'ignore' })
       children.push(child)
       const url = `http://127.0.0.1:${port}/v1/completions`

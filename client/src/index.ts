@@ -59,6 +59,8 @@ interface TextOptions {
 const ended = new Set(['done', 'failed', 'cancelled', 'interrupted'])
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
+const pathOf = (model: string) => `/api/models/${encodeURIComponent(model)}`
+
 /**
  * A client of an Athanor server. Every method throws AthanorError with the server's code, status, hint and request id.
  *
@@ -113,14 +115,18 @@ export class Athanor {
     { topK, signal }: TextOptions = {},
   ): Promise<Prediction<Output[]>> {
     const json = { inputs: texts, ...(topK !== undefined && { parameters: { topK } }) }
-    const path = `/api/models/${encodeURIComponent(model)}/predict`
-    return this.#json(path, { method: 'POST', json, ...(signal && { signal }) })
+    return this.#json(`${pathOf(model)}/predict`, { method: 'POST', json, ...(signal && { signal }) })
+  }
+
+  /** What a model of another of the hub's tasks answers (`question-answering`, `object-detection`, …); files go in base64. */
+  async run<Output = unknown>(model: string, inputs: unknown, parameters: object = {}): Promise<Output> {
+    const json = { inputs, parameters }
+    return (await this.#json<Prediction<Output>>(`${pathOf(model)}/run`, { method: 'POST', json })).outputs
   }
 
   /** Labels of an image file (its bytes), best first. */
   async classifyImage(model: string, image: Uint8Array | Blob, { topK, signal }: TextOptions = {}): Promise<Ranked[]> {
-    const path = `/api/models/${encodeURIComponent(model)}/images`
-    const { outputs } = await this.#json<Prediction<Ranked[][]>>(path, {
+    const { outputs } = await this.#json<Prediction<Ranked[][]>>(`${pathOf(model)}/images`, {
       method: 'POST',
       query: { topK },
       body: image as BodyInit,
@@ -135,7 +141,7 @@ export class Athanor {
     model: string,
     inputs: Record<string, JsonTensor>,
   ): Promise<Prediction<Record<string, JsonTensor & { dtype: string }>>> {
-    return this.#json(`/api/models/${encodeURIComponent(model)}/predict`, { method: 'POST', json: { inputs } })
+    return this.#json(`${pathOf(model)}/predict`, { method: 'POST', json: { inputs } })
   }
 
   /** A text that the model writes after a prompt or messages, once it is complete. */
@@ -145,7 +151,7 @@ export class Athanor {
     { signal, ...parameters }: GenerateOptions & { signal?: AbortSignal } = {},
   ): Promise<Generation> {
     const json = { ...promptOf(prompt), parameters }
-    return this.#json(`/api/models/${encodeURIComponent(model)}/generate`, {
+    return this.#json(`${pathOf(model)}/generate`, {
       method: 'POST',
       json,
       timeout: 0,
@@ -160,7 +166,7 @@ export class Athanor {
     { signal, ...parameters }: GenerateOptions & { signal?: AbortSignal } = {},
   ): AsyncGenerator<GenerationEvent> {
     const json = { ...promptOf(prompt), parameters, stream: true }
-    const path = `/api/models/${encodeURIComponent(model)}/generate`
+    const path = `${pathOf(model)}/generate`
     const { body } = await this.#send(path, { method: 'POST', json, timeout: 0, ...(signal && { signal }) })
     for await (const { data } of parseEvents(body!)) {
       const event = JSON.parse(data) as GenerationEvent | { type: 'error'; error: ErrorBody }
@@ -178,26 +184,24 @@ export class Athanor {
 
   readonly models = {
     ...registryCalls((path, call) => this.#json(path, call)),
-    show: (model: string): Promise<ModelDetail> => this.#json(`/api/models/${encodeURIComponent(model)}`),
+    show: (model: string): Promise<ModelDetail> => this.#json(pathOf(model)),
     /** Calls to copy: curl, TypeScript and Python for each protocol. */
     snippets: async (model: string): Promise<Snippet[]> =>
-      (await this.#json<{ snippets: Snippet[] }>(`/api/models/${encodeURIComponent(model)}/snippets`)).snippets,
+      (await this.#json<{ snippets: Snippet[] }>(`${pathOf(model)}/snippets`)).snippets,
     /** A module of TypeScript that calls a version with the types of its signature. */
-    typedClient: async (model: string): Promise<string> =>
-      (await this.#send(`/api/models/${encodeURIComponent(model)}/client`, {})).text(),
-    delete: (model: string): Promise<void> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}`, { method: 'DELETE' }),
+    typedClient: async (model: string): Promise<string> => (await this.#send(`${pathOf(model)}/client`, {})).text(),
+    delete: (model: string): Promise<void> => this.#json(pathOf(model), { method: 'DELETE' }),
     load: (model: string): Promise<{ model: string; version: number; loaded: boolean }> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}/load`, { method: 'POST' }),
+      this.#json(`${pathOf(model)}/load`, { method: 'POST' }),
     unload: (model: string): Promise<{ model: string; version: number; loaded: boolean }> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}/unload`, { method: 'POST' }),
+      this.#json(`${pathOf(model)}/unload`, { method: 'POST' }),
     setAlias: (model: string, alias: string, version: number): Promise<{ aliases: Record<string, number> }> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}/aliases/${encodeURIComponent(alias)}`, {
+      this.#json(`${pathOf(model)}/aliases/${encodeURIComponent(alias)}`, {
         method: 'PUT',
         json: { version },
       }),
     removeAlias: (model: string, alias: string): Promise<void> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}/aliases/${encodeURIComponent(alias)}`, { method: 'DELETE' }),
+      this.#json(`${pathOf(model)}/aliases/${encodeURIComponent(alias)}`, { method: 'DELETE' }),
     /** Registers ONNX bytes as the next version of a model that takes tensors. */
     import: (name: string, onnx: Uint8Array, { description }: { description?: string } = {}): Promise<ModelDetail> =>
       this.#json(`/api/models/${encodeURIComponent(name)}/versions`, {
@@ -238,14 +242,14 @@ export class Athanor {
       }),
     /** Writes a version in another format; `files.download` brings each of its files. */
     export: (model: string, format: string, options: ExportOptions = {}): Promise<Exported> =>
-      this.#json(`/api/models/${encodeURIComponent(model)}/export`, {
+      this.#json(`${pathOf(model)}/export`, {
         method: 'POST',
         json: { format, ...options },
         timeout: 0,
       }),
     /** Bytes of a version's file, e.g. `model.onnx`. */
     file: async (model: string, file: string): Promise<Uint8Array> => {
-      const response = await this.#send(`/api/models/${encodeURIComponent(model)}/files/${encodeURIComponent(file)}`, {
+      const response = await this.#send(`${pathOf(model)}/files/${encodeURIComponent(file)}`, {
         timeout: 0,
       })
       return new Uint8Array(await response.arrayBuffer())
@@ -391,7 +395,7 @@ export class Athanor {
 
   /** How the requests of a version compare with its held-out rows. */
   drift(model: string, options: { limit?: number } = {}): Promise<DriftReport> {
-    return this.#json(`/api/models/${encodeURIComponent(model)}/drift`, { query: options })
+    return this.#json(`${pathOf(model)}/drift`, { query: options })
   }
 
   /** Alerts, newest first. */
@@ -428,7 +432,7 @@ export class Athanor {
 
   /** Makes a data set of the labelled texts of a model; its id can be trained on. */
   feedbackDataset(model: string): Promise<{ id: string; filename: string; rows: number }> {
-    return this.#json(`/api/models/${encodeURIComponent(model)}/feedback/dataset`, { method: 'POST' })
+    return this.#json(`${pathOf(model)}/feedback/dataset`, { method: 'POST' })
   }
 
   async engines(): Promise<EngineInfo[]> {

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as Value from 'typebox/value'
 import { fail } from '../base/errors.ts'
+import type { HubTaskName } from './hub.ts'
 import { Manifest } from './manifest.ts'
 
 /** The files that a bundle of each task has when it is run by onnxruntime. */
@@ -15,11 +16,17 @@ const onnxFiles = {
   'text-generation': ['model.onnx', 'tokenizer.json'],
   'image-classification': ['model.onnx'],
   tensor: ['model.onnx'],
-} as const satisfies Record<Manifest['task'], readonly string[]>
+} as const satisfies Record<Exclude<Manifest['task'], HubTaskName>, readonly string[]>
 
 /** The files that a bundle must have, by what runs it. */
 export const requiredFiles = ({ engine = 'onnx', task }: Manifest): readonly string[] =>
-  ({ onnx: onnxFiles[task], llama: ['model.gguf'], remote: [], pipeline: [] })[engine]
+  ({
+    onnx: onnxFiles[task as keyof typeof onnxFiles] ?? ['model.onnx'],
+    llama: ['model.gguf'],
+    transformers: ['config.json'],
+    remote: [],
+    pipeline: [],
+  })[engine]
 
 /** The sealed key of the server that answers for a version; never handed out. */
 export const SEALED_KEY = 'key.sealed'

@@ -2,6 +2,7 @@ import { type Problem, problems } from '../base/problem.ts'
 import { type Static, Type } from '../base/schema.ts'
 import { Reference } from '../drift/reference.ts'
 import { Composition } from './composition.ts'
+import { type HubTaskName, hubTaskNames } from './hub.ts'
 
 /** One input or output tensor of the model's graph: a string dimension is symbolic, e.g. `batch`. */
 export const TensorSpec = Type.Object({
@@ -56,6 +57,7 @@ const Task = Type.Union([
   Type.Literal('text-generation'),
   Type.Literal('image-classification'),
   Type.Literal('tensor'),
+  Type.Unsafe<HubTaskName>({ type: 'string', enum: [...hubTaskNames] }),
 ])
 
 /** Another server that answers for a version. Its key, where it wants one, is the bundle's file `key.sealed`. */
@@ -74,10 +76,11 @@ export const Remote = Type.Object({
 })
 export type Remote = Static<typeof Remote>
 
-/** What runs a version: onnxruntime or llama.cpp in a child process, another server, or other models here. */
+/** What runs a version: onnxruntime, llama.cpp or transformers.js in a child process, another server, or other models here. */
 const EngineKind = Type.Union([
   Type.Literal('onnx'),
   Type.Literal('llama'),
+  Type.Literal('transformers'),
   Type.Literal('remote'),
   Type.Literal('pipeline'),
 ])
@@ -87,7 +90,8 @@ const EngineKind = Type.Union([
  * Models of texts take `ids` and `lengths`: `text-classification` gives `probabilities` of each text, `token-classification`
  * of each token, `fill-mask` of the words at `positions`, `feature-extraction` gives `embeddings`;
  * `text-generation` models are decoders with a key/value cache (src/engine/runners/text-generation.ts); `image-classification`
- * models take `pixels` and give `probabilities`; `tensor` models are plain graphs.
+ * models take `pixels` and give `probabilities`; `tensor` models are plain graphs. Tasks of src/bundle/hub.ts are run by
+ * transformers.js from the files of a Hugging Face folder.
  */
 export const Manifest = Type.Object({
   format: Type.Literal('athanor-bundle'),

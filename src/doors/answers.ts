@@ -17,6 +17,8 @@ export function nativeOutputs({ manifest, output }: Answered, topK?: number): un
       return output.fills
     case 'entities':
       return output.entities
+    case 'hub':
+      return output.value
     case 'tensors':
       return Object.fromEntries(
         Object.entries(output.outputs).map(([name, tensor]) => [

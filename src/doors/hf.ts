@@ -194,6 +194,13 @@ async function tensors(caller: Caller, version: Version, { inputs }: Given) {
   return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, nested(tensor)]))
 }
 
+/** What a model of another of the hub's tasks says, as the library that runs it has it. */
+async function asked({ house, door, requestId, ...options }: Caller, ref: string, { inputs, parameters }: Given) {
+  const call = () => house.deployments.ask(ref, inputs, parameters ?? undefined, options)
+  const { output } = await counted(house, door, ref, requestId, call)
+  return (output as Extract<typeof output, { kind: 'hub' }>).value
+}
+
 const AnyBody = Type.Record(Type.String(), Type.Unknown())
 const ByModel = Type.Object({ model: Type.String() })
 
@@ -220,8 +227,10 @@ const routes = ['/hf/models/:model', '/hf/models/:model/pipeline/:task'].map((pa
           return classified(caller, ref, call.body)
         case 'text-generation':
           return written(caller, ref, call.body, call)
-        default:
+        case 'tensor':
           return tensors(caller, version, call.body)
+        default:
+          return asked(caller, ref, call.body)
       }
     },
   ),
@@ -246,5 +255,7 @@ export const hf: Door = {
   name: 'hf',
   prefixes: ['/hf'],
   routes: [...routes, ...openaiRoutes],
+  // an image or a recording as the body, as its clients send them
+  readOctets: (bytes) => ({ inputs: bytes.toString('base64') }),
   failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
 }

@@ -1,4 +1,5 @@
 import type { Version } from '../registry/registry.ts'
+import { hubBody } from './hub.ts'
 import { examplesFor } from './snippets/examples.ts'
 import { type Slot, viewOf } from './views.ts'
 
@@ -20,10 +21,12 @@ const texts = { type: 'array', items: { type: 'string' }, minItems: 1 }
 
 export function interfaceOf(version: Pick<Version, 'name' | 'version' | 'manifest'>): Interface {
   const { name, manifest } = version
+  const at = (path: string) => `POST /api/models/${name}@${version.version}/${path}`
+  const hub = hubBody(manifest.task)
+  if (hub) return { inputs: [], outputs: [], route: at('run'), ...hub }
   const view = viewOf(version)
   const { text, tensors, slots } = examplesFor(version)
   const shared = { inputs: view.inputs(manifest), outputs: view.outputs(manifest) }
-  const at = (path: string) => `POST /api/models/${name}@${version.version}/${path}`
   if (manifest.task === 'tensor') {
     const tensor = object({ shape: { type: 'array', items: { type: 'integer' } }, data: { type: 'array' } })
     const inputs = object(Object.fromEntries(slots.map(({ slot }) => [slot.name, tensor])))

@@ -26,7 +26,7 @@ function ofGeneration({ prompt, messages, maxTokens = WRITTEN }: GenerationInput
   return { input: Math.min(input, context), output: Math.min(Math.max(0, maxTokens), context) }
 }
 
-type Inference = Pick<Deployments, 'predict' | 'classifyImages' | 'infer' | 'generate'>
+type Inference = Pick<Deployments, 'predict' | 'classifyImages' | 'infer' | 'ask' | 'generate'>
 
 /**
  * Everything that asks a model, let in and charged by the ledger: whichever door a request comes by, this is where it
@@ -56,6 +56,8 @@ export function metered(deployments: Deployments, ledger: Ledger, who: Principal
     classifyImages: (ref, images, options) =>
       charged(ref, none, () => deployments.classifyImages(ref, images, options)),
     infer: (ref, inputs, options) => charged(ref, none, () => deployments.infer(ref, inputs, options)),
+    ask: (ref, inputs, parameters, options) =>
+      charged(ref, none, () => deployments.ask(ref, inputs, parameters, options)),
     async *generate(ref, input, options) {
       const { name, manifest } = typeof ref === 'string' ? await deployments.resolve(ref) : ref.version
       const admission = await ledger.admit(who, name, () => ofGeneration(input, manifest))

@@ -93,6 +93,31 @@ export const predictRoutes = [
     },
   ),
   route(
+    'POST /api/models/:model/run',
+    {
+      summary:
+        'Run a model of one of the hub’s tasks (question-answering, translation, object-detection, …) in its own words',
+      permission: 'use',
+      tag: 'predict',
+    },
+    {
+      params: Type.Object({ model: Type.String() }),
+      body: Type.Object(
+        { inputs: Type.Unknown(), parameters: Type.Optional(Type.Record(Type.String(), Type.Unknown())) },
+        { additionalProperties: false },
+      ),
+      response: PredictionBody,
+    },
+    async (house, { params, body, request, reply }) => {
+      const call = () => house.deployments.ask(params.model, body.inputs, body.parameters, callOf(request, reply))
+      const prediction = await counted(house, 'native', params.model, request.id, call)
+      const { model, version, timings, total } = prediction
+      const { queue, pre, run, post } = timings
+      const outputs = nativeOutputs(prediction)
+      return { model, version, requestId: request.id, outputs, timings: { queue, pre, run, post, total } }
+    },
+  ),
+  route(
     'POST /api/evaluations',
     { summary: 'Measure a version on a data set', permission: 'use', tag: 'predict' },
     {

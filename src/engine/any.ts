@@ -3,8 +3,8 @@ import type { Egress } from '../base/egress.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'
 import type { Window } from '../drift/sketch.ts'
 import { Engine, type EngineOptions, type EngineSpec, type EngineState, type NewRequest } from './engine.ts'
-import { findLlama } from './llama/install.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, GenerationRequest, Timings } from './messages.ts'
+import { findOnDemand } from './on-demand.ts'
 import type { Spare } from './processes.ts'
 
 interface Limits {
@@ -58,10 +58,10 @@ export async function openEngine(
   options: Partial<EngineOptions>,
   { egress, secrets, engines, spare }: Outside,
 ): Promise<AnyEngine> {
-  const { remote } = spec.manifest
+  const { remote, engine } = spec.manifest
   const newProcess = spare && (() => spare.take())
-  if (spec.manifest.engine === 'llama')
-    return new Engine({ ...spec, library: await findLlama(engines) }, options, newProcess)
+  if (engine === 'llama' || engine === 'transformers')
+    return new Engine({ ...spec, library: await findOnDemand(engine, engines) }, options, newProcess)
   if (!remote) return new Engine(spec, options, newProcess)
   const { RemoteEngine } = await import('./remote/remote.ts')
   const sealed = spec.files[SEALED_KEY]

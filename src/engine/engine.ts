@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { availableParallelism, setPriority } from 'node:os'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
+import type { HubInput } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/sketch.ts'
 import { Channel } from './channel.ts'
@@ -73,6 +74,7 @@ export type NewRequest =
   | { texts: string[]; topK?: number }
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
+  | { input: HubInput }
 
 /** A mean of the last few answers' times, in which each counts for a fifth. */
 const paceAfter = (pace: number, took: number) => (pace === 0 ? took : 0.8 * pace + 0.2 * took)
@@ -156,7 +158,9 @@ export class Engine {
         ? { ...base, kind: 'texts', ...what }
         : 'images' in what
           ? { ...base, kind: 'images', images: what.images }
-          : { ...base, kind: 'tensors', inputs: what.inputs }
+          : 'input' in what
+            ? { ...base, kind: 'hub', input: what.input }
+            : { ...base, kind: 'tensors', inputs: what.inputs }
     if (!canary) this.requests++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => giveUp(fail('DEADLINE_EXCEEDED', { limit: deadline })), deadline)

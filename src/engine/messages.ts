@@ -1,3 +1,4 @@
+import type { HubInput } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/sketch.ts'
@@ -109,6 +110,8 @@ export type EngineRequest = { id: number; at: number; withdrawn?: boolean; canar
   | { kind: 'texts'; texts: string[]; topK?: number }
   | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
+  /** Inputs of a task of the hub, by name. */
+  | { kind: 'hub'; input: HubInput }
   | { kind: 'generate'; generation: GenerationRequest }
 )
 
@@ -136,6 +139,8 @@ export type EngineOutput =
   | { kind: 'fills'; fills: Fill[][][] }
   | { kind: 'entities'; entities: Entity[][] }
   | { kind: 'tensors'; outputs: Record<string, Tensor> }
+  /** As the task's own API has it. */
+  | { kind: 'hub'; value: unknown }
 
 export type EngineAnswer = { id: number } & (
   | { output: EngineOutput; timings: Timings }

@@ -1,3 +1,4 @@
+import { type HubTaskName, ownTask } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Window } from '../drift/sketch.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
@@ -33,7 +34,7 @@ export type OpenRunner = (
 export type OpenFileRunner = (manifest: Manifest, path: string, options: RunnerOptions) => Promise<Runner>
 
 /** How a bundle of each task is run; an engine loads what its own task needs. */
-const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {
+const runners: Record<Exclude<Manifest['task'], HubTaskName>, () => Promise<OpenRunner>> = {
   'text-classification': async () => (await import('./runners/text-classification.ts')).textClassificationRunner,
   'token-classification': async () => (await import('./runners/token-classification.ts')).tokenClassificationRunner,
   'feature-extraction': async () => (await import('./runners/feature-extraction.ts')).featureExtractionRunner,
@@ -44,4 +45,4 @@ const runners: Record<Manifest['task'], () => Promise<OpenRunner>> = {
 }
 
 export const createRunner: OpenRunner = async (manifest, read, options) =>
-  (await runners[manifest.task]())(manifest, read, options)
+  (await runners[ownTask(manifest.task)]())(manifest, read, options)

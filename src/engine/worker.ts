@@ -59,10 +59,11 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
     const read = (name: string) => readFileSync(files[name])
     const onWindow = (window: Window) => send({ type: 'window', window })
     const options = { threads, tokenBudget, onWindow, ...(library !== undefined && { library }) }
-    runner =
-      manifest.engine === 'llama'
-        ? await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
-        : await createRunner(manifest, read, options)
+    if (manifest.engine === 'llama')
+      runner = await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
+    else if (manifest.engine === 'transformers')
+      runner = await (await import('./transformers/runner.ts')).transformersRunner(manifest, files, options)
+    else runner = await createRunner(manifest, read, options)
     send({ type: 'ready' })
   } catch (error) {
     send({ type: 'failed', error: describe(error) })

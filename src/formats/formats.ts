@@ -2,6 +2,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import type { StoredDecoder } from './decoders/decoder.ts'
 import type { BlockName } from './gguf/blocks.ts'
+import type { ImportOptions } from './options.ts'
 import type { Files, Source } from './source.ts'
 import { isTfjs } from './tfjs/document.ts'
 
@@ -47,7 +48,7 @@ export interface Format {
   read?(source: Source): Promise<ReadModel>
   write?(model: WrittenModel, options: WriteOptions): Promise<Files>
   /** For formats that say all of a model, its task, labels and tokenizer too; undefined for what `read` and `write` do. */
-  readBundle?(source: Source): Promise<BundleParts | undefined>
+  readBundle?(source: Source, options: ImportOptions): Promise<BundleParts | undefined>
   writeBundle?(manifest: Manifest, files: Readonly<Record<string, Uint8Array>>): Promise<Files | undefined>
   /** What comes out and what goes in, with its limits; for documentation and `athanor formats`. */
   readonly out: string
@@ -278,6 +279,17 @@ const ggufLlama: Format = {
   in: 'By its name only: run by llama.cpp as it is, also where it could become a graph.',
 }
 
+const transformers: Format = {
+  name: 'transformers',
+  title: 'folder for transformers.js',
+  files: 'config.json, onnx/*.onnx, tokenizer.json, preprocessor_config.json, as its task needs',
+  async readBundle(source, { task }) {
+    return (await import('./huggingface/transformers.ts')).transformersBundle(source, task)
+  },
+  out: 'No.',
+  in: 'By its name only: run by transformers.js as it is. Speech recognition, detection, segmentation, translation, summaries, question answering, labels given with the request (of texts, and of images by CLIP). Exported as transformers.js expects it, in float32 or, where there is nothing else, in 8 bits.',
+}
+
 const textOf = (source: Source, name: string) => Buffer.from(source.read(name)).toString('utf8')
 
 async function decoderOf({ manifest, model, tokenizer }: WrittenModel): Promise<StoredDecoder> {
@@ -298,6 +310,7 @@ export const formats: readonly Format[] = [
   gguf('q8_0', 'gguf-q8_0'),
   gguf('q4_0', 'gguf-q4_0'),
   ggufLlama,
+  transformers,
   onnx,
   keras,
   kerasH5,

@@ -34,7 +34,7 @@ export async function importBundle(
     ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   } as const
-  const parts = await format.readBundle?.(source)
+  const parts = await format.readBundle?.(source, options)
   if (parts) return { manifest: { ...common, ...parts.manifest }, files: parts.files }
   if (whole) refusePickles(source)
   const read = await format.read!(model)

@@ -1,5 +1,6 @@
 import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
+import { type HubTaskName, hubTaskNames } from '../bundle/hub.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/sketch.ts'
@@ -12,6 +13,7 @@ import { runComposition } from './compose.ts'
 import type { Engines, Lease, LoadedEngine, Serving } from './engines.ts'
 import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
+import { checkHubInput } from './hub-input.ts'
 import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
 import { checkTensors } from './tensors.ts'
@@ -135,6 +137,14 @@ export class Deployments {
       },
       options,
     )
+  }
+
+  /** What a model of one of the hub's tasks answers to inputs and parameters in that task's own words; throws BAD_REQUEST. */
+  async ask(ref: string, inputs: unknown, parameters: unknown, options: CallOptions = {}): Promise<Prediction> {
+    const request = ({ manifest }: Version) => ({
+      input: checkHubInput(manifest.task, inputs, parameters, this.#config.textLimit),
+    })
+    return this.#call(ref, hubTaskNames, request, options)
   }
 
   /**
@@ -380,7 +390,7 @@ async function within(leased: Promise<Lease>, limit: number, signal?: AbortSigna
   }
 }
 
-const takes: Record<Manifest['task'], string> = {
+const takes: Record<Exclude<Manifest['task'], HubTaskName>, string> = {
   'text-classification': 'takes texts to classify',
   'token-classification': 'takes texts to label',
   'feature-extraction': 'takes texts to embed',
@@ -394,7 +404,9 @@ const takes: Record<Manifest['task'], string> = {
 const ofTexts = ['text-classification', 'token-classification', 'feature-extraction', 'fill-mask'] as const
 
 function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
-  if (!tasks.includes(manifest.task)) throw fail('BAD_REQUEST', { message: `model "${name}" ${takes[manifest.task]}` })
+  if (tasks.includes(manifest.task)) return
+  const what = takes[manifest.task as keyof typeof takes] ?? `is for ${manifest.task}: use its run route`
+  throw fail('BAD_REQUEST', { message: `model "${name}" ${what}` })
 }
 
 /**

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { hubTaskOf } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ImagePipelineConfig } from '../data/images/pixels.ts'
 import { sampleFiles } from '../data/samples.ts'
@@ -10,7 +11,7 @@ const PLAIN = 'The quick brown fox jumps over the lazy dog, and nobody minds. ไป
 
 /**
  * Requests such as a version is asked, of `rows` rows each: its held-out texts where it keeps some, else plain words, grey
- * images or zeros. Empty for a version that writes texts.
+ * images or zeros. Empty for a version that writes texts, and for tasks of the hub.
  */
 export async function exampleRequests(
   { task, pipeline, signature }: Manifest,
@@ -19,7 +20,7 @@ export async function exampleRequests(
   rows = 1,
 ): Promise<NewRequest[]> {
   const make = <T>(one: () => T) => Array.from({ length: count }, one)
-  if (task === 'text-generation') return []
+  if (task === 'text-generation' || hubTaskOf(task)) return []
   if (task === 'image-classification') {
     const { height, width, channels } = pipeline as unknown as ImagePipelineConfig
     const image = { height, width, channels, data: new Uint8Array(height * width * channels).fill(128) }

@@ -148,9 +148,9 @@ export async function readers(): Promise<Reader[]> {
     {
       name: 'GGUF for llama.cpp',
       files: found.find(({ name }) => name === 'gguf')!.files,
-      read: (files) => formats.find(({ name }) => name === 'gguf-llama')!.readBundle!(sourceOf(files)),
+      read: (files) => formats.find(({ name }) => name === 'gguf-llama')!.readBundle!(sourceOf(files), {}),
     },
-    { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files)) },
+    { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files), {}) },
     {
       name: 'tokenizer.json',
       files: { 'tokenizer.json': tokenizer },

@@ -31,10 +31,10 @@ export interface ImportFlags {
   name?: string
   description?: string
   format?: string
-  task?: 'text-classification' | 'tensor'
   tokenizer?: string
   labels?: string
   length?: string
+  task?: string
   padding?: 'pre' | 'post'
   truncating?: 'pre' | 'post'
 }

@@ -1,8 +1,12 @@
 import { Option } from 'commander'
+import { hubTaskNames } from '../../bundle/hub.ts'
 import type { ExportFlags, ImportFlags } from '../commands/formats.ts'
 import type { RefineOptions } from '../commands/refine.ts'
 import type { TrainOptions } from '../commands/train.ts'
 import { type CommandGroup, option, repeated, type ServerCall } from '../entry.ts'
+
+/** What an import can be told; other tasks are known by a model's files. */
+const importTasks = ['text-classification', 'tensor', ...hubTaskNames]
 
 const columns = [
   option('--text <column>', 'the column that holds the text'),
@@ -131,11 +135,7 @@ export const makeCommands: CommandGroup = {
       options: [
         option('--name <name>', 'the model to register'),
         option('--format <format>', 'what it is (found out if not given); see athanor formats'),
-        () =>
-          new Option('--task <task>', 'what it is for, where its files do not say').choices([
-            'text-classification',
-            'tensor',
-          ]),
+        () => new Option('--task <task>', 'what it is for, where its files do not say').choices(importTasks),
         option('--tokenizer <file>', 'the JSON of a Keras Tokenizer: the model then takes texts'),
         option('--labels <list>', 'labels of its outputs in order, separated by commas'),
         option('--length <number>', 'ids in a row, where the model does not say'),

@@ -118,7 +118,7 @@ export const serveCommands: CommandGroup = {
     },
     {
       name: 'engines [action] [engine]',
-      summary: 'List engines; install llama: bring llama.cpp, which runs GGUF files (85 MB)',
+      summary: 'List engines; install llama (GGUF files, 85 MB) or transformers (more tasks of the hub, 475 MB)',
       example: 'athanor engines install llama',
       needs: 'nothing',
       act: async ({ args, options }) => (await import('../commands/engines.ts')).engines(args[0], args[1], options),

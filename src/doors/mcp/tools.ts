@@ -1,8 +1,11 @@
 import { asAthanorError, fail } from '../../base/errors.ts'
+import { type HubTask, hubTaskOf } from '../../bundle/hub.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Version } from '../../registry/registry.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
 import { beginGeneration, type Caller, classify, findModel } from '../ask.ts'
+import { counted } from '../counted.ts'
+import { schemasOf } from '../hub.ts'
 import { nested, tensorFrom } from '../nested.ts'
 import type { House } from '../route.ts'
 import { embed } from '../vectors.ts'
@@ -155,6 +158,28 @@ const tools: Partial<Record<string, Tool>> = {
   },
 }
 
+/** A model of one of the hub's tasks: its inputs and parameters side by side. */
+const hubTool = ({ what, inputs, parameters, required = [] }: HubTask): Tool => ({
+  what,
+  input: () => object(schemasOf({ ...inputs, ...parameters }), [...Object.keys(inputs), ...required]),
+  output: () => object({ result: {} }, ['result']),
+  async run({ house, door, requestId, ...options }, { name, version }, given) {
+    const [own, others] = [true, false].map((mine) =>
+      Object.fromEntries(Object.entries(given).filter(([field]) => Object.hasOwn(inputs, field) === mine)),
+    )
+    const ref = `${name}@${version}`
+    const call = () => house.deployments.ask(ref, own, others, options)
+    const { output } = await counted(house, door, ref, requestId, call)
+    return { result: (output as Extract<typeof output, { kind: 'hub' }>).value }
+  },
+})
+
+/** How a model of a task is a tool; undefined where it is none. */
+function toolOf(task: string): Tool | undefined {
+  const hub = hubTaskOf(task)
+  return hub ? hubTool(hub) : tools[task]
+}
+
 const PAGE = 100
 
 /** A page of tools, a tool a model. */
@@ -165,7 +190,7 @@ export async function listTools({ registry, deployments }: House, cursor: unknow
   const shown = await Promise.all(models.slice(from, from + PAGE).map(({ name }) => deployments.resolve(name)))
   return {
     tools: shown.flatMap(({ name, manifest }) => {
-      const tool = tools[manifest.task]
+      const tool = toolOf(manifest.task)
       if (!tool) return []
       const { description, labels } = manifest
       const about = labels.length > 0 ? `${tool.what} Labels: ${labels.slice(0, 50).join(', ')}.` : tool.what
@@ -184,7 +209,7 @@ export async function listTools({ registry, deployments }: House, cursor: unknow
 /** Runs a tool. What the model says of its input is a result that the caller's model can read; an unknown tool is an error. */
 export async function callTool(caller: Caller, { name, arguments: given = {} }: Arguments) {
   const version = await findModel(caller.house, text(name, 'name'))
-  const tool = tools[version.manifest.task]
+  const tool = toolOf(version.manifest.task)
   if (!tool) throw fail('BAD_REQUEST', { message: `model "${version.name}" is no tool` })
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw fail('BAD_REQUEST', { message: 'arguments: expected an object' })

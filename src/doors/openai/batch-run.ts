@@ -66,11 +66,23 @@ async function readLines({ datasets }: House, file: string, endpoint: string) {
   return { lines, errors }
 }
 
+type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+/** Headers that say who calls, for which tenant, and how: a line is asked with those that its batch came with. */
+const ofCaller = [
+  'authorization',
+  'api-key',
+  'x-api-key',
+  'x-athanor-tenant',
+  'athanor-key',
+  'athanor-deadline',
+] as const
+
 /**
  * Answers the lines of a batch by the routes that they name, as the caller who sent it: with that key's limits and
  * accounts. What a line asks wrongly becomes a line of the errors' file.
  */
-async function runBatch(house: House, server: FastifyInstance, id: string, authorization: string | undefined) {
+async function runBatch(house: House, server: FastifyInstance, id: string, caller: Headers) {
   const batches = new Batches(house.store)
   const { endpoint, input } = await batches.get(id)
   const { lines, errors } = await readLines(house, input, endpoint)
@@ -83,7 +95,7 @@ async function runBatch(house: House, server: FastifyInstance, id: string, autho
   const worker = async () => {
     while (at < lines.length && !cancelled) {
       const { customId, body } = lines[at++]
-      const answer = await ask(server, endpoint, body, authorization)
+      const answer = await ask(server, endpoint, body, caller)
       const head = { id: newId('batch_req'), custom_id: customId }
       const response = { status_code: answer.statusCode, request_id: answer.requestId, body: answer.body }
       const right = answer.statusCode < 300
@@ -110,12 +122,12 @@ async function runBatch(house: House, server: FastifyInstance, id: string, autho
   })
 }
 
-async function ask(server: FastifyInstance, url: string, body: object, authorization: string | undefined) {
+async function ask(server: FastifyInstance, url: string, body: object, caller: Headers) {
   for (let attempt = 0; ; attempt++) {
     const { statusCode, headers, payload } = await server.inject({
       method: 'POST',
       url,
-      headers: { 'content-type': 'application/json', ...(authorization !== undefined && { authorization }) },
+      headers: { ...caller, 'content-type': 'application/json' },
       payload: JSON.stringify(body),
     })
     const busy = statusCode === 429 || statusCode === 503
@@ -135,8 +147,9 @@ function parsed(text: string): unknown {
 }
 
 /** Starts a batch beside everything else; a failure of the server itself is noted in the batch and the log. */
-export function startBatch(house: House, server: FastifyInstance, id: string, authorization: string | undefined) {
-  runBatch(house, server, id, authorization).catch(async (thrown) => {
+export function startBatch(house: House, server: FastifyInstance, id: string, headers: Headers) {
+  const caller = Object.fromEntries(ofCaller.map((name) => [name, headers[name]]).filter(([, value]) => value))
+  runBatch(house, server, id, caller).catch(async (thrown) => {
     const error = asAthanorError(thrown)
     house.log.error('batch.failed', error, { requestId: id })
     const told = { code: error.code.toLowerCase(), message: error.message, line: null }

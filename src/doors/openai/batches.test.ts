@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import OpenAI, { toFile } from 'openai'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
+import { homeWithKeys } from '../../testing/tenants.ts'
 import { tinyContinuation, tinyDecoder } from '../../testing/tiny-decoder.ts'
 
 let server: TestServer
@@ -97,4 +98,25 @@ test('a cancelled batch keeps what was answered', async () => {
   assert.ok(completed > 0 && completed < total, `${completed} of ${total}`)
   assert.equal((await rows(batch.output_file_id!)).length, completed)
   assert.equal((await openai.batches.cancel(id)).status, 'cancelled')
+})
+
+test('lines are asked as who sent the batch, also with a key of another name and for another tenant', async () => {
+  const { home, places, keys } = await homeWithKeys({
+    operator: { name: 'operator', role: 'admin', tenant: 'default' },
+    user: { name: 'user', role: 'user', tenant: 'shop' },
+  })
+  const guarded = await startTestServer({ home, ...places, requireKeys: true })
+  const caller = openai
+  try {
+    const { manifest, files } = tinyDecoder()
+    await (await guarded.app.houseOf('shop')).registry.register('writer', manifest, files)
+    const defaultHeaders = { authorization: null, 'x-api-key': keys.operator, 'x-athanor-tenant': 'shop' }
+    openai = new OpenAI({ baseURL: `${guarded.url}/v1`, apiKey: 'none', maxRetries: 0, defaultHeaders })
+    const sent = await send([line('one', { model: 'writer', prompt: 'the', temperature: 0, max_tokens: 4 })])
+    const batch = await end(sent.id)
+    assert.deepEqual(batch.request_counts, { total: 1, completed: 1, failed: 0 })
+  } finally {
+    openai = caller
+    await guarded.close()
+  }
 })

@@ -62,7 +62,7 @@ export const batchRoutes = [
         input,
         metadata: (metadata ?? {}) as Record<string, string>,
       })
-      startBatch(house, request.server, batch.id, request.headers.authorization)
+      startBatch(house, request.server, batch.id, request.headers)
       return entry(batch)
     },
   ),

@@ -1,5 +1,6 @@
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Version } from '../../registry/registry.ts'
+import { hubBody } from '../hub.ts'
 import { type Slot, viewOf } from '../views.ts'
 
 /** A text that fits what the model learnt to read, as far as its labels tell. */
@@ -22,12 +23,17 @@ export interface Example {
   /** Nested lists by input, for models of tensors. */
   tensors: Record<string, unknown>
   slots: { slot: Slot; dims: number[] }[]
+  /** The body of the run route, for tasks of the hub. */
+  body?: Record<string, unknown>
 }
 
 export function examplesFor(version: Pick<Version, 'name' | 'manifest'>): Example {
+  const { task } = version.manifest
+  const hub = hubBody(task)
+  if (hub) return { task, text: TEXT, tensors: {}, slots: [], body: hub.example }
   const slots = viewOf(version).inputs(version.manifest)
   return {
-    task: version.manifest.task,
+    task,
     text: TEXT,
     tensors: Object.fromEntries(slots.map((slot) => [slot.name, exampleOf(slot)])),
     slots: slots.map((slot) => ({ slot, dims: dimsOf(slot) })),

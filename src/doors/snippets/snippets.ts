@@ -1,3 +1,4 @@
+import { hubTaskNames } from '../../bundle/hub.ts'
 import { dataTypes } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Example, examplesFor } from './examples.ts'
@@ -39,6 +40,8 @@ const numpy: Record<string, string> = { string: 'object', bool: 'bool' }
 
 /** Snippets of one door for models of one task (`any` for all): a line each, from which everything else derives. */
 const table: [door: string, tasks: readonly string[], language: Snippet['language'], make: Make][] = [
+  ['native', hubTaskNames, 'curl', ({ url, model }, { body }) => curl(`${url}/api/models/${model}/run`, body)],
+  ['hf', hubTaskNames, 'curl', ({ url, model }, { body }) => curl(`${url}/hf/models/${model}`, body)],
   [
     'native',
     ['text-classification', 'tensor'],

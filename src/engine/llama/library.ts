@@ -23,11 +23,23 @@ export interface Model {
     eosString: string | null
     shouldPrependBosToken: boolean
   }
+  readonly fileInsights: {
+    estimateContextResourceRequirementsV2(options: {
+      contextSize: number
+      sequences: number
+      modelGpuLayers: number
+    }): Promise<{ cpuRam: number }>
+  }
   readonly fileInfo: { metadata: { tokenizer?: { chat_template?: string } } }
   tokenize(text: string, special: boolean): number[]
   detokenize(tokens: readonly number[], special: boolean, before?: readonly number[]): string
   isEogToken(token: number): boolean
-  createContext(options: { sequences: number; contextSize: number; threads: number }): Promise<Context>
+  createContext(options: {
+    sequences: number
+    contextSize: number
+    threads: number
+    batching: { itemPrioritizationStrategy: Prioritise }
+  }): Promise<Context>
   createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>
 }
 interface Context {
@@ -42,9 +54,21 @@ export interface Sequence {
   clearHistory(): Promise<void>
   evaluate(
     tokens: readonly number[],
-    options: Draw & { grammarEvaluationState?: GrammarState },
+    options: Draw & { evaluationPriority: number; grammarEvaluationState?: GrammarState },
   ): AsyncGenerator<number, void>
-  controlledEvaluate(input: readonly (number | [number, object])[]): Promise<({ next: Next } | undefined)[]>
+  controlledEvaluate(
+    input: readonly (number | [number, object])[],
+    options: { evaluationPriority: number },
+  ): Promise<({ next: Next } | undefined)[]>
+}
+/** Chooses how many tokens of what waits are run next, and in which order. */
+export type Prioritise = (waiting: {
+  items: readonly Waiting[]
+  size: number
+}) => { item: Waiting; processAmount: number }[]
+interface Waiting {
+  readonly tokens: readonly number[]
+  readonly evaluationPriority: number
 }
 interface EmbeddingContext {
   getEmbeddingFor(tokens: readonly number[]): Promise<{ vector: readonly number[] }>

@@ -30,8 +30,32 @@ before(async () => {
   const files = { 'tiny.gguf': new Uint8Array(file) }
   await athanor.models.importFiles('graph', files)
   await athanor.models.importFiles('llama', files, { format: 'gguf-llama' })
+  const given = async (name: string, context: number, embeds = false) => {
+    const { generation, ...other } = await smallDecoder('llama', { sizes: { context } })
+    const whole = { ...other, generation: { ...generation, context, chatTemplate: template } }
+    const written = Buffer.from(writeLlamaGguf(whole, name, 'f32'))
+    const bytes = new Uint8Array(embeds ? pooled(written) : written)
+    await athanor.models.importFiles(name, { 'a.gguf': bytes }, { format: 'gguf-llama' })
+  }
+  await given('long', 1024)
+  await given('vectors', 64, true)
 })
 after(() => server.close())
+
+/** The file saying that a text's vector is the mean of its tokens': two entries more, of 64 bytes, so that tensors stay aligned. */
+function pooled(file: Buffer): Buffer {
+  const entry = (key: string, value: number) => {
+    const bytes = Buffer.alloc(16 + key.length)
+    bytes.writeBigUInt64LE(BigInt(key.length))
+    bytes.write(key, 8)
+    bytes.writeUInt32LE(4, 8 + key.length) // uint32
+    bytes.writeUInt32LE(value, 12 + key.length)
+    return bytes
+  }
+  const head = Buffer.from(file.subarray(0, 24))
+  head.writeBigUInt64LE(head.readBigUInt64LE(16) + 2n, 16)
+  return Buffer.concat([head, entry('llama.pooling_type', 1), entry('athanor.filler', 0), file.subarray(24)])
+}
 
 const prompts = ['the quick', 'brown fox jumps', '今天天气', 'the lazy dog. ', 'x', 'over the', 'fox', '公园散步']
 const greedy = { temperature: 0, maxTokens: 20 }
@@ -118,6 +142,97 @@ test('JSON by a schema, and calls', { skip }, async () => {
   const model = 'llama'
   const tools = [{ type: 'function' as const, function: { name: 'f' } }]
   await assert.rejects(openai.chat.completions.create({ model, messages, tools }), { code: 'context_length_exceeded' })
+})
+
+test('a call that must be made is one of its schema, whole and streamed; logprobs of it are refused', {
+  skip,
+}, async () => {
+  const parameters = {
+    type: 'object',
+    properties: { city: { enum: ['Bern', '北京'] }, days: { type: 'array', items: { type: 'boolean' }, maxItems: 2 } },
+    required: ['city', 'days'],
+  }
+  const tools = ['weather', 'other'].map((name) => ({ type: 'function' as const, function: { name, parameters } }))
+  const asked = {
+    model: 'long',
+    messages: [{ role: 'user' as const, content: 'the weather?' }],
+    tools,
+    tool_choice: { type: 'function' as const, function: { name: 'weather' } },
+  }
+  const right = (text: string) => {
+    const { city, days } = JSON.parse(text) as { city: string; days: boolean[] }
+    assert.ok(['Bern', '北京'].includes(city) && days.length <= 2 && days.every((day) => typeof day === 'boolean'))
+  }
+  for (let seed = 0; seed < 3; seed++) {
+    const { choices } = await openai.chat.completions.create({ ...asked, seed })
+    const [call] = choices[0].message.tool_calls!
+    assert.ok(call.type === 'function' && call.function.name === 'weather')
+    assert.equal(choices[0].finish_reason, 'tool_calls')
+    right(call.function.arguments)
+  }
+  let streamed = ''
+  for await (const { choices } of await openai.chat.completions.create({ ...asked, seed: 3, stream: true }))
+    streamed += choices[0]?.delta.tool_calls?.[0].function?.arguments ?? ''
+  right(streamed)
+  await assert.rejects(openai.chat.completions.create({ ...asked, logprobs: true }), { status: 400 })
+})
+
+test('vectors: of length one, the same alone and among others', { skip }, async () => {
+  const texts = [...prompts, ...prompts]
+  const together = await athanor.embed('vectors', texts)
+  for (const [i, text] of prompts.entries()) {
+    const [alone] = await athanor.embed('vectors', [text])
+    assert.equal(alone.length, 64)
+    assert.ok(Math.abs(Math.hypot(...alone) - 1) < 1e-5)
+    for (const other of [together[i], together[i + prompts.length]])
+      assert.ok(Math.max(...alone.map((value, k) => Math.abs(value - other[k]))) < 1e-5)
+  }
+  const cosine = (a: number[], b: number[]) => a.reduce((sum, value, k) => sum + value * b[k], 0)
+  assert.ok(cosine(together[0], together[1]) < 0.9999, 'other texts have other vectors')
+  const { usage } = await openai.embeddings.create({ model: 'vectors', input: prompts })
+  assert.ok(usage.prompt_tokens > prompts.length)
+})
+
+test('more texts than there are places: all are written; those whose callers left are not', { skip }, async () => {
+  const some = await Promise.all(
+    Array.from({ length: 48 }, async (_, i) => {
+      if (i % 3 > 0) return (await athanor.generate('long', prompts[i % 8], { temperature: 0, maxTokens: 12 })).text
+      const stop = new AbortController()
+      setTimeout(() => stop.abort(), 5 * i)
+      return athanor.generate('long', prompts[i % 8], { maxTokens: 900, signal: stop.signal }).then(
+        () => 'whole',
+        () => 'left',
+      )
+    }),
+  )
+  for (let i = 0; i < 48; i++) {
+    if (i % 3 > 0)
+      assert.equal(
+        some[i],
+        some.find((_, k) => k % 3 > 0 && k % 8 === i % 8),
+      )
+    else assert.ok(some[i] === 'left' || some[i] === 'whole')
+  }
+  const waiting = async () => (await athanor.engines()).find(({ model }) => model === 'long')!.waiting
+  while ((await waiting()) > 0) await new Promise((resolve) => setTimeout(resolve, 20)) // the test's own limit ends it
+})
+
+test('a stream whose engine is killed ends with an error, and the next text is written by a new one', {
+  skip,
+}, async () => {
+  const pid = async () => (await athanor.engines()).find(({ model }) => model === 'long')!.pid!
+  const before = await pid()
+  let seen = 0
+  await assert.rejects(
+    async () => {
+      for await (const event of athanor.stream('long', 'the', { maxTokens: 900, temperature: 0 }))
+        if (event.type === 'token' && ++seen === 3) process.kill(before, 'SIGKILL')
+    },
+    { code: 'ENGINE_CRASHED' },
+  )
+  assert.ok(seen >= 3)
+  assert.equal((await athanor.generate('long', 'the', { temperature: 0, maxTokens: 4 })).usage.completionTokens, 4)
+  assert.notEqual(await pid(), before)
 })
 
 test('cancelling ends within a token, and the place is free again', { skip }, async () => {

@@ -11,12 +11,13 @@ import {
 import type { OpenFileRunner, Runner } from '../runner.ts'
 import { failure } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
-import { type Loaded, loadLlama, type Model } from './library.ts'
+import { type Loaded, loadLlama, type Model, type Prioritise } from './library.ts'
 import { Seats } from './seats.ts'
 import { writing } from './writing.ts'
 
-/** Texts that are written at the same time, each with its part of the cache. */
-const SEQUENCES = 8
+/** Texts that are written at the same time, each with its part of the cache: as many as fit into so many bytes, 8 in any case. */
+const SEQUENCES = [32, 16, 8]
+const CACHE_BYTES = 2 ** 30
 /** Most tokens that a text may have, prompt included, where the model could read more: the cache is made for all of them. */
 const CONTEXT = 4096
 
@@ -34,8 +35,14 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
   const source = model.fileInfo.metadata.tokenizer?.chat_template
   const { bosString, eosString } = model.tokens
   const template = source && new ChatTemplate(source, { bos_token: bosString ?? '', eos_token: eosString ?? '' })
-  const context = await model.createContext({ sequences: SEQUENCES, contextSize, threads })
-  const seats = new Seats(Array.from({ length: SEQUENCES }, () => context.getSequence()))
+  const sequences = await placesFor(model, contextSize)
+  const context = await model.createContext({
+    sequences,
+    contextSize,
+    threads,
+    batching: { itemPrioritizationStrategy: bySeat },
+  })
+  const seats = new Seats(Array.from({ length: sequences }, () => context.getSequence()))
   let batches = 0
 
   function promptOf(request: GenerationRequest): number[] {
@@ -64,17 +71,17 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
       })
     const tokens = promptOf(request)
     const limit = Math.min(request.maxTokens, context.contextSize - tokens.length)
-    const sequence = await seats.take(tokens, signal)
-    if (!sequence) {
+    const seat = await seats.take(tokens, signal)
+    if (!seat) {
       yield { type: 'end', text: '', finish: 'cancelled', usage: { promptTokens: tokens.length, completionTokens: 0 } }
       return undefined
     }
     try {
       const state = grammar && loaded.grammarState(toGbnf(grammar))
       batches++
-      yield* withCalls(writing({ model, sequence, tokens, limit, request, signal, ...(state && { state }) }), tools)
+      yield* withCalls(writing({ model, seat, tokens, limit, request, signal, ...(state && { state }) }), tools)
     } finally {
-      seats.give(sequence)
+      seats.give(seat)
     }
     return undefined
   }
@@ -89,6 +96,35 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
     },
     generate,
   }
+}
+
+/**
+ * What is run in the next batch, in the order of the seats: llama.cpp splits a batch wherever a text does not follow the one
+ * of the seat before. Long beginnings get what the others leave. A seat's number travels as its priority.
+ */
+function bySeat({ items, size }: Parameters<Prioritise>[0]): ReturnType<Prioritise> {
+  const share = Math.max(1, Math.floor(size / items.length))
+  const parts = items
+    .toSorted((a, b) => a.evaluationPriority - b.evaluationPriority)
+    .slice(0, size)
+    .map((item) => ({ item, processAmount: Math.min(item.tokens.length, share) }))
+  let left = size - parts.reduce((sum, { processAmount }) => sum + processAmount, 0)
+  for (const part of parts) {
+    const more = Math.min(left, part.item.tokens.length - part.processAmount)
+    part.processAmount += more
+    left -= more
+  }
+  return parts
+}
+
+async function placesFor({ fileInsights }: Model, contextSize: number): Promise<number> {
+  const fewest = SEQUENCES.at(-1)!
+  for (const sequences of SEQUENCES) {
+    const sizes = { contextSize, sequences, modelGpuLayers: 0 }
+    const { cpuRam } = await fileInsights.estimateContextResourceRequirementsV2(sizes)
+    if (cpuRam <= CACHE_BYTES) return sequences
+  }
+  return fewest
 }
 
 async function embedder(model: Model, contextSize: number, threads: number): Promise<Runner> {

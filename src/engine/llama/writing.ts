@@ -1,6 +1,7 @@
 import type { GenerationEvent, GenerationRequest, TokenChance } from '../messages.ts'
 import { TextStream } from '../text-stream.ts'
-import type { Draw, GrammarState, Model, Sequence } from './library.ts'
+import type { Draw, GrammarState, Model } from './library.ts'
+import type { Seat } from './seats.ts'
 
 /** Tokens that a character may be spread over. */
 const PIECES = 4
@@ -10,7 +11,7 @@ const LATELY = 256
 
 interface Work {
   readonly model: Model
-  readonly sequence: Sequence
+  readonly seat: Seat
   readonly tokens: readonly number[]
   /** Most tokens to write. */
   readonly limit: number
@@ -22,13 +23,13 @@ interface Work {
 
 /** Writes one text on a sequence, which keeps what it read for the next. */
 export async function* writing(work: Work): AsyncGenerator<GenerationEvent, undefined> {
-  const { model, sequence, tokens, limit, request, signal } = work
+  const { model, seat, tokens, limit, request, signal } = work
   const written: number[] = []
   const whole = new Characters(model, tokens)
   const stream = new TextStream(whole, request.stop)
   const usage = () => ({ promptTokens: tokens.length, completionTokens: written.length })
   // all but the last token may be there already; the last one is read again for what follows it
-  await sequence.adaptStateToTokens(tokens.slice(0, -1), false)
+  await seat.sequence.adaptStateToTokens(tokens.slice(0, -1), false)
   const draw = drawOf(request, tokens, written)
   let finish: 'stop' | 'length' | 'cancelled' = 'stop'
   const drawn = request.logprobs === undefined ? plain(work, draw) : told(work, draw, request.logprobs)
@@ -57,15 +58,16 @@ export async function* writing(work: Work): AsyncGenerator<GenerationEvent, unde
 
 type Drawn = { token: number } & Partial<TokenChance> & { top?: TokenChance[] }
 
-async function* plain({ sequence, tokens, state }: Work, draw: Draw): AsyncGenerator<Pick<Drawn, 'token'>> {
+async function* plain({ seat, tokens, state }: Work, draw: Draw): AsyncGenerator<Pick<Drawn, 'token'>> {
+  const { sequence, number } = seat
   const unread = tokens.slice(sequence.nextTokenIndex)
-  const options = { ...draw, ...(state && { grammarEvaluationState: state }) }
+  const options = { ...draw, evaluationPriority: number, ...(state && { grammarEvaluationState: state }) }
   for await (const token of sequence.evaluate(unread, options)) yield { token }
 }
 
 /** As `plain`, with log-probabilities of the model itself. */
 async function* told(
-  { model, sequence, tokens }: Work,
+  { model, seat: { sequence, number }, tokens }: Work,
   draw: Draw,
   count: number,
 ): AsyncGenerator<Omit<Drawn, 'text'>> {
@@ -74,7 +76,8 @@ async function* told(
   const generateNext = { token: true, logits, totalLogitWeight: true, options: draw }
   for (;;) {
     const last = unread.at(-1)!
-    const results = await sequence.controlledEvaluate([...unread.slice(0, -1), [last, { generateNext }]])
+    const asked: [...number[], [number, object]] = [...unread.slice(0, -1), [last, { generateNext }]]
+    const results = await sequence.controlledEvaluate(asked, { evaluationPriority: number })
     const { token, logits: found = new Map<number, number>(), totalLogitWeight = 1 } = results.at(-1)?.next ?? {}
     if (token === null || token === undefined || model.isEogToken(token)) return
     const total = Math.max(...found.values()) + Math.log(totalLogitWeight)

@@ -1,4 +1,5 @@
 import { fail } from '../../base/errors.ts'
+import { type HubTaskName, ownTask } from '../../bundle/hub.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { RefineJob } from '../job.ts'
 import type { Subject } from '../subject.ts'
@@ -8,7 +9,10 @@ import { classifierExamples, drawnTexts, givenTexts } from './texts.ts'
 import { writtenExamples } from './written.ts'
 
 /** What is measured with, by task; drawn where a task needs no truth and none is given. */
-const sources: Record<Manifest['task'], (job: RefineJob, subject: Subject) => Promise<Examples>> = {
+const sources: Record<
+  Exclude<Manifest['task'], HubTaskName>,
+  (job: RefineJob, subject: Subject) => Promise<Examples>
+> = {
   'text-classification': classifierExamples,
   'image-classification': imageExamples,
   'text-generation': writtenExamples,
@@ -23,7 +27,7 @@ const sources: Record<Manifest['task'], (job: RefineJob, subject: Subject) => Pr
  * REFINE_UNMEASURABLE where the task needs truth and there is none.
  */
 export async function examplesOf(job: RefineJob, subject: Subject): Promise<Examples> {
-  const found = await sources[subject.manifest.task](job, subject)
+  const found = await sources[ownTask(subject.manifest.task)](job, subject)
   if (found.heldOut.length === 0 && subject.manifest.task !== 'tensor') throw fail('REFINE_UNMEASURABLE', {})
   return found
 }

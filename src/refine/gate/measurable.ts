@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { fail } from '../../base/errors.ts'
+import { type HubTaskName, ownTask } from '../../bundle/hub.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { PublishedTokenizer } from '../../data/published.ts'
 import type { Engine, NewRequest } from '../../engine/engine.ts'
@@ -39,7 +40,10 @@ const [AT_ONCE, BATCH] = [256, 64]
 const [IMAGES_AT_ONCE, IMAGE_BATCH] = [64, 32]
 const DEADLINE = 300_000
 
-const kinds: Record<Manifest['task'], (source: Candidate, rows: readonly Example[]) => Measurable> = {
+const kinds: Record<
+  Exclude<Manifest['task'], HubTaskName>,
+  (source: Candidate, rows: readonly Example[]) => Measurable
+> = {
   'text-classification': classifier,
   'image-classification': classifier,
   'feature-extraction': (_, rows) => likeness(rows, vectorsOf, cosine),
@@ -51,7 +55,7 @@ const kinds: Record<Manifest['task'], (source: Candidate, rows: readonly Example
 
 /** How a version of a task is measured; throws REFINE_UNMEASURABLE without rows that it could be measured on. */
 export const measurable = (source: Candidate, rows: readonly Example[]): Measurable =>
-  kinds[source.manifest.task](source, rows)
+  kinds[ownTask(source.manifest.task)](source, rows)
 
 export const timed = async (work: () => Promise<unknown>) => {
   const started = performance.now()
