@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Athanor } from '../client/src/index.ts'
 import { random, shuffle } from '../src/base/random.ts'
 import { openDataset } from '../src/data/dataset.ts'
-import { WINDOW } from '../src/drift/reference.ts'
+import { WINDOW } from '../src/drift/sketch.ts'
 import { startServer } from './lib/server.ts'
 import type { Result } from './main.ts'
 

@@ -1,16 +1,15 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { random, shuffle } from '../src/base/random.ts'
+import { snippets } from './lib/snippets.ts'
 import type { Result } from './main.ts'
 
 export const description =
   'a published encoder against the choice of a model from scratch on 2,000 labelled texts (ATHANOR_SNIPPETS: movieReviewSnippets_GroundTruth.txt of vaderSentiment 2.5 on PyPI; ATHANOR_MINILM: the folder of an encoder)'
 
-const [LABELLED, HELD_OUT] = [2000, 4000]
 const bin = fileURLToPath(new URL('../bin/athanor.js', import.meta.url))
 
 /** Both learn from the same texts, a tenth of which chooses the epoch, and are measured once on others. */
@@ -19,13 +18,13 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
   if (!source || !encoder) throw new Error('set ATHANOR_SNIPPETS and ATHANOR_MINILM')
   const folder = mkdtempSync(join(tmpdir(), 'athanor-few-'))
   try {
-    const rows = shuffle(snippets(source), random(1))
+    const rows = snippets(source)
     const write = (name: string, part: readonly string[]) => {
       writeFileSync(join(folder, name), ['text\tlabel', ...part].join('\n'))
       return join(folder, name)
     }
-    const train = write('train.tsv', rows.slice(0, LABELLED))
-    const test = write('test.tsv', rows.slice(LABELLED, LABELLED + HELD_OUT))
+    const train = write('train.tsv', rows.first)
+    const test = write('test.tsv', rows.test)
     const results: Result[] = []
     for (const [name, more] of [
       ['from scratch', []],
@@ -49,11 +48,3 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     rmSync(folder, { recursive: true, force: true })
   }
 }
-
-/** Snippets whose mean sentiment is not 0, as lines of text and label. */
-const snippets = (path: string) =>
-  readFileSync(path, 'utf8')
-    .split('\n')
-    .map((line) => line.trim().split('\t'))
-    .filter(([, score, text]) => text && Number(score) !== 0)
-    .map(([, score, text]) => `${text.replaceAll('"', "'")}\t${Number(score) > 0 ? 'positive' : 'negative'}`)

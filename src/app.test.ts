@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test'
 import { Athanor, AthanorError, type RefineSpec, type Run, type RunSpec, type TrainEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
 import { routes } from './doors/server.ts'
+import { placesAt } from './testing/backends.ts'
 import { tinyClassifier, tinyGraph } from './testing/tiny.ts'
 import type {
   RefineSpec as ServerRefineSpec,
@@ -29,7 +30,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-app-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, files } = await tinyClassifier()
   await app.house.registry.register('tiny', manifest, files)
@@ -199,8 +200,9 @@ test('another site cannot have its name point here', async () => {
     ).end()
   })
   assert.equal(status, 400)
-  await assert.rejects(startApp({ home: join(home, 'other'), host: '0.0.0.0', port: 0 }), { code: 'KEYS_MISSING' })
-  await assert.rejects(startApp({ home: join(home, 'third'), port: Number(new URL(app.url).port) }), {
+  const at = async (name: string) => ({ home: join(home, name), ...(await placesAt(join(home, name))) })
+  await assert.rejects(startApp({ ...(await at('other')), host: '0.0.0.0', port: 0 }), { code: 'KEYS_MISSING' })
+  await assert.rejects(startApp({ ...(await at('third')), port: Number(new URL(app.url).port) }), {
     code: 'PORT_BUSY',
   })
   await assert.rejects(startApp({ home, port: 0 }), { code: 'HOME_BUSY' })

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { Access } from './access/access.ts'
+import { readOidc } from './access/oidc.ts'
 import { DEFAULT_TENANT } from './access/roles.ts'
 import { openHouse } from './app/house.ts'
 import type { Shared } from './app/shared.ts'
@@ -12,6 +13,7 @@ import { Houses } from './doors/houses.ts'
 import { openPorts } from './doors/ports.ts'
 import type { House } from './doors/route.ts'
 import { createServer } from './doors/server.ts'
+import { Spare } from './engine/processes.ts'
 import { Memory } from './serve/memory.ts'
 import { removeServerInfo, writeServerInfo } from './store/home.ts'
 import { openStore, placesOf } from './store/store.ts'
@@ -41,8 +43,8 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
   const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
   let close = () => store.close()
   try {
-    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host))
-    if (access.keysRequired && !access.keys.any) throw fail('KEYS_MISSING', { host: config.host })
+    const access = await Access.open(store, config.requireKeys || !loopback.has(config.host), readOidc(config.oidc))
+    if (access.keysRequired && !access.keys.any && !access.login) throw fail('KEYS_MISSING', { host: config.host })
     const telemetry = await openTelemetry(config)
     let url = ''
     const shared: Shared = {
@@ -51,6 +53,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       webhook,
       url: () => url,
       memory: new Memory(config.memoryBudget),
+      spare: config.spareEngine ? new Spare() : undefined,
       canaries: [],
       telemetry,
     }
@@ -72,6 +75,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
       await telemetry?.close()
       await access.close()
       await houses.close()
+      shared.spare?.close()
     }
     url = await listen(server, config)
     doorPorts = await openPorts(server, house, gate)

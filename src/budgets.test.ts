@@ -19,7 +19,7 @@ import { tinyClassifier } from './testing/tiny.ts'
 import { tinyDecoder } from './testing/tiny-decoder.ts'
 import { tinyEmbedder } from './testing/tiny-embedder.ts'
 
-const { home, keys } = await homeWithKeys({
+const { home, places, keys } = await homeWithKeys({
   operator: { name: 'operator', role: 'admin', tenant: 'default' },
   user: { name: 'user', role: 'user', tenant: 'acme' },
   bounded: { name: 'bounded', role: 'user', tenant: 'acme', limits: { requestsPerMinute: 3 } },
@@ -30,6 +30,7 @@ let operator: Athanor
 before(async () => {
   app = await startApp({
     home,
+    ...places,
     port: 0,
     logLevel: 'silent',
     requireKeys: true,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, type RunSpec } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { placesAt } from './testing/backends.ts'
 import { sentences } from './testing/classifiers.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-continued-'))
@@ -12,7 +13,7 @@ let app: App
 let client: Athanor
 
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const options = {
     tokenizer: 'word',

@@ -14,6 +14,7 @@ import type { Manifest } from './bundle/manifest.ts'
 import { bundleEncoder } from './formats/huggingface/bundle.ts'
 import { readFolder } from './formats/huggingface/folder.ts'
 import { writeFolder } from './formats/huggingface/write.ts'
+import { placesAt } from './testing/backends.ts'
 import { tinyEncoder } from './testing/tiny-encoder.ts'
 import { train as learn } from './train/train.ts'
 
@@ -31,7 +32,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-encoders-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, files } = bundleEncoder(tinyEncoder([...corpus, 'good bad film']))
   const whole: Manifest = {

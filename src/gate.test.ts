@@ -20,7 +20,7 @@ import { homeWithKeys } from './testing/tenants.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { tinyDecoder } from './testing/tiny-decoder.ts'
 
-const { home, keys } = await homeWithKeys({
+const { home, places, keys } = await homeWithKeys({
   viewer: { name: 'viewer', role: 'viewer', tenant: 'acme' },
   user: { name: 'user', role: 'user', tenant: 'acme' },
   developer: { name: 'developer', role: 'developer', tenant: 'acme' },
@@ -37,6 +37,7 @@ let app: App
 before(async () => {
   app = await startApp({
     home,
+    ...places,
     port: 0,
     logLevel: 'silent',
     requireKeys: true,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, AthanorError, type GenerationEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { placesAt } from './testing/backends.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from './testing/tiny-decoder.ts'
 
@@ -14,7 +15,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-generate-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   for (const [name, options] of [
     ['tiny', {}],

@@ -61,7 +61,8 @@ const files = ['src', 'client/src'].flatMap((folder) =>
     .filter((file) => file.endsWith('.ts') && !file.split(sep).includes('gen'))
     .map((file) => join(folder, file)),
 )
-const sources = files.filter((file) => !file.endsWith('.test.ts'))
+const tests = files.filter((file) => file.endsWith('.test.ts'))
+const sources = files.filter((file) => !tests.includes(file))
 const text = new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
 
 /** `src/graph/codec.ts` → `graph`; `src/app.ts` → `app`; `client/src/index.ts` → `client`. */
@@ -98,6 +99,14 @@ test('the house has no cycles', () => {
     return height
   }
   for (const name of Object.keys(house)) visit(name, [])
+})
+
+test('every test that opens a house can open it in PostgreSQL and S3 (npm run test:stores)', () => {
+  for (const file of tests) {
+    const source = text.get(file)!
+    if (file === join('src', 'house.test.ts') || !/\b(startApp|openStore)\(/.test(source)) continue
+    assert.match(source, /testing\/(backends|server|tenants)\.ts'/, `${file} opens a house at a place of its own`)
+  }
 })
 
 test('files stay short: median below 150 lines, none above 500 but tables', () => {

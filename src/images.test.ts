@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { Athanor, AthanorError } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { placesAt } from './testing/backends.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-vision-'))
 const home = join(root, 'home')
@@ -34,7 +35,7 @@ before(async () => {
     mkdirSync(join(stripes, along), { recursive: true })
     for (let k = 0; k < 60; k++) writeFileSync(join(stripes, along, `${k}.png`), await picture(along, k))
   }
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
 })
 after(async () => {

@@ -13,6 +13,7 @@ import { GraphBuilder } from './graph/builder.ts'
 import { writeModel } from './graph/codec.ts'
 import * as o from './graph/ops.ts'
 import { float32 } from './graph/tensor.ts'
+import { placesAt } from './testing/backends.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-imported-'))
 const home = join(root, 'home')
@@ -20,7 +21,7 @@ const bin = fileURLToPath(new URL('../bin/athanor.js', import.meta.url))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
 })
 after(async () => {

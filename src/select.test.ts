@@ -6,12 +6,13 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, AthanorError, type Run, type RunSpec, type TrainEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { placesAt } from './testing/backends.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-select-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
 })
 after(async () => {

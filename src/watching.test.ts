@@ -8,7 +8,8 @@ import { Athanor } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
 import { random } from './base/random.ts'
 import { TextPipeline } from './data/pipeline.ts'
-import { WINDOW } from './drift/reference.ts'
+import { WINDOW } from './drift/sketch.ts'
+import { placesAt } from './testing/backends.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { classifierReference } from './train/reference.ts'
 
@@ -36,6 +37,7 @@ before(async () => {
   const alertWebhook = `http://127.0.0.1:${port}/hook`
   app = await startApp({
     home,
+    ...(await placesAt(home)),
     port: 0,
     logLevel: 'silent',
     keepTexts: true,

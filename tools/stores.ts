@@ -68,6 +68,8 @@ try {
   await Promise.all([startPostgres(), startS3()])
   const [command, ...args] = process.argv.slice(2)
   const child = spawn(command, args, { env, stdio: 'inherit' })
+  // what was started ends with the command, and the command with this
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))
   process.exitCode = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)))
 } finally {
   for (const stop of stops) stop()

@@ -115,6 +115,8 @@ export interface AuditEntry {
   target: string
   detail: Record<string, unknown>
   requestId: string
+  /** `done`, or the code of the error; absent while it goes on, or where nobody lived to tell. */
+  outcome?: string
 }
 
 const pricePath = (tenant: string, model: string) =>

@@ -326,7 +326,12 @@ export interface Advice {
 
 export type TrainEvent =
   | { type: 'state'; state: RunState }
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
+  | {
+      type: 'progress'
+      phase: 'reading' | 'cleaning' | 'encoding' | 'teaching' | 'measuring'
+      done: number
+      total?: number
+    }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   | {
@@ -351,6 +356,7 @@ export type TrainEvent =
   | { type: 'measured'; metrics: Metrics; rows: number }
   | { type: 'trial'; trial: TrialReport }
   | { type: 'selection'; metric: string; trials: TrialReport[] }
+  | { type: 'trying'; what: string; number: number; of: number }
   | { type: 'pass'; name: string; note: string }
   | {
       type: 'gate'

@@ -3,6 +3,7 @@ import type { Store } from '../store/store.ts'
 import { Audit } from './audit.ts'
 import { Keys } from './keys.ts'
 import { Ledger } from './ledger.ts'
+import { Oidc, type OidcSettings } from './oidc.ts'
 import { Prices } from './prices.ts'
 import { DEFAULT_TENANT, type Principal } from './roles.ts'
 import { readSecret } from './secret.ts'
@@ -25,6 +26,8 @@ export class Access {
   readonly audit: Audit
   /** Whether a request without a key is refused; otherwise it is the operator's. */
   readonly keysRequired: boolean
+  /** Where people sign in; undefined for keys alone. */
+  #oidc: Oidc | undefined
   #timer: NodeJS.Timeout | undefined
   readonly #elsewhere = new WeakMap<Principal, Map<string, Principal>>()
 
@@ -42,8 +45,14 @@ export class Access {
     this.ledger = new Ledger(store, { prices: this.prices, usage: this.usage, limits })
   }
 
-  static async open(store: Pick<Store, 'db' | 'home' | 'shared'>, keysRequired: boolean): Promise<Access> {
+  /** Throws OPTION_INVALID. */
+  static async open(
+    store: Pick<Store, 'db' | 'home' | 'shared'>,
+    keysRequired: boolean,
+    oidc?: OidcSettings,
+  ): Promise<Access> {
     const access = new Access(store, keysRequired)
+    if (oidc) access.#oidc = await Oidc.open(oidc, access.keys)
     await access.tenants.begin()
     await access.reload()
     // other processes make and revoke keys too; while the database is away those that are known go on working
@@ -53,6 +62,12 @@ export class Access {
         RELOAD,
       ).unref()
     return access
+  }
+
+  /** Where people sign in, and for which audience; undefined where only keys are known. */
+  get login(): { issuer: string; audience: string } | undefined {
+    const settings = this.#oidc?.settings
+    return settings && { issuer: settings.issuer, audience: settings.audiences[0] }
   }
 
   /** Reads tenants, keys and prices from the database. */
@@ -69,8 +84,16 @@ export class Access {
   identify(headers: Headers): Principal | undefined {
     const token = tokenOf(headers)
     if (token?.startsWith('ath_')) return this.keys.authenticate(token)
+    if (token && this.#oidc && Oidc.isToken(token)) return this.#oidc.known(token)
     if (!this.keysRequired) return local
     return this.keys.isLocal(token ?? '') ? local : undefined
+  }
+
+  /** What must be waited for before `identify` can tell a person by their token; throws LOGIN_UNAVAILABLE. */
+  verify(headers: Headers): Promise<void> | undefined {
+    if (!this.#oidc) return undefined
+    const token = tokenOf(headers)
+    return token && Oidc.isToken(token) ? this.#oidc.verify(token) : undefined
   }
 
   /** The principal in another tenant; throws TENANT_NOT_FOUND, and for all but operators as if there were no other. */

@@ -67,9 +67,10 @@ export class Account {
     if (tokensPerMinute !== this.#limits.tokensPerMinute)
       this.#tokens = tokensPerMinute === undefined ? undefined : new Bucket(tokensPerMinute, now)
     const same = period === this.#limits.period
+    const unchanged = same && budget === this.#limits.budget
     this.#limits = limits
     const lease = this.#lease
-    if (!lease) return
+    if (!lease || unchanged) return
     if (same && budget !== undefined) return lease.setLimit(Math.round(budget * MICRO))
     this.#retire(lease)
     await lease.giveBack()

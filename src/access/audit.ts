@@ -9,9 +9,11 @@ export interface AuditEntry {
   target: string
   detail: Record<string, unknown>
   requestId: string
+  /** `done`, or the code of the error; absent while it goes on, or where the server was killed before it knew. */
+  outcome?: string
 }
 
-/** The audit log: added to, never changed. */
+/** The audit log: what callers change, by whom; entries are added and ended, never removed. */
 export class Audit {
   readonly #db: Store['db']
 
@@ -19,12 +21,30 @@ export class Audit {
     this.#db = db
   }
 
-  async add({ requestId, detail, ...entry }: Omit<AuditEntry, 'at'>): Promise<void> {
+  /**
+   * Writes down what is about to be done, and gives what writes how it ended. A change may be in another database than this
+   * log (each tenant has one), so no transaction could hold both: written first, no change is ever without its entry.
+   */
+  async begin({
+    requestId,
+    detail,
+    ...entry
+  }: Omit<AuditEntry, 'at' | 'outcome'>): Promise<(outcome: string) => Promise<void>> {
     const at = new Date().toISOString()
-    await this.#db
+    const { id } = await this.#db
       .insertInto('audit')
       .values({ ...entry, at, detail: JSON.stringify(withoutSecrets(detail)).slice(0, 4000), request_id: requestId })
-      .execute()
+      .returning('id')
+      .executeTakeFirstOrThrow()
+    return async (outcome) => {
+      // where the database has gone away meanwhile the entry stays as it was begun
+      await this.#db
+        .updateTable('audit')
+        .set({ outcome })
+        .where('id', '=', id)
+        .execute()
+        .catch(() => undefined)
+    }
   }
 
   /** Newest first. */
@@ -40,8 +60,9 @@ export class Audit {
     let query = this.#db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit)
     if (tenant !== undefined) query = query.where('tenant', '=', tenant)
     if (actor !== undefined) query = query.where('actor', '=', actor)
-    return (await query.execute()).map(({ id: _, request_id, detail, ...row }) => ({
+    return (await query.execute()).map(({ id: _, request_id, detail, outcome, ...row }) => ({
       ...row,
+      ...(outcome !== null && { outcome }),
       detail: readDetail(detail),
       requestId: request_id,
     }))

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts'
 import { checkLimits, type Limits } from './limits.ts'
 import { DEFAULT_TENANT, type Principal, type Role, roleAtLeast, roles } from './roles.ts'
 import { hmacOf, idOf, newToken, sameDigest, withNewSecret } from './secret.ts'
+import { inTurn } from './turns.ts'
 
 /** A service key as it is shown: never the key itself. */
 export interface Key {
@@ -64,7 +65,9 @@ export class Keys {
   readonly #localDigest: Buffer
   #keys = new Map<string, Held>()
   #users = new Map<string, User>()
-  #closedTenants = new Set<string>()
+  #openTenants = new Set<string>()
+  /** Reads keys, users and open tenants from the database. */
+  readonly load = inTurn(() => this.#read())
 
   constructor({ db }: Pick<Store, 'db'>, secret: Buffer) {
     this.#db = db
@@ -72,15 +75,14 @@ export class Keys {
     this.#localDigest = this.#digestOf(this.localToken)
   }
 
-  /** Reads keys, users and closed tenants from the database. */
-  async load() {
-    const [keys, users, closed] = await Promise.all([
+  async #read() {
+    const [keys, users, open] = await Promise.all([
       this.#db.selectFrom('service_keys').selectAll().execute(),
       this.#db.selectFrom('users').selectAll().execute(),
-      this.#db.selectFrom('tenants').select('tenant').where('closed_at', 'is not', null).execute(),
+      this.#db.selectFrom('tenants').select('tenant').where('closed_at', 'is', null).execute(),
     ])
     this.#users = new Map(users.map((row) => [userKey(row.tenant, row.name), userOf(row)]))
-    this.#closedTenants = new Set(closed.map(({ tenant }) => tenant))
+    this.#openTenants = new Set(open.map(({ tenant }) => tenant))
     const held = new Map<string, Held>()
     for (const row of keys) {
       const key = keyOf(row)
@@ -126,7 +128,7 @@ export class Keys {
   }
 
   #works({ tenant, user, revokedAt, expiresAt }: Key): boolean {
-    if (revokedAt !== undefined || this.#closedTenants.has(tenant)) return false
+    if (revokedAt !== undefined || !this.isOpen(tenant)) return false
     if (expiresAt !== undefined && Date.now() >= Date.parse(expiresAt)) return false
     if (user === undefined) return true
     const owner = this.#users.get(userKey(tenant, user))
@@ -234,6 +236,15 @@ export class Keys {
     await this.#db.updateTable('service_keys').set({ limits: json }).where('id', '=', id).execute()
     await this.load()
     return this.get(tenant, id)
+  }
+
+  /** What a person is in each tenant that has them. */
+  memberships(name: string): User[] {
+    return [...this.#openTenants].flatMap((tenant) => this.#users.get(userKey(tenant, name)) ?? [])
+  }
+
+  isOpen(tenant: string): boolean {
+    return this.#openTenants.has(tenant)
   }
 
   users(tenant: string): User[] {

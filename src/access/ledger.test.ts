@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { openStore } from '../store/store.ts'
+import { placesAt } from '../testing/backends.ts'
 import { Access } from './access.ts'
 import { budgetState } from './budget.ts'
 import { MICRO } from './limits.ts'
@@ -17,7 +18,7 @@ after(() => rmSync(root, { recursive: true, force: true }))
 let count = 0
 
 async function opened(home = join(root, String(count++))) {
-  const store = await openStore(home)
+  const store = await openStore(home, await placesAt(home))
   const access = await Access.open(store, true)
   const close = async () => {
     await access.close()
@@ -117,7 +118,7 @@ test('a killed process never makes more of a budget, and loses at most a part of
   const script = `
     import { openStore } from ${JSON.stringify(new URL('../store/store.ts', import.meta.url).href)}
     import { Access } from ${JSON.stringify(new URL('./access.ts', import.meta.url).href)}
-    const access = await Access.open(await openStore(${JSON.stringify(home)}), true)
+    const access = await Access.open(await openStore(${JSON.stringify(home)}, ${JSON.stringify(await placesAt(home))}), true)
     const who = access.identify({ 'api-key': ${JSON.stringify(token)} })
     for (let i = 0; i < 205; i++) (await access.ledger.admit(who, 'm', () => ({ input: 0, output: 0 }))).settle({ input: 0, output: 0 })
     process.stdout.write('205\\n')
@@ -235,6 +236,18 @@ test('unknown, revoked, expired and rotated keys, those of disabled users and cl
     'x'.repeat(9000),
   ])
     assert.equal(is(token), undefined)
+  await close()
+})
+
+test('while prices and keys are read anew those before hold, and an older reading never replaces a newer one', async () => {
+  const { access, close } = await opened()
+  await access.prices.set('acme', '*', { request: 1 })
+  const reading = access.prices.load()
+  assert.equal(access.prices.of('acme', 'm').request, MICRO, 'no request is free meanwhile')
+  await reading
+  const { key, token } = await keyOf(access, 'default')
+  await Promise.all([access.reload(), access.keys.revoke('default', key.id), access.reload()])
+  assert.equal(access.identify({ 'api-key': token }), undefined)
   await close()
 })
 

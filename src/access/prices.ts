@@ -1,6 +1,7 @@
 import { fail } from '../base/errors.ts'
 import type { Store } from '../store/store.ts'
 import { MICRO } from './limits.ts'
+import { inTurn } from './turns.ts'
 
 /** What a model costs, in the operator's currency: a request, a thousand tokens read, a thousand tokens written. */
 export interface Price {
@@ -14,20 +15,22 @@ const free: Price = { request: 0, input: 0, output: 0 }
 /** Prices by tenant and model, `*` for all others; the closest one counts. Held in memory, in millionths. */
 export class Prices {
   readonly #db: Store['db']
-  readonly #prices = new Map<string, Price>()
+  #prices: ReadonlyMap<string, Price> = new Map()
+  readonly load = inTurn(() => this.#read())
 
   constructor({ db }: Pick<Store, 'db'>) {
     this.#db = db
   }
 
-  async load() {
-    this.#prices.clear()
-    for (const { tenant, model, request, input, output } of await this.#db.selectFrom('prices').selectAll().execute())
-      this.#prices.set(`${tenant} ${model}`, {
-        request: Number(request),
-        input: Number(input),
-        output: Number(output),
-      })
+  /** Those before hold until all of the new ones are there: no request is free meanwhile. */
+  async #read() {
+    const rows = await this.#db.selectFrom('prices').selectAll().execute()
+    this.#prices = new Map(
+      rows.map(({ tenant, model, request, input, output }) => [
+        `${tenant} ${model}`,
+        { request: Number(request), input: Number(input), output: Number(output) },
+      ]),
+    )
   }
 
   /** In millionths. */
@@ -66,12 +69,12 @@ export class Prices {
       .values({ tenant, model, ...price })
       .onConflict((c) => c.columns(['tenant', 'model']).doUpdateSet(price))
       .execute()
-    this.#prices.set(`${tenant} ${model}`, price)
+    await this.load()
   }
 
   async remove(tenant: string, model: string) {
     await this.#db.deleteFrom('prices').where('tenant', '=', tenant).where('model', '=', model).execute()
-    this.#prices.delete(`${tenant} ${model}`)
+    await this.load()
   }
 }
 

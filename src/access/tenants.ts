@@ -3,6 +3,7 @@ import { checkName } from '../base/ids.ts'
 import type { Store } from '../store/store.ts'
 import { checkLimits, type Limits } from './limits.ts'
 import { DEFAULT_TENANT } from './roles.ts'
+import { inTurn } from './turns.ts'
 
 /** A project with models, data and keys of its own. */
 export interface Tenant {
@@ -19,6 +20,7 @@ const now = () => new Date().toISOString()
 export class Tenants {
   readonly #db: Store['db']
   #tenants = new Map<string, Tenant>()
+  readonly load = inTurn(() => this.#read())
 
   constructor({ db }: Pick<Store, 'db'>) {
     this.#db = db
@@ -33,7 +35,7 @@ export class Tenants {
       .execute()
   }
 
-  async load() {
+  async #read() {
     const rows = await this.#db.selectFrom('tenants').selectAll().orderBy('tenant').execute()
     this.#tenants = new Map(
       rows.map(({ tenant, limits, created_at, closed_at }) => [

@@ -21,7 +21,7 @@ interface Watched {
 
 /** The engines of a tenant and what they answer for; what happens to them is told to those who watch. */
 export async function openServing(
-  { config, memory }: Shared,
+  { config, memory, spare }: Shared,
   store: Store,
   registry: Registry,
   { log, drift, metrics }: Watched,
@@ -30,6 +30,7 @@ export async function openServing(
     egress: new Egress(config.allowedHosts),
     secrets: new Secrets(store.home),
     engines: enginesFolder(config),
+    ...(spare && { spare }),
   }
   const rollouts = await Rollouts.open(new RolloutRecords(store), registry)
   const engines = new Engines(registry, { keepAlive: config.keepAlive, memory, outside })

@@ -101,7 +101,11 @@ export function openImported(given: ModelProto, { trainable, output, head, logit
 
 /** The value before the Softmax that ends in `output`, or the output itself. */
 function beforeSoftmax({ node }: GraphProto, output: string): string {
-  const last = node.find((one) => one.output.includes(output))
+  let last = node.find((one) => one.output.includes(output))
+  while (last?.opType === 'Identity') {
+    const [from] = last.input
+    last = node.find((one) => one.output.includes(from))
+  }
   return last && /^(Log)?Softmax$/.test(last.opType) && last.domain === '' ? last.input[0] : output
 }
 
@@ -136,11 +140,23 @@ function checkRules(model: ModelProto, needed: readonly NodeProto[], trained: Re
   if (missing.size > 0) throw fail('GRADIENT_MISSING', { operators: [...missing].sort().join(', ') })
 }
 
+/** What is made in place of a node of the model; `make` gives its own outputs, for these inputs or others. */
+export type Around = (
+  node: NodeProto,
+  inputs: readonly (Value | undefined)[],
+  make: (inputs: readonly (Value | undefined)[]) => Value[],
+) => Value[]
+
 /**
  * Adds the model's nodes to a network under `model/`: the value of its output. Trained tensors are the network's
  * parameters, all others are stored in the graph.
  */
-export function buildImported(network: Network, imported: Imported, inputs: Readonly<Record<string, Value>>): Value {
+export function buildImported(
+  network: Network,
+  imported: Imported,
+  inputs: Readonly<Record<string, Value>>,
+  around: Around = (_node, given, make) => make(given),
+): Value {
   const { model, output, trained } = imported
   const graph = model.graph!
   const opset = Number(model.opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 1n)
@@ -159,9 +175,9 @@ export function buildImported(network: Network, imported: Imported, inputs: Read
   for (const node of needed) {
     const given = node.input.map((name) => (name === '' ? undefined : values.get(name)))
     const constant = node.opType === 'Constant' && constantOf(node)
-    const made = constant
-      ? [scope.graph.constant(constant)]
-      : (decompositions[operatorName(node)] ?? upgraded)(scope.graph, node, given, opset)
+    const make = (inputs: readonly (Value | undefined)[]) =>
+      (decompositions[operatorName(node)] ?? upgraded)(scope.graph, node, [...inputs], opset)
+    const made = constant ? [scope.graph.constant(constant)] : around(node, given, make)
     node.output.forEach((name, i) => {
       if (name !== '' && made[i]) values.set(name, folded(scope, made[i]))
     })

@@ -19,10 +19,14 @@ export interface Config {
   blobs: string
   /** Days that deleted versions are kept. `ATHANOR_RETENTION_DAYS`. */
   retentionDays: number
+  /** Milliseconds between two looks for what is over that time, and for files that nothing refers to; 0 for never. `ATHANOR_COLLECT=6h`. */
+  collectEvery: number
   host: string
   port: number
   /** Ask for a key on a loopback address too: for a server behind a proxy. `ATHANOR_REQUIRE_KEYS=1`. */
   requireKeys: boolean
+  /** `ATHANOR_OIDC_*`: where people sign in, and what their tokens say of them. */
+  oidc: Readonly<Record<string, string>>
   /** Protocols that have a port of their own beside the main one. */
   doorPorts: readonly DoorPort[]
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
@@ -61,6 +65,8 @@ export interface Config {
   keepAlive: number
   /** Bytes that all engines together may take. `ATHANOR_MEMORY_BUDGET=4GiB`, else a share of what the process may use. */
   memoryBudget: number
+  /** A started process waits for the next version that is loaded. `ATHANOR_SPARE_ENGINE=0`: none, which saves its memory. */
+  spareEngine: boolean
 }
 
 /** Share of the memory of the machine, or of what the process is confined to, that engines may take by default. */
@@ -73,9 +79,11 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     database: env.ATHANOR_DATABASE ?? '',
     blobs: env.ATHANOR_BLOBS ?? '',
     retentionDays: Number(env.ATHANOR_RETENTION_DAYS || 30),
+    collectEvery: parseDuration('ATHANOR_COLLECT', env.ATHANOR_COLLECT || '6h'),
     host: '127.0.0.1',
     port: 7700,
     requireKeys: env.ATHANOR_REQUIRE_KEYS === '1',
+    oidc: variables(env, 'ATHANOR_OIDC_'),
     doorPorts: [],
     logLevel: 'info',
     bodyLimit: 16 << 20,
@@ -88,9 +96,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     redact: env.ATHANOR_REDACT !== '0',
     logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
-    telemetry: Object.fromEntries(
-      Object.entries(env).flatMap(([name, value]) => (name.startsWith('OTEL_') && value ? [[name, value]] : [])),
-    ),
+    telemetry: variables(env, 'OTEL_'),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
     allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
@@ -100,9 +106,16 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     memoryBudget: env.ATHANOR_MEMORY_BUDGET
       ? parseBytes('ATHANOR_MEMORY_BUDGET', env.ATHANOR_MEMORY_BUDGET)
       : Math.floor(ENGINES_SHARE * usableMemory()),
+    spareEngine: env.ATHANOR_SPARE_ENGINE !== '0',
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
 }
+
+/** Variables of the environment that begin so and are not empty. */
+const variables = (env: NodeJS.ProcessEnv, prefix: string): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (name.startsWith(prefix) && value ? [[name, value]] : [])),
+  )
 
 /** Bytes of the machine's memory, or of the control group's limit where that is lower. */
 function usableMemory(): number {

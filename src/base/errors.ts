@@ -96,7 +96,7 @@ export const errors = {
   SPLIT_IMPOSSIBLE: [400, '{reason}', 'Add rows, or pass a validation file with --validation.'],
 
   // training
-  OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor train --help'],
+  OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor COMMAND --help'],
   RUN_NOT_FOUND: [404, 'no run named "{run}"', 'All runs: athanor ps'],
   RUN_NOT_RESUMABLE: [409, 'run "{run}" cannot be resumed: {reason}', 'Start a new run: athanor train'],
   LOSS_NOT_FINITE: [
@@ -134,7 +134,7 @@ export const errors = {
   REFINE_NEEDS_DATA: [
     400,
     'this needs the training data, which is not here any more: {source}',
-    'Give it with --data DATA.',
+    'Give it as well: athanor refine MODEL DATA (`data` in the API).',
   ],
 
   // serving
@@ -224,6 +224,11 @@ export const errors = {
   ],
   WEBHOOK_NOT_FOUND: [404, 'no webhook {id}', 'All webhooks: athanor webhooks'],
   // access
+  LOGIN_UNAVAILABLE: [
+    503,
+    'nobody can be signed in: {issuer} cannot be reached',
+    'Try again in a moment, or use a key.',
+  ],
   KEYS_MISSING: [
     400,
     'a server at "{host}" asks for keys, and none exists',

@@ -7,22 +7,23 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { variablesAt } from '../testing/backends.ts'
 import { tinyGraph } from '../testing/tiny.ts'
 import { commands } from './commands.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-cli-'))
 const bin = fileURLToPath(new URL('../../bin/athanor.js', import.meta.url))
-const env = { ...process.env, ATHANOR_HOME: join(root, 'home'), CI: '1' }
+const main = join(root, 'home')
 
 interface Ended {
   code: number | null
   stdout: string
   stderr: string
 }
-const start = (...args: string[]) => startIn(env.ATHANOR_HOME, ...args)
-function startIn(home: string, ...args: string[]): ChildProcess & { ended: Promise<Ended> } {
+const start = (...args: string[]) => startIn(main, ...args)
+async function startIn(home: string, ...args: string[]): Promise<ChildProcess & { ended: Promise<Ended> }> {
   const child = spawn(process.execPath, [bin, ...args], {
-    env: { ...env, ATHANOR_HOME: home },
+    env: { ...process.env, CI: '1', ...(await variablesAt(home)) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let [stdout, stderr] = ['', '']
@@ -36,13 +37,13 @@ function startIn(home: string, ...args: string[]): ChildProcess & { ended: Promi
     ended: once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr })),
   })
 }
-const athanor = (...args: string[]) => start(...args).ended
+const athanor = async (...args: string[]) => (await start(...args)).ended
 
 // one server for all: without it every command would start one of its own
-let server: ReturnType<typeof start>
+let server: Awaited<ReturnType<typeof start>>
 let info: { url: string; pid: number }
 before(async () => {
-  server = start('serve', '--port', '0', '--json')
+  server = await start('serve', '--port', '0', '--json')
   const [line] = (await once(server.stdout!, 'data')) as [Buffer]
   info = JSON.parse(String(line))
 })
@@ -164,7 +165,7 @@ test('a server: found by the commands, followed and ended; port and folder are i
   assert.match((await athanor('doctor')).stdout, /runs at http/)
 
   // Ctrl-C during training leaves a run that can be resumed
-  const training = start(
+  const training = await start(
     'train',
     data,
     '--name',
@@ -188,7 +189,7 @@ test('a server: found by the commands, followed and ended; port and folder are i
   await once(taken, 'listening')
   const { port } = taken.address() as { port: number }
   const refused = JSON.parse(
-    (await startIn(join(root, 'other'), 'serve', '--port', String(port), '--json').ended).stdout,
+    (await (await startIn(join(root, 'other'), 'serve', '--port', String(port), '--json')).ended).stdout,
   ) as {
     error: { code: string; hint: string }
   }
@@ -199,13 +200,13 @@ test('a server: found by the commands, followed and ended; port and folder are i
 
 test('a server that others reach asks for keys; this machine’s user needs none', async () => {
   const home = join(root, 'shared')
-  const run = (...args: string[]) => startIn(home, ...args).ended
+  const run = async (...args: string[]) => (await startIn(home, ...args)).ended
   const bare = JSON.parse((await run('serve', '--port', '0', '--host', '0.0.0.0', '--json')).stdout)
   assert.equal(bare.error.code, 'KEYS_MISSING')
   assert.match(bare.error.hint, /athanor keys create first --role admin/)
   const key = (await run('keys', 'create', 'first', '--role', 'admin')).stdout.trim()
   assert.match(key, /^ath_[0-9a-f]{12}_[\w-]{43}$/)
-  const asking = startIn(home, 'serve', '--port', '0', '--require-keys', '--json')
+  const asking = await startIn(home, 'serve', '--port', '0', '--require-keys', '--json')
   const [line] = (await once(asking.stdout!, 'data')) as [Buffer]
   const { url } = JSON.parse(String(line)) as { url: string }
   const status = async (headers = {}) => (await fetch(`${url}/api/models`, { headers })).status
@@ -225,9 +226,9 @@ test('a server that others reach asks for keys; this machine’s user needs none
 
 test('without a server a command brings its own and ends it', async () => {
   const home = join(root, 'alone')
-  const { code, stdout } = await startIn(home, 'models', '--json').ended
+  const { code, stdout } = await (await startIn(home, 'models', '--json')).ended
   assert.deepEqual([code, JSON.parse(stdout)], [0, []])
-  const { code: again } = await startIn(home, 'run', 'none', 'x').ended
+  const { code: again } = await (await startIn(home, 'run', 'none', 'x')).ended
   assert.equal(again, 1, 'the data folder was given back')
 })
 

@@ -28,7 +28,7 @@ export class TrainProgress {
     switch (event.type) {
       case 'progress':
         out.redraw([
-          `${event.phase} ${event.total ? bar(event.done / event.total, 24) : ''} ${compact(event.done)} rows`,
+          `${event.phase} ${event.total ? bar(event.done / event.total, 24) : ''} ${event.phase === 'measuring' ? `${event.done}%` : `${compact(event.done)} rows`}`,
         ])
         break
       case 'data':

@@ -71,6 +71,18 @@ const Day = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$' })
 
 export const accessRoutes = [
   route(
+    'GET /api/login',
+    {
+      summary: 'Where people sign in, and for which audience; nothing where only keys are known',
+      permission: 'public',
+      tag,
+    },
+    {
+      response: Type.Object({ issuer: Type.Optional(Type.String()), audience: Type.Optional(Type.String()) }),
+    },
+    async ({ access }) => ({ ...access.login }),
+  ),
+  route(
     'GET /api/whoami',
     { summary: 'Who the caller is, and what is left of the limits', permission: 'read', tag },
     {

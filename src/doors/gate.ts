@@ -21,8 +21,21 @@ export class Gate {
     this.#houseOf = houseOf
   }
 
-  /** Who may pass; undefined for nobody at what is open to all. Throws UNAUTHORIZED, FORBIDDEN or TENANT_NOT_FOUND. */
-  check(headers: Headers, permission: Permission, door: string): Principal | undefined {
+  /**
+   * Who may pass; undefined for nobody at what is open to all. A promise only where a token must be verified first. Throws
+   * UNAUTHORIZED, FORBIDDEN, TENANT_NOT_FOUND or LOGIN_UNAVAILABLE.
+   */
+  check(
+    headers: Headers,
+    permission: Permission,
+    door: string,
+  ): Principal | undefined | Promise<Principal | undefined> {
+    const verifying = this.#access.verify(headers)
+    if (verifying) return verifying.then(() => this.#pass(headers, permission, door))
+    return this.#pass(headers, permission, door)
+  }
+
+  #pass(headers: Headers, permission: Permission, door: string): Principal | undefined {
     const who = this.#access.identify(headers)
     if (!who) {
       if (permission === 'public') return undefined

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
-import { type AthanorError, fail } from '../base/errors.ts'
+import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
@@ -72,15 +72,20 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
     if (foreign) return done(foreign)
     const { permission = 'read', door = 'native' } = request.routeOptions.config
     request.trace = telemetry?.begin(request.headers.traceparent as string | undefined)
-    try {
-      request.who = gate.check(request.headers, permission, door)
-    } catch (error) {
-      return done(error as AthanorError)
+    const enter = (who: Principal | undefined) => {
+      request.who = who
+      // read as it comes; a form of another site cannot PUT
+      if (request.method === 'PUT' && doorOf(request.url, doors).anyType?.test(request.url))
+        request.raw.headers['content-type'] = 'application/octet-stream'
+      done()
     }
-    // read as it comes; a form of another site cannot PUT
-    if (request.method === 'PUT' && doorOf(request.url, doors).anyType?.test(request.url))
-      request.raw.headers['content-type'] = 'application/octet-stream'
-    done()
+    try {
+      const who = gate.check(request.headers, permission, door)
+      if (who instanceof Promise) who.then(enter, done)
+      else enter(who)
+    } catch (error) {
+      done(error as AthanorError)
+    }
   })
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown'
@@ -194,8 +199,14 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
       const { params, query, body, who } = request
       if (who && one.permission === 'use') request.limitHeaders = () => gate.headers(who)
       const house = who ? await gate.house(who) : way.house
-      const result = await one.handle(house, { params, query, body, request, reply })
-      if (audited) await record(house, one, request)
+      const finish = audited ? await record(house, one, request) : undefined
+      const result = await Promise.resolve(one.handle(house, { params, query, body, request, reply })).catch(
+        async (error: unknown) => {
+          await finish?.(asAthanorError(error).code)
+          throw error
+        },
+      )
+      await finish?.('done')
       if (!reply.sent) reply.headers(request.limitHeaders())
       return one.status === 204 ? reply.send() : result
     },
@@ -204,12 +215,12 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
 
 const isStream = (body: unknown) => typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 
-/** What is written to the audit log when it was done. */
+/** What is written to the audit log: before it is done, so that no change is without its entry, and how it ended after it. */
 const changes = new Set<Permission>(['write', 'admin', 'operate'])
 
 async function record({ access, tenant, who }: House, { method, path, raw }: Route, request: FastifyRequest) {
   const { params, query, body, id } = request as { params: object; query: object; body: object; id: string }
-  await access.audit.add({
+  return access.audit.begin({
     tenant,
     actor: who.actor,
     action: `${method} ${path}`,

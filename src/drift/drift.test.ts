@@ -5,7 +5,8 @@ import { random } from '../base/random.ts'
 import { jensenShannon, kolmogorovSmirnov, populationStability } from './distance.ts'
 import { type Observed, scriptOf } from './features.ts'
 import { judge } from './judge.ts'
-import { referenceOf, Sketch, WINDOW, type Window } from './reference.ts'
+import { referenceOf } from './reference.ts'
+import { Sketch, WINDOW, type Window } from './sketch.ts'
 
 test('distances: known values, and what must hold for any counts', () => {
   assert.equal(jensenShannon([1, 0], [0, 1]), 1)

@@ -1,6 +1,7 @@
 import { jensenShannon, kolmogorovSmirnov, populationStability } from './distance.ts'
 import { type Feature, featureNames, features } from './features.ts'
-import type { Reference, Window } from './reference.ts'
+import type { Reference } from './reference.ts'
+import type { Window } from './sketch.ts'
 
 interface Distance {
   /** Jensen-Shannon divergence from the reference, and the level from which on it is not normal. */

@@ -1,10 +1,9 @@
 import { type Static, Type } from 'typebox'
 import { random } from '../base/random.ts'
 import { jensenShannon } from './distance.ts'
-import { type Counts, count, type Feature, featureNames, noCounts, type Observed } from './features.ts'
+import { count, type Feature, featureNames, noCounts, type Observed } from './features.ts'
+import { WINDOW } from './sketch.ts'
 
-/** Rows in a window: distances are taken, and judged, of this many requests. */
-export const WINDOW = 250
 /** Held-out rows below which nothing can be said of what is normal. */
 const FEWEST = 200
 /** Windows drawn from the held-out rows to learn how far apart normal windows lie. */
@@ -79,31 +78,3 @@ function thresholdOf(confidences: readonly number[], share: number): number {
 
 /** Counts without the zeros at their end. */
 const trimmed = (counts: readonly number[]) => counts.slice(0, counts.findLastIndex((n) => n > 0) + 1)
-
-/** A window of requests: counts, and how many were more confident than the reference's threshold. */
-export interface Window {
-  rows: number
-  counts: Counts
-  certain: number
-}
-
-/** Gathers windows of requests for one version. */
-export class Sketch {
-  readonly #threshold: number
-  #window: Window = emptyWindow()
-
-  constructor({ confidence }: Pick<Reference, 'confidence'>) {
-    this.#threshold = confidence
-  }
-
-  /** Counts a text; returns the window when it is full, and begins the next. */
-  add(row: Observed): Window | undefined {
-    const window = this.#window
-    if (count(window.counts, row) >= this.#threshold) window.certain++
-    if (++window.rows < WINDOW) return undefined
-    this.#window = emptyWindow()
-    return window
-  }
-}
-
-const emptyWindow = (): Window => ({ rows: 0, counts: noCounts(), certain: 0 })

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { Egress } from '../base/egress.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import { Engine, type EngineOptions, type EngineSpec, type EngineState, type NewRequest } from './engine.ts'
 import { findLlama } from './llama/install.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, GenerationRequest, Timings } from './messages.ts'
+import type { Spare } from './processes.ts'
 
 interface Limits {
   signal?: AbortSignal
@@ -40,6 +41,8 @@ export interface Outside {
   readonly egress: Egress
   /** The folder of engines that were installed on demand. */
   readonly engines: string
+  /** Brings processes that have started already; without it each starts when it is needed. */
+  readonly spare?: Spare
   readonly secrets: {
     /** The text that was sealed for a use. */
     unseal(sealed: Uint8Array, of: string): string
@@ -53,11 +56,13 @@ export const keyUse = (url: string) => `upstream ${new URL(url).origin}`
 export async function openEngine(
   spec: EngineSpec,
   options: Partial<EngineOptions>,
-  { egress, secrets, engines }: Outside,
+  { egress, secrets, engines, spare }: Outside,
 ): Promise<AnyEngine> {
   const { remote } = spec.manifest
-  if (spec.manifest.engine === 'llama') return new Engine({ ...spec, library: await findLlama(engines) }, options)
-  if (!remote) return new Engine(spec, options)
+  const newProcess = spare && (() => spare.take())
+  if (spec.manifest.engine === 'llama')
+    return new Engine({ ...spec, library: await findLlama(engines) }, options, newProcess)
+  if (!remote) return new Engine(spec, options, newProcess)
   const { RemoteEngine } = await import('./remote/remote.ts')
   const sealed = spec.files[SEALED_KEY]
   const key = sealed === undefined ? undefined : secrets.unseal(readFileSync(sealed), keyUse(remote.url))

@@ -1,11 +1,8 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { availableParallelism, setPriority, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
+import { availableParallelism, setPriority } from 'node:os'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import { Channel } from './channel.ts'
 import {
   type EngineAnswer,
@@ -20,6 +17,7 @@ import {
   type Timings,
   type ToEngine,
 } from './messages.ts'
+import { startProcess } from './processes.ts'
 
 export interface EngineSpec {
   name: string
@@ -93,6 +91,7 @@ const CRASH_WINDOW = 60_000
 export class Engine {
   readonly spec: EngineSpec
   readonly #options: EngineOptions
+  readonly #newProcess: () => ChildProcess
   readonly loadedAt = new Date().toISOString()
   state: EngineState = 'starting'
   requests = 0
@@ -116,8 +115,10 @@ export class Engine {
   /** Told of each full window of requests. */
   onWindow: (window: Window) => void = () => {}
 
-  constructor(spec: EngineSpec, options: Partial<EngineOptions> = {}) {
+  /** `newProcess` brings the process that it runs in, and those after a death. */
+  constructor(spec: EngineSpec, options: Partial<EngineOptions> = {}, newProcess: () => ChildProcess = startProcess) {
     this.spec = spec
+    this.#newProcess = newProcess
     this.#options = { ...engineDefaults, ...options }
     this.#ready = this.#start()
     this.#ready.catch(() => undefined)
@@ -281,16 +282,7 @@ export class Engine {
 
   #start(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const cwd = join(tmpdir(), 'athanor-engine')
-    mkdirSync(cwd, { recursive: true })
-    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
-    const child = fork(fileURLToPath(new URL(file, import.meta.url)), {
-      serialization: 'advanced',
-      cwd,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-      env: { PATH: process.env.PATH, LANG: process.env.LANG, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    })
+    const child = this.#newProcess()
     this.#child = child
     this.#lastSign = monotonic()
     if (child.pid !== undefined) {
@@ -328,7 +320,6 @@ export class Engine {
         child.kill('SIGKILL')
       }
     })
-    child.on('error', () => undefined) // a message to a process that just died; its exit is handled
     child.once('exit', (code, signal) => {
       clearTimeout(timer)
       reject(fail('ENGINE_CRASHED', { name: this.spec.name }))

@@ -1,6 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import type { Tensor } from '../graph/tensor.ts'
 
 /** Where the time of one request went, in milliseconds, and how many rows shared its batch. */
@@ -157,6 +157,8 @@ export interface EngineStats {
 
 /** What the control process sends; requests of one turn of its event loop travel together. */
 export type ToEngine =
+  /** What it will run comes later. */
+  | { type: 'prepare' }
   | {
       type: 'load'
       manifest: Manifest

@@ -1,5 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } from './messages.ts'
 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */

@@ -1,6 +1,8 @@
 import ort from 'onnxruntime-node'
 import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
-import { readModel } from '../graph/codec.ts'
+import { GraphBuilder } from '../graph/builder.ts'
+import { readModel, writeModel } from '../graph/codec.ts'
+import { neg } from '../graph/ops.ts'
 import type { DataType, Tensor, TypedArray } from '../graph/tensor.ts'
 import type { EngineAnswer } from './messages.ts'
 
@@ -20,6 +22,16 @@ export async function openSession(bytes: Uint8Array, threads: number): Promise<o
   } catch (error) {
     throw fail('MODEL_INVALID', { reason: 'the engine cannot load it' }, { cause: error })
   }
+}
+
+/** Runs a graph of one operator, so that the library has started when a version comes. */
+export async function warmUp(): Promise<void> {
+  const graph = new GraphBuilder()
+  const x = graph.input('x', 'float32', [1])
+  graph.output(neg(x), 'y')
+  const session = await openSession(writeModel(graph.build()), 1)
+  await session.run({ x: new ort.Tensor('float32', new Float32Array(1), [1]) })
+  await session.release()
 }
 
 export const toOrt = ({ dtype, dims, data }: Tensor) => new ort.Tensor(dtype as 'float32', data as Float32Array, dims)

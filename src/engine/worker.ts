@@ -1,7 +1,7 @@
 // The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
 import { readFileSync } from 'node:fs'
 import { asAthanorError, fail } from '../base/errors.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import type { EngineAnswer, EngineEvent, EngineRequest, FromEngine, ToEngine } from './messages.ts'
 import { createRunner, type Runner } from './runner.ts'
 
@@ -28,6 +28,7 @@ process.on('message', (message: ToEngine) => {
     generations.get(message.id)?.abort()
     for (const request of [...waiting, ...round]) if (request.id === message.id) request.withdrawn = true
   } else if (message.type === 'load') void load(message)
+  else if (message.type === 'prepare') void prepare()
   else {
     const { user, system } = process.cpuUsage()
     const stats = {
@@ -40,6 +41,18 @@ process.on('message', (message: ToEngine) => {
   }
 })
 process.on('disconnect', () => process.exit(0)) // an engine does not outlive its parent
+
+/** Reads ahead what most engines need, and has it compiled. */
+async function prepare() {
+  const { warmUp } = await import('./session.ts')
+  await Promise.all([
+    warmUp(),
+    import('tokenizers'),
+    import('./runners/text-classification.ts'),
+    import('./runners/feature-extraction.ts'),
+    import('./runners/tensor.ts'),
+  ]).catch(() => undefined) // what is amiss is told when it is needed
+}
 
 async function load({ manifest, files, threads, tokenBudget, library }: Extract<ToEngine, { type: 'load' }>) {
   try {

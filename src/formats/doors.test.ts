@@ -7,13 +7,14 @@ import { after, before, test } from 'node:test'
 import { Athanor, AthanorError } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
 import { writeModel } from '../graph/codec.ts'
+import { placesAt } from '../testing/backends.ts'
 import { madeVariants } from '../testing/variants.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-formats-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   for (const { name, manifest, model, tokenizer } of (await madeVariants()).slice(0, 1)) {
     const files = { 'model.onnx': writeModel(model), 'tokenizer.json': Buffer.from(tokenizer) }

@@ -2,10 +2,14 @@ import type ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
 import { random } from '../base/random.ts'
 import type { Manifest } from '../bundle/manifest.ts'
+import { TextCodec } from '../data/codec.ts'
+import { type ImagePipelineConfig, planesOf, standardise } from '../data/images/pixels.ts'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { PublishedTokenizer } from '../data/published.ts'
 import { toOrt } from '../engine/session.ts'
 import type { DataType, Tensor } from '../graph/tensor.ts'
 import { fromNumbers } from '../graph/tensor.ts'
+import type { Example } from './examples/example.ts'
 import type { Subject } from './subject.ts'
 
 /** What a graph is run on once: its inputs by name, and the row of the sample that each row of the batch is. */
@@ -15,8 +19,10 @@ export interface Feeds {
 }
 
 const BATCH = 32
+/** Tokens read of a text by a model that writes. */
+const WRITTEN = 64
 
-/** What each input of a text classifier's graph gets from padded ids and lengths, by its name. */
+/** What each input of a graph of texts gets from padded ids and lengths, by its name. */
 const textInputs: Record<string, (ids: BigInt64Array, lengths: readonly number[], time: number) => BigInt64Array> = {
   ids: (ids) => ids,
   input_ids: (ids) => ids,
@@ -26,23 +32,35 @@ const textInputs: Record<string, (ids: BigInt64Array, lengths: readonly number[]
       i % time < lengths[Math.floor(i / time)] ? 1n : 0n,
     ),
   token_type_ids: (ids) => new BigInt64Array(ids.length),
+  position_ids: (ids, _lengths, time) => BigInt64Array.from(ids, (_, i) => BigInt(i % time)),
+  // of fill-mask: a word in the middle is as good to compare by as any
+  positions: (_ids, lengths) => BigInt64Array.from(lengths, (length) => BigInt(length >> 1)),
+}
+const perText: Record<string, (rows: number) => number[]> = {
+  lengths: (rows) => [rows],
+  positions: (rows) => [rows, 1],
 }
 
 /**
- * Batches to run a graph on: texts through its pipeline, alike lengths together; numbers drawn for a model that takes
- * tensors. Throws UNSUPPORTED for models of other tasks.
+ * Batches to run a graph on: texts through its pipeline, alike lengths together; images at its size; numbers drawn for a
+ * model that takes tensors. Throws UNSUPPORTED for graphs with other inputs.
  */
-export async function feedsFor(subject: Subject, texts: readonly string[]): Promise<Feeds[]> {
+export async function feedsFor(subject: Subject, examples: readonly Example[]): Promise<Feeds[]> {
   const { manifest } = subject
   if (manifest.task === 'tensor') return drawn(manifest, 4)
-  const names = manifest.signature.inputs.map(({ name }) => name)
-  if (manifest.task !== 'text-classification' || !names.every((name) => name in textInputs)) {
+  if (manifest.task === 'image-classification') return imageFeeds(manifest, examples)
+  const inputs = manifest.signature.inputs.filter(({ name }) => !name.startsWith('past_key_values.'))
+  const names = inputs.map(({ name }) => name)
+  if (!names.every((name) => name in textInputs)) {
     throw fail('UNSUPPORTED', {
-      what: `choosing by data for a model of the task ${manifest.task}`,
+      what: `choosing by data for a graph that takes ${names.join(', ')}`,
       instead: 'Use passes that need no data, e.g. --quantize float16.',
     })
   }
-  const encoded = await pipelineOf(subject).encode(texts)
+  const encoded = await encodedBy(
+    subject,
+    examples.map(({ text }) => text),
+  )
   const order = [...encoded.keys()].sort((a, b) => encoded[a].length - encoded[b].length || a - b)
   return Array.from({ length: Math.ceil(order.length / BATCH) }, (_, b) => {
     const rows = order.slice(b * BATCH, (b + 1) * BATCH)
@@ -56,11 +74,53 @@ export async function feedsFor(subject: Subject, texts: readonly string[]): Prom
     })
     const tensors = names.map((name) => {
       const data = textInputs[name](ids, lengths, time)
-      const dims = name === 'lengths' ? [rows.length] : [rows.length, time]
+      const dims = perText[name]?.(rows.length) ?? [rows.length, time]
       return [name, { dtype: 'int64', dims, data } satisfies Tensor] as const
     })
-    return { rows, tensors: Object.fromEntries(tensors) }
+    return { rows, tensors: { ...Object.fromEntries(tensors), ...emptyPast(manifest, rows.length) } }
   })
+}
+
+/** Caches of which nothing was read yet. */
+const emptyPast = ({ signature }: Manifest, rows: number): Record<string, Tensor> =>
+  Object.fromEntries(
+    signature.inputs.flatMap(({ name, shape: [, heads, , size] }) =>
+      name.startsWith('past_key_values.')
+        ? [[name, { dtype: 'float32', dims: [rows, Number(heads), 0, Number(size)], data: new Float32Array(0) }]]
+        : [],
+    ),
+  )
+
+async function encodedBy(subject: Subject, texts: readonly string[]): Promise<Int32Array[]> {
+  const { manifest, files } = subject
+  if (manifest.task !== 'text-generation') return tokenizerOf(subject).encode(texts)
+  const codec = TextCodec.load(Buffer.from(files['tokenizer.json']).toString('utf8'))
+  const limit = Math.min(WRITTEN, Number(manifest.pipeline?.context))
+  return (await codec.encodeAll(texts)).flatMap((ids) => (ids.length > 0 ? [ids.slice(0, limit)] : []))
+}
+
+function imageFeeds(manifest: Manifest, examples: readonly Example[]): Feeds[] {
+  const config = manifest.pipeline as unknown as ImagePipelineConfig
+  const { channels, height, width } = config
+  const size = channels * height * width
+  const [{ name }] = manifest.signature.inputs
+  return Array.from({ length: Math.ceil(examples.length / BATCH) }, (_, b) => {
+    const rows = [...examples.keys()].slice(b * BATCH, (b + 1) * BATCH)
+    const data = new Float32Array(rows.length * size)
+    rows.forEach((row, i) => {
+      const { image } = examples[row]
+      if (image && !(image instanceof Uint8Array)) standardise(planesOf(image), config, data, i * size)
+    })
+    return { rows, tensors: { [name]: { dtype: 'float32', dims: [rows.length, channels, height, width], data } } }
+  })
+}
+
+/** The tokenizer of a model that reads texts; encoders of fill-mask and labelled tokens have the published one alone. */
+function tokenizerOf(subject: Subject) {
+  const { manifest, files } = subject
+  if (manifest.pipeline?.tokenizer !== undefined) return pipelineOf(subject)
+  const json = Buffer.from(files['tokenizer.json']).toString('utf8')
+  return new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
 }
 
 /** The pipeline of a text model. */

@@ -25,6 +25,20 @@ export interface Step {
   readonly options: Options
 }
 
+/** Throws UNSUPPORTED for versions that no pass can change, or whose quality is not measured. */
+export function checkRefinable({ engine = 'onnx', problem = 'classification' }: Manifest) {
+  if (engine !== 'onnx')
+    throw fail('UNSUPPORTED', {
+      what: `refining a version that the engine ${engine} runs`,
+      instead: 'Models that are kept here as ONNX graphs can be refined.',
+    })
+  if (problem !== 'classification')
+    throw fail('UNSUPPORTED', {
+      what: `refining a classifier of the kind ${problem}`,
+      instead: 'Classifiers that give each text one label can be refined.',
+    })
+}
+
 /** The passes of a specification in order; throws OPTION_INVALID for what cannot be done, or not in this order. */
 export function stepsOf({ passes: asked, goal, tolerance }: RefineSpec): Step[] {
   parseTolerance(tolerance)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, type RefineSpec, type TrainEvent } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
+import { placesAt } from '../testing/backends.ts'
 import { sentences } from '../testing/classifiers.ts'
 
 const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100'
@@ -19,7 +20,7 @@ const families = {
 } as const
 
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const rows = sentences(500).map(({ text, label }) => `${text},${label}\n`)
   const { id } = await client.datasets.upload('rows.csv', new TextEncoder().encode(`text,label\n${rows.join('')}`))
@@ -107,4 +108,17 @@ test('a smaller family learns from the version, by its soft answers', async () =
   assert.equal(manifest.family, 'textcnn')
   assert.match(notes[0], /^a textcnn of .* learnt from a transformer/)
   assert.ok(manifest.metrics.accuracy > 0.85, `accuracy ${manifest.metrics.accuracy}`)
+})
+
+test('int4 after training on while rounded: the float weights themselves lie near what they are rounded to', async () => {
+  const { manifest, notes, gate } = await refined({
+    refine: 'transformer@1',
+    passes: [{ name: 'quantize', options: { scheme: 'int4', block: 16, aware: true, leave: 0 } }],
+    options: { epochs: 2, learningRate: 0.002, threads: 1 },
+    tolerance: `accuracy>=-8pt,${anySpeed}`,
+    name: 'rounded',
+  })
+  assert.match(notes[0], /trained on while rounded/)
+  assert.equal(manifest.family, 'transformer')
+  assert.ok(gate.table.find(({ name }) => name === 'size')!.change < 0.9)
 })

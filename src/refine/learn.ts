@@ -1,18 +1,24 @@
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { create } from '@bufbuild/protobuf'
+import type { Around } from '../autograd/imported.ts'
 import { fail } from '../base/errors.ts'
 import { readBundle } from '../bundle/bundle.ts'
 import type { Manifest } from '../bundle/manifest.ts'
-import { createRunner } from '../engine/runner.ts'
+import { openSession } from '../engine/session.ts'
 import { writeModel } from '../graph/codec.ts'
+import { Edit } from '../graph/edit.ts'
+import { type ModelProto, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
 import type { TrainEvent } from '../train/events.ts'
 import { optionsOf, type TrainJob } from '../train/job.ts'
 import type { Teacher } from '../train/lessons.ts'
 import type { Options } from '../train/options.ts'
+import { openImageClassifier } from '../train/tasks/image-classification.ts'
 import { type Learning, openTextClassifier } from '../train/tasks/text-classification.ts'
 import { train } from '../train/train.ts'
-import { pipelineOf } from './inputs.ts'
+import { feedsFor, ortFeeds, pipelineOf } from './inputs.ts'
 import type { PassContext } from './pass.ts'
-import { readSubject, type Subject } from './subject.ts'
+import { readSubject, type Subject, withModel, writeSubject } from './subject.ts'
 
 /** What a pass trains: a family with its options, weights to begin with, and whether the source teaches. */
 export interface Lesson {
@@ -21,6 +27,8 @@ export interface Lesson {
   readonly options: Options
   readonly initial?: Learning['initial']
   readonly teacher?: Teacher
+  /** A network in the place of the family's. */
+  readonly graph?: Learning['graph']
 }
 
 /**
@@ -30,7 +38,7 @@ export interface Lesson {
 export async function* learn(
   subject: Subject,
   context: PassContext,
-  { family, options, initial, teacher }: Lesson,
+  { family, options, initial, teacher, graph }: Lesson,
 ): AsyncGenerator<TrainEvent, Subject> {
   const { training, stop } = context
   const { manifest } = subject
@@ -45,9 +53,10 @@ export async function* learn(
     options: given({ ...options, ...training.options, heldInRows: 0, heldOutRows: 0 }),
   }
   optionsOf(spec)
+  const taught = teacher && [teacher.temperature, teacher.share, teacher.hidden]
   const job: TrainJob = {
     run: training.run,
-    folder: join(context.folder, `${family}-training`),
+    folder: folderFor(context.folder, [family, options, initial && shapesOf(initial), graph !== undefined, taught]),
     spec,
     dataset: training.data,
   }
@@ -56,6 +65,7 @@ export async function* learn(
     exclude: training.exclude,
     ...(initial && { initial }),
     ...(teacher && { teacher }),
+    ...(graph && { graph }),
   }
   const result = yield* train(job, stop, (opened) => openTextClassifier(opened, learning))
   if (!result) return subject // stopped
@@ -69,30 +79,107 @@ export async function* learn(
   }
 }
 
-/** The source as a teacher: it reads texts through its own pipeline, as it is served. */
+/**
+ * Trains the graph of an image classifier on, on the source's training images: split by the version's own seed, so that what it
+ * is judged by stays out of it. Throws REFINE_NEEDS_DATA when they are not here.
+ */
+export async function* learnImages(
+  subject: Subject,
+  { training, folder, stop }: PassContext,
+  options: Options,
+  around?: Around,
+): AsyncGenerator<TrainEvent, Subject> {
+  const { manifest } = subject
+  const { lineage } = manifest
+  if (!training.data) throw fail('REFINE_NEEDS_DATA', { source: lineage.dataset?.source ?? 'it has no lineage' })
+  const begun = join(folder, 'begun')
+  const files = await writeSubject(begun, subject)
+  const spec = {
+    dataset: training.data.path,
+    family: 'onnx-images',
+    from: lineage.run ?? 'source',
+    seed: lineage.seed ?? 1,
+    options: given({ ...options, ...training.options }),
+  }
+  optionsOf(spec)
+  const job: TrainJob = {
+    run: training.run,
+    folder: folderFor(folder, [
+      options,
+      subject.model.graph!.initializer.map(({ name, dims }) => [name, dims.map(Number)]),
+      around !== undefined,
+    ]),
+    spec,
+    dataset: training.data,
+    ...(training.heldOut && { validation: training.heldOut }),
+    from: { ref: spec.from, manifest, files },
+  }
+  const result = yield* train(job, stop, (opened) => openImageClassifier(opened, around))
+  if (!result) return subject // stopped
+  const bundle = await readBundle(result.bundle)
+  const { model } = readSubject(bundle.manifest, bundle.files)
+  const learnt = withModel(subject, model)
+  return { ...learnt, manifest: { ...learnt.manifest, parameters: bundle.manifest.parameters } }
+}
+
+/**
+ * The source as a teacher: it reads texts through its own pipeline. For its vectors it must still end in a product of floats;
+ * throws UNSUPPORTED otherwise.
+ */
 export async function teacherOf(
-  { manifest, model, files }: Subject,
-  { temperature, share }: { temperature: number; share: number },
+  subject: Subject,
+  { temperature, share, hidden = 0 }: { temperature: number; share: number; hidden?: number },
   threads: number,
 ): Promise<Teacher> {
-  const all: Record<string, Uint8Array> = { ...files, 'model.onnx': writeModel(model) }
-  const runner = await createRunner(manifest, (file) => all[file], { threads, tokenBudget: 8192 })
+  const vectors = hidden > 0 ? vectorsOf(subject.model) : undefined
+  const { graph } = subject.model
+  const output = [...graph!.output, ...(vectors ? [create(ValueInfoProtoSchema, { name: vectors })] : [])]
+  const session = await openSession(writeModel({ ...subject.model, graph: { ...graph!, output } }), threads)
+  const names = ['probabilities', ...(vectors ? [vectors] : [])]
   return {
     temperature,
     share,
+    hidden,
     async answers(texts) {
-      for await (const answer of runner.run([{ id: 1, at: 0, kind: 'texts', texts: [...texts] }])) {
-        if ('error' in answer)
-          throw fail('BAD_REQUEST', { message: `the teacher cannot read a text: ${answer.error.code}` })
-        if (answer.output.kind === 'texts') return answer.output.probabilities
+      const found: Float32Array[] = []
+      for (const feeds of await feedsFor(
+        subject,
+        texts.map((text) => ({ text, label: '' })),
+      )) {
+        const results = await session.run(ortFeeds(feeds), names)
+        names.forEach((name, i) => {
+          const data = results[name].data as Float32Array
+          const width = data.length / feeds.rows.length
+          found[i] ??= new Float32Array(texts.length * width)
+          feeds.rows.forEach((row, r) => {
+            found[i].set(data.subarray(r * width, (r + 1) * width), row * width)
+          })
+        })
       }
-      throw fail('UNSUPPORTED', {
-        what: 'a teacher that gives no probabilities',
-        instead: 'Classifiers of texts can teach.',
-      })
+      return { probabilities: found[0], ...(vectors && { vectors: found[1] }) }
     },
   }
 }
+
+/** What a classifier's last product reads: the vectors (batch, width) that its logits are made of. */
+function vectorsOf(model: ModelProto): string {
+  const edit = new Edit(model)
+  const makers = edit.producers()
+  let node = makers.get('probabilities')
+  while (node && ['Softmax', 'Identity'].includes(node.opType)) node = makers.get(node.input[0])
+  if (node?.opType === 'Gemm' && edit.dims(node.input[1])) return node.input[0]
+  throw fail('UNSUPPORTED', {
+    what: 'a teacher whose answers are not made by a product of floats',
+    instead: 'Teach by a version that is not quantized, or by answers alone: hidden=0.',
+  })
+}
+
+/** A folder for one training among several of a refinement: the same again when that goes on after a pause. */
+const folderFor = (folder: string, what: unknown): string =>
+  join(folder, `training-${createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 12)}`)
+
+const shapesOf = (weights: NonNullable<Learning['initial']>) =>
+  Object.entries(weights).map(([name, { dims }]) => [name, dims])
 
 /** Options as a version was trained with, of the names that its family still has. */
 export const trainedWith = ({ lineage }: Manifest): Options => (lineage.options ?? {}) as Options

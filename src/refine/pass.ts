@@ -1,14 +1,14 @@
 import type { ReadOptions } from '../data/dataset.ts'
-import type { Sample } from '../data/samples.ts'
 import type { TrainEvent } from '../train/events.ts'
 import type { DataSource } from '../train/job.ts'
 import type { Option, Options } from '../train/options.ts'
+import type { Example } from './examples/example.ts'
 import type { Subject } from './subject.ts'
 
 /** What passes work with beside the bundle. */
 export interface PassContext {
   /** Rows of the training data to calibrate with and to choose by; never those that the result is judged by. */
-  readonly heldIn: readonly Sample[]
+  readonly heldIn: readonly Example[]
   readonly threads: number
   /** A folder for what a pass puts on disk. */
   readonly folder: string
@@ -21,6 +21,8 @@ export interface Training {
   readonly run: string
   /** The data the version was trained on, or what was given instead; absent when it is not here. */
   readonly data?: DataSource
+  /** Rows to measure with that were given. */
+  readonly heldOut?: DataSource
   readonly read: ReadOptions
   readonly seed: number
   /** Hyperparameters that were asked for. */

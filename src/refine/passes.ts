@@ -13,7 +13,10 @@ import { withModel } from './subject.ts'
 import { trim } from './vocabulary.ts'
 
 /** The outputs that serving reads, for tasks whose graphs have more. */
-const servedOutputs: Record<string, readonly string[]> = { 'text-classification': ['probabilities'] }
+const servedOutputs: Record<string, readonly string[]> = {
+  'text-classification': ['probabilities'],
+  'image-classification': ['probabilities'],
+}
 
 const tidy: Pass = {
   description: 'drop outputs that serving does not read, dead code, and what can be computed once',

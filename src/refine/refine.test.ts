@@ -11,6 +11,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { placesAt } from '../testing/backends.ts'
 import { madeClassifier } from '../testing/classifiers.ts'
 
 /** No test may hang on how fast the machine is. */
@@ -20,7 +21,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-refine-'))
 let app: App
 let client: Athanor
 before(async () => {
-  app = await startApp({ home, port: 0, logLevel: 'silent' })
+  app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, model, files, samples } = await madeClassifier('lstm', { width: 64, hidden: 32 })
   const rows = samples.map((row) => `${JSON.stringify(row)}\n`)
@@ -174,6 +175,13 @@ test('what cannot be asked for is told at once', async () => {
     await assert.rejects(client.refine({ refine: 'made', ...spec } as RefineSpec), (error: Error & { hint: string }) =>
       `${error.message} ${error.hint}`.includes(part),
     )
+  }
+  for (const more of [{ problem: 'multi-label' }, { engine: 'llama' }] as const) {
+    const { manifest, model, files } = await madeClassifier('bow', { width: 8, buckets: 50 })
+    const bytes = writeModel(model)
+    const content = { 'model.onnx': bytes, 'model.gguf': bytes, ...files }
+    await app.house.registry.register('other', { ...manifest, ...more }, content)
+    await assert.rejects(client.refine({ refine: 'other', passes: [{ name: 'tidy' }] }), { code: 'UNSUPPORTED' })
   }
   await assert.rejects(client.refine({ refine: 'nothing', passes: [{ name: 'tidy' }] }), { code: 'MODEL_NOT_FOUND' })
 })

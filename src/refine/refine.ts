@@ -2,12 +2,13 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
-import { openDataset } from '../data/dataset.ts'
-import type { Sample } from '../data/samples.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
+import { withProgress } from '../train/progress.ts'
 import { classifierReference } from '../train/reference.ts'
+import type { Example } from './examples/example.ts'
+import { examplesOf } from './examples/examples.ts'
 import { type Goal, parseGoal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
@@ -15,10 +16,7 @@ import { pipelineOf } from './inputs.ts'
 import { nameOf, type RefineJob, type Step, stepsOf } from './job.ts'
 import type { PassContext, Training } from './pass.ts'
 import { choose, combinations, paretoBest, passedOver, type Tried, within } from './search.ts'
-import { readSubject, type Subject, samplesOf, servedBytes, writeSubject } from './subject.ts'
-
-/** Rows that are read of a given data set to calibrate or measure with. */
-const ROWS = 5000
+import { readSubject, type Subject, servedBytes, writeSubject } from './subject.ts'
 
 /** A step that was taken, as the lineage of the result tells it. */
 interface Taken {
@@ -37,17 +35,16 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
   const steps = stepsOf(spec)
   yield { type: 'state', state: 'preparing' }
   const subject = readSubject(source.manifest, source.files)
-  const heldOut = await heldOutRows(job, subject)
-  const heldIn = samplesOf(subject, 'heldIn')
+  const { heldOut, heldIn } = await examplesOf(job, subject)
   const context: PassContext = {
-    heldIn: heldIn.length > 0 ? heldIn : await rowsOf(job, 'data'),
+    heldIn,
     threads: availableParallelism(),
     folder,
     stop,
     training: trainingOf(job, heldOut),
   }
   const original: Candidate = { manifest: source.manifest, files: source.files, size: servedBytes(subject) }
-  const goal = parseTolerance(spec.tolerance)
+  const goal = parseTolerance(spec.tolerance, source.manifest.task)
 
   yield { type: 'state', state: 'refining' }
   const settled =
@@ -71,7 +68,8 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
     measurements: event.table,
     ...(!event.accepted && { forced: event.reasons }),
   }
-  const metrics = { ...(measurement.rows > 0 ? { ...measurement.metrics, rows: measurement.rows } : manifest.metrics) }
+  const own = Object.keys(measurement.metrics).length > 0
+  const metrics = own ? { ...measurement.metrics, rows: measurement.rows } : { ...manifest.metrics }
   const { reference: _source, ...described } = manifest
   const reference = await referenceOf(result.subject, heldOut, context.threads)
   const createdAt = new Date().toISOString()
@@ -83,11 +81,12 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
 }
 
 /** What passes that train have: columns as the version was trained with, where its own data was found. */
-function trainingOf({ run, spec, source, data }: RefineJob, heldOut: readonly Sample[]): Training {
+function trainingOf({ run, spec, source, data, heldOut: given }: RefineJob, heldOut: readonly Example[]): Training {
   const columns = (source.manifest.data?.columns ?? {}) as { text?: string; label?: string; group?: string }
   return {
     run,
     ...(data && { data }),
+    ...(given && { heldOut: given }),
     read: spec.read ?? (spec.data === undefined ? columns : {}),
     seed: spec.seed ?? 1,
     options: spec.options ?? {},
@@ -112,19 +111,14 @@ async function* carryOut(
   steps: readonly Step[],
   original: Candidate,
   goal: Goal,
-  heldOut: readonly Sample[],
+  heldOut: readonly Example[],
   context: PassContext,
 ): AsyncGenerator<TrainEvent, Settled | undefined> {
   const result = yield* takeSteps(subject, steps, context)
   if (context.stop.aborted) return undefined
   yield { type: 'state', state: 'measuring' }
-  const measurement = await measureAgainst(
-    original,
-    result.subject,
-    join(context.folder, 'candidate'),
-    heldOut,
-    context.stop,
-  )
+  const folder = join(context.folder, 'candidate')
+  const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
   return { what: nameOf(steps), result, measurement, goal }
 }
 
@@ -140,15 +134,16 @@ async function* search(
   subject: Subject,
   original: Candidate,
   goal: Goal,
-  heldOut: readonly Sample[],
+  heldOut: readonly Example[],
   context: PassContext,
 ): AsyncGenerator<TrainEvent, Settled | undefined> {
   const tried: (Tried<Refined> & { measurement: Measurement })[] = []
   /** What steps gave, by their names: combinations that begin alike share it. */
   const known = new Map<string, Refined>()
   const tryAll = async function* (combinations: readonly Step[][]): AsyncGenerator<TrainEvent, void> {
-    for (const steps of combinations) {
+    for (const [index, steps] of combinations.entries()) {
       if (context.stop.aborted) return
+      yield { type: 'trying', what: nameOf(steps), number: index + 1, of: combinations.length }
       let result: Refined = { subject, taken: [] }
       try {
         for (const [at, step] of steps.entries()) {
@@ -170,7 +165,7 @@ async function* search(
       const what = nameOf(steps)
       yield { type: 'state', state: 'measuring' }
       const folder = join(context.folder, `tried-${tried.length}`)
-      const measurement = await measureAgainst(original, result.subject, folder, heldOut, context.stop)
+      const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
       tried.push({ what, table: measurement.table, result, measurement })
     }
   }
@@ -189,7 +184,7 @@ async function* search(
 }
 
 /** What the held-out rows look like to a refined classifier: it is not certain of the same texts as its source. */
-async function referenceOf(subject: Subject, heldOut: readonly Sample[], threads: number) {
+async function referenceOf(subject: Subject, heldOut: readonly Example[], threads: number) {
   const { manifest, model, files } = subject
   if (manifest.task !== 'text-classification' || !files['tokenizer.json']) return undefined
   return classifierReference(writeModel(model), pipelineOf(subject), manifest.labels, heldOut, threads)
@@ -213,16 +208,18 @@ async function* takeSteps(
   return { subject: now, taken }
 }
 
-async function measureAgainst(
+async function* measureAgainst(
   original: Candidate,
   subject: Subject,
   folder: string,
-  rows: readonly Sample[],
+  rows: readonly Example[],
   stop: AbortSignal,
-): Promise<Measurement> {
+): AsyncGenerator<TrainEvent, Measurement> {
   const files = await writeSubject(folder, subject)
   const refined = { manifest: subject.manifest, files, size: servedBytes(subject) }
-  return measure(original, refined, rows, { stop })
+  return yield* withProgress((tell) =>
+    measure(original, refined, rows, { stop, tell: (share) => tell('measuring', Math.round(share * 100), 100) }),
+  )
 }
 
 function gateEvent(
@@ -242,30 +239,4 @@ function gateEvent(
     forced: forced && !accepted,
     chosen,
   }
-}
-
-/** Rows to judge by: those the version keeps, or those given. Throws REFINE_UNMEASURABLE for a classifier without any. */
-async function heldOutRows(job: RefineJob, subject: Subject): Promise<Sample[]> {
-  const rows = job.heldOut ? await rowsOf(job, 'heldOut') : samplesOf(subject, 'heldOut')
-  if (rows.length === 0 && subject.manifest.task === 'text-classification') throw fail('REFINE_UNMEASURABLE', {})
-  return rows
-}
-
-/** The first labelled rows of a data set of the job, of labels that the model knows. */
-async function rowsOf({ spec, source, ...job }: RefineJob, which: 'heldOut' | 'data'): Promise<Sample[]> {
-  const given = job[which]
-  if (!given) return []
-  const { labels } = source.manifest
-  const dataset = await openDataset(given.path, { ...spec.read, labels, name: given.name })
-  const rows: Sample[] = []
-  try {
-    for await (const { text, label } of dataset.rows()) {
-      if (label === undefined || text.trim() === '') continue
-      rows.push({ text, label })
-      if (rows.length === ROWS) break
-    }
-  } finally {
-    await dataset.close()
-  }
-  return rows
 }

@@ -9,9 +9,11 @@ export const refinement = (registry: Registry, datasets: Datasets): Refinement =
   worker: new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
   async check(spec) {
     // passes are needed here alone: a server that only serves is spared their memory
-    const { stepsOf } = await import('./job.ts')
+    const { checkRefinable, stepsOf } = await import('./job.ts')
     stepsOf(spec)
-    return (await registry.resolve(spec.refine)).name
+    const { name, manifest } = await registry.resolve(spec.refine)
+    checkRefinable(manifest)
+    return name
   },
   async job(base, spec, source) {
     const version = await registry.resolve(spec.refine)
@@ -29,10 +31,14 @@ export const refinement = (registry: Registry, datasets: Datasets): Refinement =
   },
 })
 
-/** The data set a version was trained on: a package, or an upload of the same content. */
-async function findData({ lineage }: Manifest, datasets: Datasets): Promise<string | undefined> {
+/**
+ * The data set a version was trained on: a package, or an upload of the same content. The digest of images is that of their
+ * pixels, so they are found by name; whether they are the same is seen when they are read.
+ */
+async function findData({ lineage, task }: Manifest, datasets: Datasets): Promise<string | undefined> {
   const { dataset } = lineage
   if (!dataset || dataset.source.startsWith('npm:')) return dataset?.source
   const [digest] = dataset.digest.split('+') // a validation file's follows
-  return (await datasets.list()).find((one) => one.digest === digest)?.id
+  const images = task === 'image-classification'
+  return (await datasets.list()).find((one) => (images ? one.filename === dataset.source : one.digest === digest))?.id
 }

@@ -44,7 +44,7 @@ export interface Tried<Result> {
 }
 
 /** Measures that Pareto's order looks at; agreement only bounds. */
-const compared: readonly MeasureName[] = ['accuracy', 'latency', 'throughput', 'size', 'memory']
+const compared: readonly MeasureName[] = ['accuracy', 'perplexity', 'latency', 'throughput', 'size', 'memory']
 /** Differences below these are the machine's, not the model's. */
 const noise: Partial<Record<MeasureName, number>> = {
   latency: 0.03,
@@ -52,6 +52,7 @@ const noise: Partial<Record<MeasureName, number>> = {
   memory: 0.03,
   size: 0.001,
   accuracy: 0.01,
+  perplexity: 0.002,
 }
 
 /** How much better `a` is than `b` in a measure, above what is noise; 0 where neither is. */

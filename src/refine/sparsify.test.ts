@@ -9,10 +9,7 @@ import { sparsify } from './sparsify.ts'
 
 async function sparse(options: Record<string, number | string>) {
   const subject = await madeClassifier('lstm', { width: 32, hidden: 32 })
-  const feeds = await feedsFor(
-    subject,
-    subject.samples.slice(0, 40).map(({ text }) => text),
-  )
+  const feeds = await feedsFor(subject, subject.samples.slice(0, 40))
   const context = { heldIn: [], threads: 1, folder: '', stop: new AbortController().signal, training: noTraining }
   const { value } = await sparsify.apply(subject, resolveOptions(sparsify.options, options), context).next()
   assert.ok(value && 'subject' in value)

@@ -30,6 +30,12 @@ export const withModel = (subject: Subject, model: ModelProto): Subject => ({
   manifest: { ...subject.manifest, signature: signatureOf(model) },
 })
 
+/** The subject no longer as an encoder that can be trained on: its weights or tokens are not as the encoder's sizes say. */
+export function withoutCard(subject: Subject): Subject {
+  const { encoder: _, ...manifest } = subject.manifest
+  return { ...subject, manifest }
+}
+
 /** Writes the bundle to a folder and returns the paths of its files. */
 export async function writeSubject(
   folder: string,

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
+import { bundleEncoder } from '../formats/huggingface/bundle.ts'
+import { readModel } from '../graph/codec.ts'
 import { madeClassifier, noTraining, sentences } from '../testing/classifiers.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { resolveOptions } from '../train/options.ts'
 import { difference, runOn } from './compare.ts'
 import { foldConstants } from './fold.ts'
@@ -17,6 +20,10 @@ const contextOf = (heldIn: Subject['files'] extends never ? never : { text: stri
   training: noTraining,
 })
 
+const texted = (texts: readonly string[]) => texts.map((text) => ({ text, label: '' }))
+
+const noLineage = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'test' }, createdAt: '' }
+
 async function apply(name: keyof typeof passes, subject: Subject, heldIn: { text: string; label: string }[]) {
   const pass = passes[name]
   const steps = pass.apply(subject, resolveOptions(pass.options, {}), contextOf(heldIn))
@@ -31,9 +38,8 @@ for (const family of ['lstm', 'textcnn', 'transformer'] as const) {
     const subject = await madeClassifier(family, family === 'transformer' ? { width: 32, heads: 2 } : { width: 16 })
     const rows = sentences(12, 3)
     const { subject: trimmed } = await apply('trim', subject, rows)
-    const texts = rows.map(({ text }) => text)
-    const before = await runOn(subject.model, await feedsFor(subject, texts), 1)
-    const after = await runOn(trimmed.model, await feedsFor(trimmed, texts), 1)
+    const before = await runOn(subject.model, await feedsFor(subject, rows), 1)
+    const after = await runOn(trimmed.model, await feedsFor(trimmed, rows), 1)
     assert.ok(difference(before, after).error < 1e-6)
     assert.ok(trimmed.manifest.parameters < subject.manifest.parameters)
     const { vocabulary } = trimmed.manifest.pipeline as unknown as PipelineConfig
@@ -41,8 +47,8 @@ for (const family of ['lstm', 'textcnn', 'transformer'] as const) {
       trimmed.model.graph!.initializer.find(({ name }) => name === 'embedding/weight')!.dims[0],
       BigInt(vocabulary),
     )
-    const unknown = await feedsFor(trimmed, ['neverseen w0'])
-    assert.ok((await runOn(trimmed.model, unknown, 1)).values[0].every(Number.isFinite))
+    const unknown = await feedsFor(trimmed, [{ text: 'neverseen w0', label: '' }])
+    assert.ok((await runOn(trimmed.model, unknown, 1)).rows[0].every(Number.isFinite))
   })
 }
 
@@ -73,10 +79,27 @@ test('a byte-pair tokenizer keeps what its used tokens are merged from', async (
   const { subject: trimmed, note } = await apply('trim', subject, few)
   assert.match(note, /^\d+ of \d+ tokens kept$/)
   const used = few.map(({ text }) => text)
-  const before = await runOn(subject.model, await feedsFor(subject, used), 1)
-  const after = await runOn(trimmed.model, await feedsFor(trimmed, used), 1)
+  const before = await runOn(subject.model, await feedsFor(subject, texted(used)), 1)
+  const after = await runOn(trimmed.model, await feedsFor(trimmed, texted(used)), 1)
   assert.ok(difference(before, after).error < 1e-6)
   assert.ok((trimmed.manifest.pipeline as unknown as PipelineConfig).vocabulary < pipeline.vocabularySize)
+})
+
+test('an encoder’s vocabulary shrinks as well; it can then no longer be trained on as an encoder', async () => {
+  const rows = sentences(60)
+  const texts = rows.map(({ text }) => text)
+  const head = { task: 'text-classification', classes: 2 } as const
+  const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels: ['bad', 'good'] }))
+  const { 'model.onnx': model, ...others } = files as Record<string, Uint8Array>
+  const whole = { ...noLineage, ...manifest } as Subject['manifest']
+  const subject = { manifest: whole, model: readModel(model), files: others }
+  const few = rows.slice(0, 5)
+  const { subject: trimmed } = await apply('trim', subject, few)
+  const before = await runOn(subject.model, await feedsFor(subject, few), 1)
+  const after = await runOn(trimmed.model, await feedsFor(trimmed, few), 1)
+  assert.ok(difference(before, after).error < 1e-6)
+  assert.ok(trimmed.manifest.parameters < manifest.parameters)
+  assert.equal(trimmed.manifest.encoder, undefined)
 })
 
 test('a graph that computes with ids keeps its vocabulary', async () => {
@@ -86,10 +109,7 @@ test('a graph that computes with ids keeps its vocabulary', async () => {
 
 test('tidying drops the logits and folds what is constant; the answers stay', async () => {
   const subject = await madeClassifier('transformer', { width: 32, heads: 2 })
-  const feeds = await feedsFor(
-    subject,
-    subject.samples.map(({ text }) => text),
-  )
+  const feeds = await feedsFor(subject, subject.samples)
   const { subject: tidied } = await apply('tidy', subject, [])
   assert.deepEqual(
     tidied.manifest.signature.outputs.map(({ name }) => name),

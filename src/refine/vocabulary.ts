@@ -6,7 +6,7 @@ import { elements, tensor } from '../graph/tensor.ts'
 import type { Option } from '../train/options.ts'
 import { pipelineOf } from './inputs.ts'
 import { type Pass, plain } from './pass.ts'
-import { type Subject, withModel } from './subject.ts'
+import { type Subject, withModel, withoutCard } from './subject.ts'
 
 /** The parts of Hugging Face's tokenizer.json that trimming changes. */
 interface TokenizerFile {
@@ -38,7 +38,7 @@ export const trim: Pass = {
     if (subject.manifest.task !== 'text-classification' || heldIn.length === 0) {
       throw fail('UNSUPPORTED', {
         what: 'trimming the vocabulary of a model without rows of text',
-        instead: 'Give rows that use it with --data.',
+        instead: 'Classifiers of texts can be trimmed; give the training data as well where they keep no rows.',
       })
     }
     const counts = await countTokens(
@@ -58,7 +58,7 @@ export const trim: Pass = {
       parameters: subject.manifest.parameters - numbersIn(subject.model) + numbersIn(model),
     }
     const trimmed = { ...subject, manifest, files: { ...subject.files, 'tokenizer.json': tokenizer } }
-    return { subject: withModel(trimmed, model), note: `${ids.length} of ${size} tokens kept` }
+    return { subject: withModel(withoutCard(trimmed), model), note: `${ids.length} of ${size} tokens kept` }
   }),
 }
 

@@ -12,6 +12,7 @@ import type { Files } from '../store/blobs.ts'
 import { openStore, placesOf, type Store } from '../store/store.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
 import { Registry } from './registry.ts'
+import { collectRegularly } from './retention.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-registry-'))
 after(async () => {
@@ -214,6 +215,41 @@ for (const { name, skip, fresh } of backends) {
     await Promise.all(stores.map((store) => store.close()))
   })
 }
+
+test('what was deleted and nothing refers to is collected again and again, until it is closed', async () => {
+  const store = await openStore(newHome())
+  const registry = new Registry(store)
+  await registry.register('old', manifest(), { 'model.onnx': Buffer.from('old') })
+  await registry.delete('old')
+  const { promise: emptied, resolve } = Promise.withResolvers<void>()
+  let failures = 1
+  const told: unknown[] = []
+  const collecting = collectRegularly(
+    async () => {
+      if (failures-- > 0) throw new Error('the database is away')
+      return registry.collectGarbage({ days: 0 })
+    },
+    1,
+    {
+      failed: (error) => told.push(String(error)),
+      done: (what) => {
+        told.push(what)
+        if (what.versions === 0) resolve()
+      },
+    },
+  )
+  await emptied
+  await collecting.close()
+  assert.deepEqual(told.slice(0, 3), [
+    'Error: the database is away',
+    { versions: 1, blobs: 1, bytes: 3 },
+    { versions: 0, blobs: 0, bytes: 0 },
+  ])
+  const count = told.length
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  assert.equal(told.length, count)
+  await store.close()
+})
 
 test('a data folder belongs to one process at a time', async () => {
   const home = newHome()

@@ -20,6 +20,8 @@ export interface Retained {
 }
 
 const DAY = 86_400_000
+/** Milliseconds after the start before anything is collected: a server that restarts again and again does not sweep. */
+const FIRST = 300_000
 
 export async function deletedVersions(db: Kysely<Schema>): Promise<Deleted[]> {
   const rows = await db
@@ -42,6 +44,33 @@ export async function collect(store: Store, days: number): Promise<Retained> {
     return { versions, ...(await store.blobs.sweep(() => referenced(store.db))) }
   })
   return done ?? { versions: 0, blobs: 0, bytes: 0 }
+}
+
+/**
+ * Collects a few minutes after the start and then every so often, each time what is over by then; of several servers on one
+ * database one at a time. `close` waits for what is under way.
+ */
+export function collectRegularly(
+  collect: () => Promise<Retained>,
+  every: number,
+  told: { done: (what: Retained) => void; failed: (error: unknown) => void },
+): { close(): Promise<void> } {
+  let working: Promise<void> = Promise.resolve()
+  let timer = every > 0 ? setTimeout(next, Math.min(FIRST, every)).unref() : undefined
+  function next() {
+    working = collect()
+      .then(told.done, told.failed)
+      .finally(() => {
+        if (timer) timer = setTimeout(next, every).unref()
+      })
+  }
+  return {
+    async close() {
+      clearTimeout(timer)
+      timer = undefined
+      await working
+    },
+  }
 }
 
 async function purge(db: Kysely<Schema>, days: number): Promise<number> {

@@ -147,15 +147,19 @@ for (const backend of backends) {
     const options = { allowedHosts: ['127.0.0.1'], every: 3_600_000, backoff: () => 0 }
     const webhooks = new Webhooks(store, options)
     const { secret, id } = await webhooks.add(url, ['version.registered'])
+    const stored = async () => (await store.db.selectFrom('webhooks').select('secret').executeTakeFirstOrThrow()).secret
+    assert.ok(!(await stored()).includes(secret.slice(6)), 'it is sealed')
     const registry = new Registry(store)
     await registry.register('a', manifest(), files('a'))
     await registry.setAlias('a', 'champion', 1) // not asked for
     await webhooks.deliver()
     assert.equal((await webhooks.list())[0].waiting, 1, 'the receiver failed')
     await webhooks.close()
+    await store.db.updateTable('webhooks').set({ secret }).execute() // as an earlier release stored it
     const restarted = new Webhooks(store, options)
     await restarted.deliver()
     assert.equal(got.length, 1)
+    assert.ok(!(await stored()).includes(secret.slice(6)), 'it was sealed at the start')
     const { headers, body } = got[0]
     const key = Buffer.from(secret.replace('whsec_', ''), 'base64')
     const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`

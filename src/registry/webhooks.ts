@@ -4,6 +4,7 @@ import { request as httpsRequest } from 'node:https'
 import { checkAddress, checkedLookup } from '../base/addresses.ts'
 import { fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
+import { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
 import type { RegistryEvent } from './changes.ts'
 
@@ -32,6 +33,10 @@ export interface WebhookOptions {
   backoff?: (attempt: number) => number
 }
 
+/** How a secret begins as its receiver is told it; stored, it is sealed. */
+const PREFIX = 'whsec_'
+const purpose = (id: string) => `webhook ${id}`
+
 /** Webhooks, and tries of a delivery until it is given up. */
 const MOST = 50
 const TRIES = 10
@@ -47,15 +52,18 @@ const TAKEN = 60_000
  */
 export class Webhooks {
   readonly #store: Store
+  readonly #secrets: Secrets
   readonly #options: Required<WebhookOptions>
-  #working: Promise<void> = Promise.resolve()
+  #working: Promise<void>
   readonly #timer: NodeJS.Timeout
   #closed = false
 
   constructor(store: Store, options: WebhookOptions) {
     const backoff = (attempt: number) => Math.min(3_600_000, 5_000 * 2 ** attempt)
     this.#store = store
+    this.#secrets = new Secrets(store.home)
     this.#options = { every: 1_000, backoff, onGivenUp: () => {}, ...options }
+    this.#working = this.#sealPlain().catch(() => undefined) // the database is away: at the next start
     this.#timer = setInterval(() => void this.deliver(), this.#options.every).unref()
   }
 
@@ -63,9 +71,15 @@ export class Webhooks {
   async add(address: string, events: readonly RegistryEvent[]): Promise<Webhook & { secret: string }> {
     const { href: url } = await checkAddress(address, this.#options.allowedHosts)
     if ((await this.list()).length >= MOST) throw fail('BAD_REQUEST', { message: `there are ${MOST} webhooks already` })
-    const secret = `whsec_${randomBytes(24).toString('base64')}`
+    const secret = `${PREFIX}${randomBytes(24).toString('base64')}`
     const hook = { id: newId('wh'), url, events: [...events], createdAt: new Date().toISOString() }
-    const row = { id: hook.id, url, secret, events: JSON.stringify(events), created_at: hook.createdAt }
+    const row = {
+      id: hook.id,
+      url,
+      secret: this.#sealed(hook.id, secret),
+      events: JSON.stringify(events),
+      created_at: hook.createdAt,
+    }
     await this.#store.db.insertInto('webhooks').values(row).execute()
     return { ...hook, secret }
   }
@@ -137,7 +151,12 @@ export class Webhooks {
     const { db } = this.#store
     const hook = await db.selectFrom('webhooks').selectAll().where('id', '=', webhook).executeTakeFirst()
     if (!hook) return
-    const arrived = await post(hook.url, hook.secret, `${webhook}.${id}`, body, this.#options.allowedHosts)
+    const arrived = await post(
+      hook.url,
+      () => this.#secrets.unseal(Buffer.from(hook.secret, 'base64'), purpose(webhook)),
+      { id: `${webhook}.${id}`, body },
+      this.#options.allowedHosts,
+    )
     const done = arrived || attempts + 1 >= TRIES
     if (!arrived && done) this.#options.onGivenUp(hook.url, event)
     if (done) await db.deleteFrom('webhook_deliveries').where('id', '=', id).execute()
@@ -148,14 +167,38 @@ export class Webhooks {
         .where('id', '=', id)
         .execute()
   }
+
+  #sealed(id: string, secret: string): string {
+    return Buffer.from(this.#secrets.seal(secret, purpose(id))).toString('base64')
+  }
+
+  /** Seals the secrets that earlier releases stored as they are. */
+  async #sealPlain() {
+    const { db } = this.#store
+    for (const { id, secret } of await db.selectFrom('webhooks').select(['id', 'secret']).execute()) {
+      if (!secret.startsWith(PREFIX)) continue
+      const sealed = this.#sealed(id, secret)
+      await db
+        .updateTable('webhooks')
+        .set({ secret: sealed })
+        .where('id', '=', id)
+        .where('secret', '=', secret)
+        .execute()
+    }
+  }
 }
 
 /** Whether an address took a message; answers that lead elsewhere are not followed. */
-async function post(address: string, secret: string, id: string, body: string, allowed: readonly string[]) {
+async function post(
+  address: string,
+  secret: () => string,
+  { id, body }: { id: string; body: string },
+  allowed: readonly string[],
+): Promise<boolean> {
   try {
     const url = await checkAddress(address, allowed)
     const timestamp = Math.floor(Date.now() / 1000)
-    const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64')
+    const key = Buffer.from(secret().slice(PREFIX.length), 'base64')
     const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')
     const headers = {
       'content-type': 'application/json',

@@ -7,6 +7,7 @@ import { Egress } from '../base/egress.ts'
 import { AthanorError } from '../base/errors.ts'
 import { Registry, type Version } from '../registry/registry.ts'
 import { openStore, type Store } from '../store/store.ts'
+import { placesAt } from '../testing/backends.ts'
 import { tinyClassifier } from '../testing/tiny.ts'
 import { Engines, type Serving } from './engines.ts'
 import { Memory } from './memory.ts'
@@ -17,7 +18,7 @@ let registry: Registry
 let versions: Version[]
 
 before(async () => {
-  store = await openStore(home)
+  store = await openStore(home, await placesAt(home))
   registry = new Registry(store)
   const { manifest, files } = await tinyClassifier()
   versions = []

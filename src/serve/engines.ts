@@ -1,5 +1,5 @@
 import { fail } from '../base/errors.ts'
-import type { Window } from '../drift/reference.ts'
+import type { Window } from '../drift/sketch.ts'
 import { type AnyEngine, type Outside, openEngine } from '../engine/any.ts'
 import { type EngineOptions, threadsFor } from '../engine/engine.ts'
 import { type EngineStats, monotonic } from '../engine/messages.ts'

@@ -2,6 +2,7 @@ import type { Migration } from 'kysely/migration'
 import { access } from './migrations/access.ts'
 import { alertRules } from './migrations/alert-rules.ts'
 import { answers } from './migrations/answers.ts'
+import { auditOutcome } from './migrations/audit-outcome.ts'
 import { batches } from './migrations/batches.ts'
 import { purpose } from './migrations/dataset-purpose.ts'
 import { first } from './migrations/first.ts'
@@ -25,5 +26,6 @@ export const migrations: Record<string, Migration> = {
   '0009_registry': registry,
   '0010_alert_rules': alertRules,
   '0011_tracking': tracking,
-  '0015_answers': answers,
+  '0012_answers': answers,
+  '0013_audit_outcome': auditOutcome,
 }

@@ -31,6 +31,11 @@ test('what is sealed opens for its own use, under its own key, unchanged; and fo
   const key = readFileSync(join(home, 'secret.key'))
   writeFileSync(join(home, 'secret.key'), Buffer.alloc(32, 7))
   unreadable(sealed, 'upstream https://a', new Secrets(home))
+  const [here, there] = [
+    new Secrets(home, 'one of several servers'),
+    new Secrets(join(home, 'none'), 'one of several servers'),
+  ]
+  assert.equal(there.unseal(here.seal('x', 'y'), 'y'), 'x', 'servers that share a secret open what the others sealed')
   writeFileSync(join(home, 'secret.key'), key.subarray(1))
   assert.throws(
     () => new Secrets(home).seal('x', 'y'),

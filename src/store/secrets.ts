@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
@@ -8,15 +8,17 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
 /**
- * Seals short texts with AES-256-GCM under the key in the data folder (`secret.key`, mode 0600, made when first used): a
- * nonce of 12 bytes, what is sealed, a tag of 16. `of` says what a text is for; it opens for nothing else.
+ * Seals short texts with AES-256-GCM under a key derived from `ATHANOR_SECRET` (HKDF, RFC 5869), which servers of one
+ * database share, or else the key in the data folder (`secret.key`, mode 0600, made when first used): a nonce of 12 bytes,
+ * what is sealed, a tag of 16. `of` says what a text is for; it opens for nothing else.
  */
 export class Secrets {
   readonly #path: string
   #key: Buffer | undefined
 
-  constructor(home: string) {
+  constructor(home: string, shared = process.env.ATHANOR_SECRET) {
     this.#path = join(home, 'secret.key')
+    if (shared) this.#key = Buffer.from(hkdfSync('sha256', shared, '', 'athanor secrets', KEY_BYTES))
   }
 
   seal(text: string, of: string): Uint8Array {

@@ -1,7 +1,7 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { newId } from '../base/ids.ts'
 import type { Places } from '../store/store.ts'
 
 /** A kind of database and blob store that the tests of stores run against. */
@@ -15,8 +15,9 @@ export interface Backend {
 
 const { ATHANOR_TEST_POSTGRES: postgres, ATHANOR_TEST_S3: s3 } = process.env
 
+const DUPLICATE_DATABASE = '42P04'
 const root = mkdtempSync(join(tmpdir(), 'athanor-backend-'))
-const databases: string[] = []
+const databases = new Set<string>()
 let homes = 0
 const newHome = () => join(root, `home${homes++}`)
 
@@ -29,21 +30,31 @@ async function administer(statement: string) {
   await client.end()
 }
 
-/** Address of a database that did not exist. */
-async function freshDatabase(): Promise<string> {
-  const name = newId('athanor_test')
-  await administer(`create database ${name}`)
-  databases.push(name)
-  const url = new URL(postgres!)
-  url.pathname = name
-  return url.href
+const withPath = (address: string, path: string) => Object.assign(new URL(address), { pathname: path }).href
+
+/** A database and a part of the bucket for a data folder, the same each time it is asked for. */
+async function sharedPlaces(home: string): Promise<{ database: string; blobs: string }> {
+  const name = `athanor_test_${createHash('sha256').update(home).digest('hex').slice(0, 20)}`
+  if (!databases.has(name)) {
+    databases.add(name)
+    await administer(`create database ${name}`).catch((error: { code?: string }) => {
+      if (error.code !== DUPLICATE_DATABASE) throw error
+    })
+  }
+  return { database: withPath(postgres!, name), blobs: withPath(s3!, name) }
 }
 
-/** A part of the bucket that nothing was in. */
-function freshBucket(): string {
-  const url = new URL(s3!)
-  url.pathname = newId('test')
-  return url.href
+/**
+ * Where the store of a test's data folder lies: in it, or in PostgreSQL and an object store where ATHANOR_TEST_POSTGRES and
+ * ATHANOR_TEST_S3 name them. Every test that opens a house asks this, so that `npm run test:stores` runs it on the latter.
+ */
+export const placesAt = async (home: string): Promise<{ database?: string; blobs?: string }> =>
+  postgres && s3 ? sharedPlaces(home) : {}
+
+/** The same for commands that a test starts. */
+export async function variablesAt(home: string): Promise<NodeJS.ProcessEnv> {
+  const { database, blobs } = await placesAt(home)
+  return { ATHANOR_HOME: home, ...(database && { ATHANOR_DATABASE: database, ATHANOR_BLOBS: blobs }) }
 }
 
 /** SQLite and a folder, and PostgreSQL and an object store where ATHANOR_TEST_POSTGRES and ATHANOR_TEST_S3 name them. */
@@ -52,12 +63,16 @@ export const backends: readonly Backend[] = [
   {
     name: 'PostgreSQL and S3',
     skip: postgres && s3 ? false : 'ATHANOR_TEST_POSTGRES and ATHANOR_TEST_S3 are not set: npm run test:stores',
-    fresh: async () => ({ home: newHome(), places: { database: await freshDatabase(), blobs: freshBucket() } }),
+    async fresh() {
+      const home = newHome()
+      return { home, places: await sharedPlaces(home) }
+    },
   },
 ]
 
 /** Removes what `fresh` made. */
 export async function removeBackends() {
   rmSync(root, { recursive: true, force: true })
-  for (const name of databases.splice(0)) await administer(`drop database ${name} with (force)`)
+  for (const name of databases) await administer(`drop database ${name} with (force)`)
+  databases.clear()
 }

@@ -4,17 +4,25 @@ import { type DecoderWeights, decoderShapes, type StoredDecoder } from '../forma
 import type { DecoderConfig } from '../nn/decoder.ts'
 
 const texts = 'the quick brown fox jumps over the lazy dog. 今天天气很好，我们去公园散步。\n'.repeat(30)
-async function* once() {
-  yield texts
-}
 
-/** A small decoder with made-up weights and a real tokenizer, for tests of formats and engines. */
+/** A decoder with made-up weights and a real tokenizer, for tests of formats and engines; small where `sizes` do not say otherwise. */
 export async function smallDecoder(
   layout: DecoderConfig['layout'],
-  { tied = layout === 'gpt', keyHeads = layout === 'gpt' ? 4 : 2, characters = false, width = 64 } = {},
+  {
+    tied = layout === 'gpt',
+    keyHeads = layout === 'gpt' ? 4 : 2,
+    characters = false,
+    width = 64,
+    vocabulary = 300,
+    corpus = texts,
+    sizes = {} as Partial<DecoderConfig>,
+  } = {},
 ): Promise<StoredDecoder> {
   const special = ['<|endoftext|>']
-  const tokenizerJson = await (characters ? trainCharacters : trainBytePairs)(once(), { vocabulary: 300, special })
+  async function* once() {
+    yield corpus
+  }
+  const tokenizerJson = await (characters ? trainCharacters : trainBytePairs)(once(), { vocabulary, special })
   const codec = TextCodec.load(tokenizerJson)
   const config: DecoderConfig = {
     layout,
@@ -29,6 +37,7 @@ export async function smallDecoder(
     base: 10_000,
     epsilon: 1e-5,
     dropout: 0,
+    ...sizes,
   }
   const weights: DecoderWeights = {}
   Object.entries(decoderShapes(config)).forEach(([path, dims], k) => {

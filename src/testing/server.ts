@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type App, startApp } from '../app.ts'
 import type { Config } from '../base/config.ts'
+import { placesAt } from './backends.ts'
 
 export interface TestServer {
   app: App
@@ -13,7 +14,14 @@ export interface TestServer {
 /** A server on a fresh data folder and any free port, for the tests of doors. */
 export async function startTestServer(config: Partial<Config> = {}): Promise<TestServer> {
   const home = mkdtempSync(join(tmpdir(), 'athanor-door-'))
-  const app = await startApp({ home, port: 0, logLevel: 'silent', ...config })
+  const app = await startApp({
+    home,
+    ...(await placesAt(home)),
+    port: 0,
+    logLevel: 'silent',
+    spareEngine: false,
+    ...config,
+  })
   return {
     app,
     url: app.url,

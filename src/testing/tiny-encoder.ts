@@ -7,8 +7,8 @@ import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
 function tinyTokenizer(texts: readonly string[]): string {
   const words = new Set(texts.flatMap((text) => text.toLowerCase().match(/[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? []))
   const letters = [...new Set([...words].flatMap((word) => Array.from(word)))].sort()
-  const tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...letters, ...letters.map((letter) => `##${letter}`)]
-  for (const word of [...words].sort()) if (!tokens.includes(word)) tokens.push(word)
+  const pieces = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ...letters, ...letters.map((letter) => `##${letter}`)]
+  const tokens = [...new Set([...pieces, ...[...words].sort()])]
   const special = (content: string, id: number) => ({
     id,
     content,
@@ -67,11 +67,15 @@ function tinyTokenizer(texts: readonly string[]): string {
   })
 }
 
-/** A small encoder with made-up weights, as if someone had published it. */
+/** An encoder with made-up weights, as if someone had published it; small where `sizes` do not say otherwise. */
 export function tinyEncoder(
   texts: readonly string[],
   head: EncoderHead = { task: 'feature-extraction', pooling: 'mean', unit: true },
-  { layout = 'bert', labels = [] }: { layout?: EncoderConfig['layout']; labels?: string[] } = {},
+  {
+    layout = 'bert',
+    labels = [],
+    sizes = {},
+  }: { layout?: EncoderConfig['layout']; labels?: string[]; sizes?: Partial<EncoderConfig> } = {},
 ): PublishedEncoder {
   const tokenizerJson = tinyTokenizer(texts)
   const roberta = layout === 'roberta'
@@ -88,6 +92,7 @@ export function tinyEncoder(
     activation: 'gelu',
     epsilon: 1e-12,
     padding: 0,
+    ...sizes,
   }
   const weights = Object.fromEntries(
     encoderParameters(config, head).map(({ name, dims }, k) => {

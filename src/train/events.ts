@@ -159,8 +159,13 @@ export interface GateEvent {
 /** What a run tells while it goes on; the CLI, the event stream and the SDK consume the same type. */
 export type TrainEvent =
   | { type: 'state'; state: RunState }
-  /** Reading and encoding: rows so far; `total` where it is known. */
-  | { type: 'progress'; phase: 'reading' | 'cleaning' | 'encoding' | 'teaching'; done: number; total?: number }
+  /** Reading and encoding: rows so far; measuring: hundredths, of a `total` of 100. `total` where it is known. */
+  | {
+      type: 'progress'
+      phase: 'reading' | 'cleaning' | 'encoding' | 'teaching' | 'measuring'
+      done: number
+      total?: number
+    }
   | { type: 'data'; report: Record<string, unknown> }
   | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
   /** Loss is the mean since the last step event; `eta` in seconds to the end of training. */
@@ -191,6 +196,8 @@ export type TrainEvent =
   | { type: 'trial'; trial: TrialReport }
   /** All trials, one of them chosen by the metric. */
   | { type: 'selection'; metric: string; trials: TrialReport[] }
+  /** A search begins with one of several combinations of passes. */
+  | { type: 'trying'; what: string; number: number; of: number }
   /** A pass of a refinement is done; `note` says in words what it did. */
   | { type: 'pass'; name: string; note: string }
   | GateEvent

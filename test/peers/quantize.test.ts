@@ -10,7 +10,7 @@ import { openDataset } from '../../src/data/dataset.ts'
 import type { Sample } from '../../src/data/samples.ts'
 import { readModel, writeModel } from '../../src/graph/codec.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
-import { runOn } from '../../src/refine/compare.ts'
+import { highest, runOn } from '../../src/refine/compare.ts'
 import { type Feeds, feedsFor } from '../../src/refine/inputs.ts'
 import { quantize } from '../../src/refine/quantize/quantize.ts'
 import { readSubject, type Subject, samplesOf } from '../../src/refine/subject.ts'
@@ -41,14 +41,8 @@ for (const [family, options] of Object.entries(families)) {
       const heldIn = samplesOf(subject, 'heldIn')
       // to compare two quantizers of one model any rows will do, and the more the better
       const rows = [...samplesOf(subject, 'heldOut'), ...heldIn]
-      const feeds = await feedsFor(
-        subject,
-        heldIn.slice(0, 256).map(({ text }) => text),
-      )
-      const judged = await feedsFor(
-        subject,
-        rows.map(({ text }) => text),
-      )
+      const feeds = await feedsFor(subject, heldIn.slice(0, 256))
+      const judged = await feedsFor(subject, rows)
       writeFileSync(join(folder, 'model.onnx'), writeModel(subject.model))
       writeFileSync(join(folder, 'feeds.json'), JSON.stringify(feeds.map(({ tensors }) => plain(tensors))))
       const ours: Record<string, string> = {}
@@ -119,7 +113,9 @@ async function accuracy(
   feeds: readonly Feeds[],
   rows: readonly Sample[],
 ): Promise<number> {
-  const { best } = await runOn(readModel(readFileSync(path)), feeds, 2)
+  const said = await runOn(readModel(readFileSync(path)), feeds, 2)
   const order = feeds.flatMap(({ rows }) => rows)
-  return order.filter((row, i) => subject.manifest.labels[best[i]] === rows[row].label).length / order.length
+  return (
+    order.filter((row, i) => subject.manifest.labels[highest(said.rows[i])] === rows[row].label).length / order.length
+  )
 }

@@ -36,6 +36,7 @@ export async function refine(context: Context, model: string, data: string | und
   const watch = (event: TrainEvent) => {
     if (event.type === 'gate') gates.push(event)
     if (event.type === 'pass') out.say(`${event.name}: ${event.note}`)
+    if (event.type === 'trying') out.say(`${event.number} of ${event.of}: ${out.style('bold', event.what)}`)
     if (event.type === 'state' && event.state === 'measuring') out.redraw(['measuring against the source …'])
   }
   try {
@@ -114,7 +115,7 @@ function shareOf(text: string): number {
 
 /** The gate's table: a line a measure. */
 function showGate({ out }: Context, { table, rows, what }: GateEvent) {
-  out.say(rows > 0 ? `${what}, measured on ${rows} held-out rows:` : `${what}, measured on drawn inputs:`)
+  out.say(rows > 0 ? `${what}, measured on ${rows} rows:` : `${what}, measured on drawn inputs:`)
   out.table(
     ['MEASURE', 'SOURCE', 'REFINED', 'CHANGE'],
     table.map(({ name, source, refined, change }) => [
@@ -152,6 +153,7 @@ function figure(name: string, value: number): string {
   if (name === 'agreement') return `${(value * 100).toFixed(2)} %`
   if (name === 'latency') return `${value.toFixed(2)} ms`
   if (name === 'throughput') return `${Math.round(value)} rows/s`
+  if (name === 'perplexity') return value.toFixed(3)
   return bytes(value)
 }
 

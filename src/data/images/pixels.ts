@@ -51,8 +51,7 @@ export async function measure(
 export async function toPixels(content: ImageContent, target: Target, source: string): Promise<Uint8Array> {
   const { height, width, channels, fit } = target
   const raw = content instanceof Uint8Array ? undefined : content
-  if (raw && raw.height === height && raw.width === width && raw.channels === channels)
-    return channels === 1 ? raw.data : planes(raw.data, channels)
+  if (raw && raw.height === height && raw.width === width && raw.channels === channels) return planesOf(raw)
   const { data } = await reading(source, () =>
     open(content, source)
       .autoOrient()
@@ -90,6 +89,9 @@ async function reading<T>(source: string, work: () => Promise<T>): Promise<T> {
     throw error
   }
 }
+
+/** The planes of an image that needs no decoding and has the right size. */
+export const planesOf = ({ data, channels }: RawImage): Uint8Array => (channels === 1 ? data : planes(data, channels))
 
 /** Interleaved channels → one plane after another. */
 function planes(data: Uint8Array, channels: number): Uint8Array {

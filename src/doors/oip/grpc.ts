@@ -71,7 +71,7 @@ async function enter(gate: Gate, permission: Permission, { requestHeader, respon
   const requestId = newId('req')
   responseHeader.set('x-request-id', requestId)
   const headers = Object.fromEntries(requestHeader)
-  const who = gate.check(headers, permission, 'grpc')
+  const who = await gate.check(headers, permission, 'grpc')
   if (!who) throw fail('UNAUTHORIZED')
   const house = await gate.house(who)
   if (permission === 'use')

@@ -1,7 +1,7 @@
 import { outputOf } from '../../base/problem.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
-import { Sketch } from '../../drift/reference.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'

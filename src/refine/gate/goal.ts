@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { suggest } from '../../base/suggest.ts'
+import type { Manifest } from '../../bundle/manifest.ts'
 import { type Measured, type MeasureName, measures } from './measures.ts'
 
 /** A bound on a measure's change: percentage points for shares (`accuracy>=-0.5pt`), a ratio for the others (`size<=0.3`). */
@@ -16,7 +17,8 @@ export interface Goal {
 }
 
 /** What a refined version is held to where nothing else is asked for. */
-export const defaultTolerance = 'accuracy>=-0.5pt,agreement>=90%,latency<=1.1,throughput>=0.9,size<=1.05,memory<=1.25'
+export const defaultTolerance =
+  'accuracy>=-0.5pt,perplexity<=1.03,agreement>=90%,latency<=1.1,throughput>=0.9,size<=1.05,memory<=1.25'
 
 /**
  * Reads `size<=0.3,accuracy>=-0.5pt,latency=min`. `agreement` alone is a share in itself: `agreement>=98%`. Throws
@@ -58,12 +60,16 @@ export function parseGoal(text: string, option = 'goal'): Goal {
   return { bounds, ...(best && { best }) }
 }
 
-/** The tolerance with its defaults where it says nothing of a measure. */
-export function parseTolerance(text: string | undefined): Goal {
+/** Tasks whose agreement means something else: a cosine of 0.9 is another vector. */
+const stricter: Partial<Record<Manifest['task'], string>> = { 'feature-extraction': 'agreement>=98%' }
+
+/** The tolerance with the defaults of a task where it says nothing of a measure. */
+export function parseTolerance(text: string | undefined, task?: Manifest['task']): Goal {
   const given = parseGoal(text ?? '', 'tolerance')
-  const named = new Set(given.bounds.map(({ measure }) => measure))
-  const { bounds } = parseGoal(defaultTolerance)
-  return { ...given, bounds: [...given.bounds, ...bounds.filter(({ measure }) => !named.has(measure))] }
+  const defaults = [task && stricter[task], defaultTolerance].flatMap((one) => parseGoal(one ?? '').bounds)
+  const bounds = new Map([...given.bounds, ...defaults].toReversed().map((bound) => [bound.measure, bound]))
+  const own = new Set(given.bounds.map(({ measure }) => measure))
+  return { ...given, bounds: [...given.bounds, ...[...bounds.values()].filter(({ measure }) => !own.has(measure))] }
 }
 
 /** How much a measured change misses a bound by; 0 or less when it is kept. */

@@ -11,7 +11,12 @@ export interface Measured {
 export const measures = {
   accuracy: { kind: 'share', better: 'higher', description: 'share of held-out rows answered right' },
   macroF1: { kind: 'share', better: 'higher', description: 'mean F1 of the classes on the held-out rows' },
-  agreement: { kind: 'share', better: 'higher', description: 'share of rows answered as the source answers them' },
+  perplexity: { kind: 'ratio', better: 'lower', description: 'of held-out texts, for models that write' },
+  agreement: {
+    kind: 'share',
+    better: 'higher',
+    description: 'share of rows answered as the source answers them; for vectors, their mean cosine',
+  },
   latency: { kind: 'ratio', better: 'lower', description: 'median time of one request' },
   throughput: { kind: 'ratio', better: 'higher', description: 'rows a second in batches' },
   size: { kind: 'ratio', better: 'lower', description: 'bytes of the files that serving needs' },
@@ -20,9 +25,9 @@ export const measures = {
 
 export type MeasureName = keyof typeof measures
 
-export const measured = (name: MeasureName, source: number, refined: number, ratio = refined / source): Measured => ({
+export const measured = (name: MeasureName, source: number, refined: number): Measured => ({
   name,
   source,
   refined,
-  change: measures[name].kind === 'share' ? (refined - source) * 100 : ratio,
+  change: measures[name].kind === 'share' ? (refined - source) * 100 : refined / source,
 })

@@ -40,7 +40,8 @@ function sentence({ name, source, refined, change }: Measured, what: string): st
   const words: Record<MeasureName, string> = {
     accuracy: `${what} loses accuracy: ${both} (${change.toFixed(2)} points)`,
     macroF1: `${what} loses macro-F1: ${both} (${change.toFixed(2)} points)`,
-    agreement: `${what} answers otherwise than its source: it agrees on ${format(name, refined)} of the rows`,
+    perplexity: `${what} writes worse: perplexity ${both} (${ratio})`,
+    agreement: `${what} answers otherwise than its source: it agrees by ${format(name, refined)}`,
     latency: `${what} is slower here (${cpu}): ${both} a request (${ratio})`,
     throughput: `${what} is slower here (${cpu}): ${both} (${ratio})`,
     size: `${what} is not small enough: ${both} (${ratio})`,
@@ -52,6 +53,7 @@ function sentence({ name, source, refined, change }: Measured, what: string): st
 /** A measure's value as a person reads it. */
 function format(name: MeasureName, value: number): string {
   if (name === 'agreement') return `${(value * 100).toFixed(2)} %`
+  if (name === 'perplexity') return value.toFixed(3)
   if (measures[name].kind === 'share') return value.toFixed(4)
   if (name === 'latency') return `${value.toFixed(2)} ms`
   if (name === 'throughput') return `${Math.round(value)} rows/s`

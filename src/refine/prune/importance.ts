@@ -1,16 +1,26 @@
 import ort from 'onnxruntime-node'
+import { buildImported, openImported, pathOf } from '../../autograd/imported.ts'
 import { gradientName, trainingGraph } from '../../autograd/training.ts'
-import type { Sample } from '../../data/samples.ts'
 import { openSession, toOrt } from '../../engine/session.ts'
 import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { int64 } from '../../graph/tensor.ts'
 import { classifierInputs } from '../../nn/families.ts'
 import { classifierLoss } from '../../nn/losses.ts'
 import type { Weights } from '../../train/checkpoint.ts'
+import { initialWeights } from '../../train/graph.ts'
+import type { Example } from '../examples/example.ts'
 import { feedsFor, ortFeeds } from '../inputs.ts'
 import type { Subject } from '../subject.ts'
 import { configOf, type Trained } from './network.ts'
 import type { UnitSet } from './units.ts'
+
+/** What gradients are computed from: a graph that gives them, its weights by the names of its parameters, and batches. */
+interface Lost {
+  readonly model: ModelProto
+  readonly weights: Weights
+  readonly batches: readonly Record<string, ort.Tensor>[]
+}
 
 /**
  * How much each unit matters to the loss: the mean over batches of (Σ gradient · weight)² of the numbers that make it, the
@@ -21,35 +31,61 @@ export async function importance(
   subject: Subject,
   { family, options, weights }: Trained,
   sets: readonly UnitSet[],
-  rows: readonly Sample[],
+  rows: readonly Example[],
   threads: number,
 ): Promise<Float64Array[]> {
   const config = configOf(subject, weights, { ...options, dropout: 0 })
-  const { model, parameters } = trainingGraph((network) => {
+  const { model } = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const target = network.graph.input('labels', 'int64', ['batch'])
     return classifierLoss(family.build(network, ids, lengths, config), target)
   })
+  return scores({ model, weights, batches: await labelledFeeds(subject, rows) }, sets, threads)
+}
+
+/** The same for a graph of images, whose parameters carry the names of its stored tensors. */
+export async function channelImportance(
+  subject: Subject,
+  sets: readonly UnitSet[],
+  rows: readonly Example[],
+  threads: number,
+): Promise<Float64Array[]> {
+  const imported = openImported(subject.model, { trainable: /./, output: 'probabilities', logits: true })
+  const [input] = imported.inputs
+  const { model } = trainingGraph((network) => {
+    const target = network.graph.input('labels', 'int64', ['batch'])
+    const pixels = network.graph.input(input.name, input.dtype, input.shape)
+    return classifierLoss(buildImported(network, imported, { [input.name]: pixels }), target)
+  })
+  const named = sets.map(({ axes, ...set }) => ({
+    ...set,
+    axes: axes.map((axis) => ({ ...axis, parameter: pathOf(axis.parameter) })),
+  }))
+  const weights = initialWeights(imported)
+  return scores({ model, weights, batches: await labelledFeeds(subject, rows) }, named, threads)
+}
+
+async function labelledFeeds(subject: Subject, rows: readonly Example[]) {
+  return (await feedsFor(subject, rows)).map((batch) => {
+    const labels = batch.rows.map((row) => subject.manifest.labels.indexOf(rows[row].label))
+    return { ...ortFeeds(batch), labels: toOrt(int64([labels.length], labels)) }
+  })
+}
+
+async function scores({ model, weights, batches }: Lost, sets: readonly UnitSet[], threads: number) {
+  const session = await openSession(writeModel(model), threads)
   const stored = Object.fromEntries(
-    parameters.map(({ name, dims }) => [name, new ort.Tensor('float32', weights[name].data, dims)]),
+    session.inputNames.flatMap((name) =>
+      weights[name] ? [[name, new ort.Tensor('float32', weights[name].data, weights[name].dims)]] : [],
+    ),
   )
   const wanted = [
     ...new Set(sets.flatMap(({ axes }) => axes.filter(({ makes }) => makes).map((axis) => axis.parameter))),
   ]
-  const session = await openSession(writeModel(model), threads)
   const totals = sets.map(({ units }) => new Float64Array(units))
   try {
-    for (const batch of await feedsFor(
-      subject,
-      rows.map(({ text }) => text),
-    )) {
-      const labels = batch.rows.map((row) => subject.manifest.labels.indexOf(rows[row].label))
-      const feeds = {
-        ...stored,
-        ...ortFeeds(batch),
-        labels: toOrt(int64([labels.length], labels)),
-        share: new ort.Tensor('float32', Float32Array.of(1), []),
-      }
+    for (const batch of batches) {
+      const feeds = { ...stored, ...batch, share: new ort.Tensor('float32', Float32Array.of(1), []) }
       const results = await session.run(feeds, wanted.map(gradientName))
       const gradients = Object.fromEntries(
         wanted.map((name) => [name, results[gradientName(name)].data as Float32Array]),

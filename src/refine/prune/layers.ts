@@ -18,20 +18,12 @@ export async function dropLayers(
   rows: readonly Sample[],
   threads: number,
 ): Promise<{ trained: Trained; dropped: number[] }> {
-  const feeds = await feedsFor(
-    subject,
-    rows.map(({ text }) => text),
-  )
+  const feeds = await feedsFor(subject, rows)
   const labels = feeds.flatMap((batch) => batch.rows.map((row) => subject.manifest.labels.indexOf(rows[row].label)))
-  const classes = subject.manifest.labels.length
   const lossOf = async (network: Trained) => {
-    const { values } = await runOn(rebuilt(subject, network).model, feeds, threads)
-    let [loss, row] = [0, 0]
-    for (const logits of values) {
-      for (let at = 0; at < logits.length; at += classes)
-        loss += crossEntropy(logits.subarray(at, at + classes), labels[row++])
-    }
-    return loss / row
+    const said = await runOn(rebuilt(subject, network).model, feeds, threads)
+    const losses = said.rows.map((logits, row) => crossEntropy(logits, labels[row]))
+    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length
   }
   let now = trained
   const left = [...Array(Number(trained.options.layers)).keys()]

@@ -1,15 +1,18 @@
 import { fail } from '../../base/errors.ts'
+import type { TrainEvent } from '../../train/events.ts'
 import type { Option, Options } from '../../train/options.ts'
-import { learn, teacherOf } from '../learn.ts'
-import type { Pass } from '../pass.ts'
+import { learn, learnImages, teacherOf } from '../learn.ts'
+import type { Pass, PassContext, PassResult } from '../pass.ts'
+import { type Subject, withModel } from '../subject.ts'
+import { channelSets, cutChannels } from './channels.ts'
 import { cutUnits, keepBest } from './cut.ts'
-import { importance } from './importance.ts'
+import { channelImportance, importance } from './importance.ts'
 import { dropLayers } from './layers.ts'
 import { rebuilt, type Trained, trainedNetwork } from './network.ts'
 import { kindsOf, type UnitKind } from './units.ts'
 
-/** Rows that importance is measured on. */
-const ROWS = 512
+/** Rows that importance is measured on, and those that layers are chosen by: the network runs on these once for each layer. */
+const [ROWS, LAYER_ROWS] = [512, 128]
 
 const share = (description: string) =>
   ({ type: 'number', default: null, minimum: 0, maximum: 0.95, description }) as const
@@ -49,6 +52,8 @@ export const prune: Pass = {
   options,
   wantsFloats: true,
   async *apply(subject, given, context) {
+    if (subject.manifest.task === 'image-classification')
+      return yield* pruneChannels(subject, Number(given.share), context)
     const before = trainedNetwork(subject)
     const kinds = kindsOf(before.name)
     const rows = context.heldIn.slice(0, ROWS)
@@ -60,7 +65,13 @@ export const prune: Pass = {
     if (layers > 0) {
       if (before.name !== 'transformer' || layers >= Number(before.options.layers))
         throw fail('OPTION_INVALID', { option: 'layers', reason: `${layers} layers cannot go` })
-      const { trained, dropped } = await dropLayers(subject, network, layers, rows, context.threads)
+      const { trained, dropped } = await dropLayers(
+        subject,
+        network,
+        layers,
+        rows.slice(0, LAYER_ROWS),
+        context.threads,
+      )
       network = trained
       notes.push(`without layers ${dropped.join(', ')}`)
     }
@@ -91,6 +102,27 @@ export const prune: Pass = {
     })
     return { subject: learnt, note: `${notes.join(', ')}; trained on` }
   },
+}
+
+/** Filters that only one other convolution reads go; then the graph is trained on as one of images. */
+async function* pruneChannels(
+  subject: Subject,
+  share: number,
+  context: PassContext,
+): AsyncGenerator<TrainEvent, PassResult> {
+  const sets = channelSets(subject.model)
+  if (sets.length === 0)
+    throw fail('UNSUPPORTED', {
+      what: 'structured pruning of a graph without filters that one other convolution alone reads',
+      instead: 'Networks of residual blocks, or of convolutions in a row, can be pruned before they are quantized.',
+    })
+  const rows = context.heldIn.slice(0, ROWS)
+  if (rows.length === 0)
+    throw fail('REFINE_NEEDS_DATA', { source: subject.manifest.lineage.dataset?.source ?? 'it has no lineage' })
+  const scores = await channelImportance(subject, sets, rows, context.threads)
+  const { model, before, after } = cutChannels(subject.model, sets, scores, share)
+  const learnt = yield* learnImages(withModel(subject, model), context, { epochs: EPOCHS })
+  return { subject: learnt, note: `filters of ${sets.length} convolutions ${before} → ${after}; trained on` }
 }
 
 const shareOf = ({ option }: UnitKind, { share, heads }: Options) =>

@@ -22,10 +22,7 @@ for (const [family, options] of Object.entries(families)) {
   test(`${family}: every scheme gives a graph that runs and says nearly the same in fewer bytes`, async () => {
     const subject = await madeClassifier(family as keyof typeof families, options as Record<string, number | boolean>)
     const heldIn = subject.samples.slice(0, 96)
-    const feeds = await feedsFor(
-      subject,
-      heldIn.map(({ text }) => text),
-    )
+    const feeds = await feedsFor(subject, heldIn)
     const reference = await runOn(subject.model, feeds, 1)
     const bytes = writeModel(subject.model).byteLength
     for (const [scheme, bound] of Object.entries(bounds)) {

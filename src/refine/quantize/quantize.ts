@@ -1,11 +1,13 @@
 import { fail } from '../../base/errors.ts'
 import { Edit } from '../../graph/edit.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
+import { mergeBatchNorm } from '../../graph/passes/batch-norm.ts'
 import type { Option } from '../../train/options.ts'
 import { difference, runOn, type Said } from '../compare.ts'
 import { type Feeds, feedsFor } from '../inputs.ts'
-import { type Pass, type PassContext, plain } from '../pass.ts'
-import { type Subject, withModel } from '../subject.ts'
+import type { Pass, PassContext } from '../pass.ts'
+import { type Subject, withModel, withoutCard } from '../subject.ts'
+import { learnRounded, type Rounding } from './aware.ts'
 import { quantizeWeights } from './blocks.ts'
 import { type Calibration, calibrations } from './calibrate.ts'
 import { quantizeDynamic } from './dynamic.ts'
@@ -58,6 +60,11 @@ const options = {
     maximum: 10_000,
     description: 'how many of the most fragile layers stay float; chosen by measurement if not given',
   },
+  aware: {
+    type: 'boolean',
+    default: false,
+    description: 'train on with rounded numbers first, so that rounding costs less accuracy; needs the training data',
+  },
 } as const satisfies Record<string, Option>
 
 interface Plan {
@@ -74,37 +81,51 @@ export const quantize: Pass = {
   description: 'store and compute with integers or half floats',
   options,
   wantsFloats: true,
-  apply: plain(async (subject, given, context) => {
-    const scheme = given.scheme as Scheme
+  async *apply(source, settings, context) {
+    const scheme = settings.scheme as Scheme
+    // normalisation between integer convolutions would bring floats back
+    const given = scheme === 'int8-static' ? withModel(source, mergeBatchNorm(source.model)) : source
     if (scheme === 'float16')
-      return { subject: withModel(subject, storeHalf(subject.model)), note: 'weights stored as half floats' }
-    const layers = layersOf(new Edit(subject.model)).filter((layer) => fits(layer, scheme))
+      return { subject: withModel(withoutCard(given), storeHalf(given.model)), note: 'weights stored as half floats' }
+    const layers = layersOf(new Edit(given.model)).filter((layer) => fits(layer, scheme))
     if (layers.length === 0)
       throw fail('UNSUPPORTED', {
         what: `${scheme} for this graph, which has no layer of that kind`,
         instead: 'Try another scheme.',
       })
-    const block = Number(given.block)
+    const block = Number(settings.block)
     if (!Number.isInteger(Math.log2(block))) {
       throw fail('OPTION_INVALID', { option: 'block', reason: `expected a power of two, got ${block}` })
     }
+    const aware = settings.aware === true
+    const rounding = roundingOf(scheme, block, settings.range === 'reduced')
+    const subject = aware ? yield* learnRounded(given, layers, rounding, context) : given
     const feeds = await judgedOn(subject, context, scheme)
     const { threads } = context
-    const plan = { scheme, calibration: given.calibration as Calibration, block, feeds, threads }
+    const plan = { scheme, calibration: settings.calibration as Calibration, block, feeds, threads }
     const reference = feeds.length > 0 ? await runOn(subject.model, feeds, threads) : undefined
-    const reduced = await choosesReduced(subject.model, layers, plan, String(given.range), reference)
+    const reduced = await choosesReduced(subject.model, layers, plan, String(settings.range), reference)
     const settled: Plan = { ...plan, reduced }
-    const left = await fragile(subject.model, layers, settled, given.leave, reference)
+    const left = await fragile(subject.model, layers, settled, settings.leave, reference)
     const chosen = layers.filter((layer) => !left.includes(layer))
     const model = await rewrite(subject.model, chosen, settled)
     const parts = [
       `${scheme}: ${chosen.length} of ${layers.length} layers`,
+      ...(aware ? ['trained on while rounded'] : []),
       ...(reduced ? ['seven bits a weight'] : []),
       ...(left.length > 0 ? [`left as they were: ${left.map(({ weight }) => weight).join(', ')}`] : []),
     ]
-    return { subject: withModel(subject, model), note: parts.join('; ') }
-  }),
+    return { subject: withModel(withoutCard(subject), model), note: parts.join('; ') }
+  },
 }
+
+const roundingOf = (scheme: Scheme, block: number, reduced: boolean): Rounding => ({
+  activations: scheme === 'int8' || scheme === 'int8-static',
+  weights:
+    scheme === 'int8' || scheme === 'int8-static'
+      ? { limit: reduced ? 63 : 127 }
+      : { block, bits: scheme === 'int4' ? 4 : 8 },
+})
 
 const fits = (layer: Layer, scheme: Scheme): boolean => {
   if (scheme === 'int8') return layer.kind !== 'conv'
@@ -113,14 +134,15 @@ const fits = (layer: Layer, scheme: Scheme): boolean => {
 }
 
 async function judgedOn(subject: Subject, { heldIn }: PassContext, scheme: Scheme): Promise<Feeds[]> {
-  const texts = heldIn.slice(0, JUDGED).map(({ text }) => text)
-  const possible = subject.manifest.task === 'tensor' || texts.length > 0
+  const rows = heldIn.slice(0, JUDGED)
+  const possible = subject.manifest.task === 'tensor' || rows.length > 0
   if (!possible && scheme === 'int8-static') {
     throw fail('BAD_REQUEST', {
-      message: 'int8-static needs rows to calibrate with, and this version keeps none: give some with --data',
+      message:
+        'int8-static needs rows to calibrate with, and this version keeps none: give the training data as well: athanor refine MODEL DATA',
     })
   }
-  return possible ? feedsFor(subject, texts) : []
+  return possible ? feedsFor(subject, rows) : []
 }
 
 /** The graph with the given layers quantized by the plan. */

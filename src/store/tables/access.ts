@@ -46,5 +46,7 @@ export interface AccessTables {
     target: string
     detail: string
     request_id: string
+    /** `done`, or the code of the error. */
+    outcome: string | null
   }
 }

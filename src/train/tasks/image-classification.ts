@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import ort from 'onnxruntime-node'
+import type { Around } from '../../autograd/imported.ts'
 import { type TrainingGraph, trainingGraph } from '../../autograd/training.ts'
 import { fail } from '../../base/errors.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
@@ -27,7 +28,7 @@ import { withProgress } from '../progress.ts'
 import { openImageGraph } from './image-graph.ts'
 
 /** One label an image, by a network over its pixels. */
-export const imageClassification: Task = { options: imageOptions, open }
+export const imageClassification: Task = { options: imageOptions, open: (context) => openImageClassifier(context) }
 
 /** A network of images: how it is trained, and the graph that is served with given weights. */
 export interface ImageNetwork {
@@ -36,9 +37,10 @@ export interface ImageNetwork {
   inference(weights: Weights): ModelProto
 }
 
-async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> {
+/** A learner for images; `around` says what is made of nodes of an imported graph in training. */
+export async function* openImageClassifier(context: TaskContext, around?: Around): AsyncGenerator<TrainEvent, Learner> {
   const { name, family, options, seed, threads } = context
-  const imported = 'imported' in family ? await openImageGraph(context) : undefined
+  const imported = 'imported' in family ? await openImageGraph(context, around) : undefined
   const prepared = yield* prepareData(context, imported?.wants)
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
   const { labels, pipeline, train, validation, test = validation } = prepared

@@ -1,4 +1,4 @@
-import { buildImported, exportImported, type Imported } from '../../autograd/imported.ts'
+import { type Around, buildImported, exportImported, type Imported } from '../../autograd/imported.ts'
 import { trainingGraph } from '../../autograd/training.ts'
 import { fail } from '../../base/errors.ts'
 import type { ImagePipelineConfig } from '../../data/images/pixels.ts'
@@ -16,7 +16,10 @@ const IMAGENET = { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225]
 const DEFAULT_SIDE = 224
 
 /** An imported graph as a network of images, and what it expects of them. */
-export async function openImageGraph({ job, options }: TaskContext): Promise<{
+export async function openImageGraph(
+  { job, options }: TaskContext,
+  around?: Around,
+): Promise<{
   wants: ImageWants
   network(pipeline: ImagePipelineConfig, labels: readonly string[]): ImageNetwork
 }> {
@@ -29,7 +32,7 @@ export async function openImageGraph({ job, options }: TaskContext): Promise<{
       const [input] = imported.inputs
       const graph = trainingGraph((network) => {
         const target = network.graph.input('labels', 'int64', ['batch'])
-        const output = buildImported(network, imported, { [input.name]: pixelsInput(network.graph, pipeline) })
+        const output = buildImported(network, imported, { [input.name]: pixelsInput(network.graph, pipeline) }, around)
         const logits = output.shape.length > 2 ? o.within(network.graph, () => o.flatten(output)) : output
         checkClasses(logits.shape, labels, output.shape)
         return classifierLoss(logits, target)

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ort from 'onnxruntime-node'
-import { trainingGraph } from '../../autograd/training.ts'
+import { type Network, trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import { fail } from '../../base/errors.ts'
 import { outputOf } from '../../base/problem.ts'
@@ -10,7 +10,9 @@ import type { EncodedSplit } from '../../data/encoded.ts'
 import { TextPipeline } from '../../data/pipeline.ts'
 import { type Prepared, TEXTS } from '../../data/prepare.ts'
 import { readSamples, sampleFiles } from '../../data/samples.ts'
+import type { Value } from '../../graph/builder.ts'
 import { writeModel } from '../../graph/codec.ts'
+import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
 import { classifierInputs, countParameters, inferenceGraph } from '../../nn/families.ts'
 import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
@@ -25,7 +27,7 @@ import type { TrainEvent } from '../events.ts'
 import { formerOf } from '../former.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
-import { lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
+import { HINT, type Lessons, lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
 import { problemOf } from '../problem.ts'
@@ -49,12 +51,20 @@ export interface Learning {
   /** Texts that must not be trained on. */
   readonly exclude?: readonly string[]
   readonly teacher?: Teacher
+  /** A network in the place of the family's, over the same inputs. */
+  readonly graph?: LearningGraph
+}
+
+/** A network of ids int64 (batch, time) and lengths int64 (batch), and the graph that is served with its weights. */
+interface LearningGraph {
+  build(network: Network, ids: Value, lengths: Value): Value
+  served(weights: Weights): ModelProto
 }
 
 /** A learner for texts, taught by a teacher as well if there is one. */
 export async function* openTextClassifier(
   context: TaskContext,
-  { known: former, initial, exclude, teacher }: Learning = {},
+  { known: former, initial, exclude, teacher, graph: another }: Learning = {},
 ): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
   const base = context.name === 'encoder' ? openBase(context) : undefined
@@ -85,12 +95,13 @@ export async function* openTextClassifier(
   }
 
   const weighted = weights !== undefined
+  const lesson = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
+  const taught = teacher && lesson && { teacher, lessons: lesson }
   const network = base
     ? encoderNetwork(base, { task: 'text-classification', classes }, labels, options)
-    : ownNetwork(context, { ...prepared, labels }, { weighted, teacher, scale: targets.scale })
+    : ownNetwork(context, { ...prepared, labels }, { weighted, taught, scale: targets.scale, another })
   const start =
     initial ?? network.initial ?? ('config' in network ? await countedIn(context, network.config, train) : undefined)
-  const taught = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))
 
   /** What weights give for each row of a split, through the graph that will be served. */
   async function* answers(trained: Weights, split: EncodedSplit) {
@@ -137,7 +148,7 @@ export async function* openTextClassifier(
     assemble(rows, epoch) {
       const window = options.crop === true ? cropping(seed, epoch) : undefined
       const own = assemble(train, rows, targets.tensor(train, rows), window)
-      const batch = taught ? withLessons(own, rows, taught, labels.length) : own
+      const batch = taught ? withLessons(own, rows, taught.lessons, labels.length) : own
       const share = Number(options.wordDropout)
       if (share > 0) dropTokens(batch, rows, share, seed, epoch)
       return weights
@@ -183,24 +194,31 @@ export async function* openTextClassifier(
 function ownNetwork(
   { name, family: given, options }: TaskContext,
   { problem, labels, pipeline }: Pick<Prepared, 'problem' | 'labels' | 'pipeline'>,
-  how: { weighted: boolean; teacher: Teacher | undefined; scale: Targets['scale'] },
+  how: {
+    weighted: boolean
+    taught: { teacher: Teacher; lessons: Lessons } | undefined
+    scale: Targets['scale']
+    another: LearningGraph | undefined
+  },
 ): Omit<EncoderNetwork, 'initial'> & { initial?: Weights; config: ClassifierConfig } {
   const family = given as TextFamily
   const head = heads[problem]
   const classes = head.width(labels.length)
+  const { another } = how
   const config: ClassifierConfig = { ...options, vocabulary: pipeline.vocabularySize, classes }
   const graph = trainingGraph((network) => {
     const { ids, lengths } = classifierInputs(network.graph)
     const truth = head.target(network.graph, classes)
     const smoothing = Number(options.labelSmoothing)
     const each = how.weighted && { weights: network.graph.input('weights', 'float32', ['batch']) }
-    const logits = family.build(network, ids, lengths, config)
+    const logits = another ? another.build(network, ids, lengths) : family.build(network, ids, lengths, config)
     const own = head.loss(logits, truth, { smoothing, ...each })
-    if (!how.teacher) return own
-    return taughtLoss(own, logits, network.graph.input('teacher', 'float32', ['batch', labels.length]), how.teacher)
+    if (!how.taught) return own
+    return taughtLoss(network, own, logits, how.taught.lessons, how.taught.teacher)
   })
   const scale = how.scale && { scale: how.scale }
-  const served = (trained: Weights) => inferenceGraph(family, config, trained, { problem, ...scale })
+  const served =
+    another?.served ?? ((trained: Weights) => inferenceGraph(family, config, trained, { problem, ...scale }))
   return {
     config,
     graph,
@@ -213,7 +231,7 @@ function ownNetwork(
         signature: signatureOf(model),
         labels,
         pipeline: pipeline.config as unknown as Record<string, unknown>,
-        parameters: countParameters(graph.parameters),
+        parameters: countParameters(graph.parameters.filter(({ name: path }) => !path.startsWith(HINT))),
       }
       return { manifest, files: { 'model.onnx': writeModel(model), 'tokenizer.json': pipeline.tokenizerJson } }
     },

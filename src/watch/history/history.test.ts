@@ -7,6 +7,7 @@ import { random } from '../../base/random.ts'
 import { HistoryRows } from '../../store/history.ts'
 import { LogEntries } from '../../store/log.ts'
 import { openStore, type Store } from '../../store/store.ts'
+import { placesAt } from '../../testing/backends.ts'
 import { Log } from '../log.ts'
 import type { Served } from '../metrics/served.ts'
 import { History } from './history.ts'
@@ -16,7 +17,7 @@ const home = mkdtempSync(join(tmpdir(), 'athanor-history-'))
 let store: Store
 let log: Log
 before(async () => {
-  store = await openStore(home)
+  store = await openStore(home, await placesAt(home))
   log = new Log(new LogEntries(store), 'silent')
 })
 after(async () => {

@@ -8,6 +8,7 @@ import { AlertRecords } from '../../store/alerts.ts'
 import { HistoryRows } from '../../store/history.ts'
 import { LogEntries } from '../../store/log.ts'
 import { openStore, type Store } from '../../store/store.ts'
+import { placesAt } from '../../testing/backends.ts'
 import { Alerts } from '../alerts.ts'
 import { History } from '../history/history.ts'
 import { Log } from '../log.ts'
@@ -27,7 +28,7 @@ let rules: Rules
 let machine: Machine
 
 before(async () => {
-  store = await openStore(home)
+  store = await openStore(home, await placesAt(home))
   log = new Log(new LogEntries(store), 'silent')
 })
 after(async () => {

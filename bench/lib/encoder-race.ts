@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Athanor } from '../../client/src/index.ts'
+import { createRunner } from '../../src/engine/runner.ts'
+import type { Result } from '../main.ts'
+import type { EmbedJob } from './embed-load.ts'
+import { miniLmBundle } from './models.ts'
+import { type Bundle, startServer } from './server.ts'
+import { median } from './statistics.ts'
+import { texts } from './texts.ts'
+
+/** A server that answers a text with its vector. `{port}`, `{folder}` and `{threads}` stand in its command. */
+export interface Peer {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly path: string
+  body(text: string): unknown
+  /** Puts what it needs beside `model.onnx` and `tokenizer.json`. */
+  prepare?(bundle: Bundle, folder: string): void
+}
+
+const [ROUNDS, SECONDS, CLIENTS] = [2, 3, [1, 8, 32]]
+/** Numbers of each vector that are compared, and how far off they may be: batches add in other orders. */
+const [CHECKED, TOLERANCE] = [8, 2e-4]
+
+/** Vectors of 64-character texts by the same graph in two servers, which take turns. */
+export async function raceEncoder(peer: Peer, log: (line: string) => void): Promise<Result[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-race-'))
+  const bundle = await miniLmBundle()
+  for (const [name, bytes] of Object.entries(bundle.files)) writeFileSync(join(folder, name), bytes)
+  peer.prepare?.(bundle, folder)
+  const server = await startServer({ model: false, models: [['encoder', bundle]] })
+  const port = await freePort()
+  const fill = (word: string) =>
+    word
+      .replace('{port}', String(port))
+      .replace('{folder}', folder)
+      .replace('{threads}', String(availableParallelism()))
+  const [command, ...args] = peer.command.map(fill)
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder, detached: true })
+  try {
+    const expected = await reference(bundle)
+    await new Athanor({ url: server.url }).models.load('encoder')
+    const sides = {
+      ours: { url: `${server.url}/v1/embeddings`, bodies: texts.map((input) => ({ model: 'encoder', input })) },
+      peer: { url: `http://127.0.0.1:${port}${peer.path}`, bodies: texts.map((text) => peer.body(text)) },
+    }
+    const jobs = Object.entries(sides).map(([side, { url, bodies }]) => ({
+      side: side as keyof typeof sides,
+      job: { url, bodies: bodies.map((body) => JSON.stringify(body)), expected, tolerance: TOLERANCE },
+    }))
+    await answers(sides.peer.url, JSON.stringify(sides.peer.bodies[0]), child)
+    const loads = new Map<string, Load[]>()
+    for (let round = -1; round < ROUNDS; round++) {
+      for (const clients of CLIENTS)
+        for (const { side, job } of round % 2 ? jobs : jobs.toReversed()) {
+          const load = await generate({ ...job, clients, seconds: round < 0 ? 1 : SECONDS }, folder)
+          const key = `${side} ${clients}`
+          if (round >= 0) loads.set(key, [...(loads.get(key) ?? []), load])
+        }
+      log(`round ${round + 1} of ${ROUNDS}`)
+    }
+    return CLIENTS.flatMap((clients) => {
+      const [ours, theirs] = ['ours', 'peer'].map((side) => loads.get(`${side} ${clients}`)!)
+      const of = (list: Load[], key: keyof Load) => median(list.map((load) => load[key]))
+      const bad = (list: Load[]) => list.reduce((sum, { failed, wrong }) => sum + failed + wrong, 0)
+      const line = (key: 'perSecond' | 'p99', unit: string) => {
+        const [value, other] = [of(ours, key), of(theirs, key)]
+        const ratio = key === 'p99' ? other / value : value / other
+        const what = key === 'p99' ? 'p99' : 'answers'
+        return { measure: `${clients} clients: ${what}, against ${peer.name}`, value, unit, peer: other, ratio }
+      }
+      return [
+        line('perSecond', '1/s'),
+        line('p99', 'ms'),
+        { measure: `${clients} clients: failed or wrong`, value: bad(ours), unit: '', peer: bad(theirs) },
+      ]
+    })
+  } finally {
+    process.kill(-child.pid!, 'SIGKILL') // with the processes that it started
+    await server.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+interface Load {
+  perSecond: number
+  p50: number
+  p99: number
+  failed: number
+  wrong: number
+}
+
+async function generate(job: EmbedJob, folder: string): Promise<Load> {
+  const file = join(folder, 'job.json')
+  writeFileSync(file, JSON.stringify(job))
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./embed-load.ts', import.meta.url)), file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let text = ''
+  for await (const piece of child.stdout) text += piece
+  return JSON.parse(text) as Load
+}
+
+/** The beginning of each text's vector, by the engine's own runner. */
+async function reference({ manifest, files }: Bundle): Promise<number[][]> {
+  const runner = await createRunner(manifest, (name) => files[name], { threads: 1, tokenBudget: 8192 })
+  const vectors: number[][] = []
+  for (const text of texts)
+    for await (const answer of runner.run([{ id: 1, at: 0, kind: 'texts', texts: [text] }]))
+      if ('output' in answer && answer.output.kind === 'vectors')
+        vectors.push([...answer.output.vectors.subarray(0, CHECKED)])
+  return vectors
+}
+
+/** Waits until a server answers. */
+async function answers(url: string, body: string, child: ChildProcess) {
+  for (const until = performance.now() + 60_000; performance.now() < until; await wait(250)) {
+    if (child.exitCode !== null) throw new Error(`the peer ended with ${child.exitCode}`)
+    const response = await fetch(url, { method: 'POST', body, headers: { 'content-type': 'application/json' } }).catch(
+      () => undefined,
+    )
+    if (response?.ok) return
+  }
+  throw new Error(`no answer from ${url}`)
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+export const subfolder = (folder: string, name: string) => {
+  const path = join(folder, name)
+  mkdirSync(path, { recursive: true })
+  return path
+}

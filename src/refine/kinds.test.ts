@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { readBundle, writeBundle } from '../bundle/bundle.ts'
+import type { Manifest } from '../bundle/manifest.ts'
+import { bundleEncoder } from '../formats/huggingface/bundle.ts'
+import type { EncoderHead } from '../nn/encoders.ts'
+import { sentences } from '../testing/classifiers.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
+import type { GateEvent, RefineSpec, RunSpec } from '../train/events.ts'
+import { train } from '../train/train.ts'
+import { refine } from './refine.ts'
+
+const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100,size<=2'
+const home = mkdtempSync(join(tmpdir(), 'athanor-kinds-'))
+after(() => rmSync(home, { recursive: true, force: true }))
+
+interface Version {
+  manifest: Manifest
+  files: Record<string, string>
+}
+
+let runs = 0
+const folderOf = (name: string) => {
+  const folder = join(home, `${name}${runs++}`)
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+async function trained(spec: Partial<RunSpec>, path: string, name: string): Promise<Version> {
+  const whole = { dataset: name, seed: 3, ...spec }
+  const run = train({ run: 'run', spec: whole, dataset: { path, name }, folder: folderOf('train') }, noStop())
+  for (;;) {
+    const { value, done } = await run.next()
+    if (done) return readBundle(value!.bundle)
+  }
+}
+const noStop = () => new AbortController().signal
+
+async function refined({ manifest, files }: Version, spec: Partial<RefineSpec>, data?: string, heldOut?: string) {
+  const source = (path: string) => ({ path, name: path.split('/').at(-1)! })
+  const job = {
+    run: 'run',
+    folder: folderOf('refine'),
+    spec: { refine: 'm', tolerance: anySpeed, ...spec },
+    source: { name: 'm', version: 1, manifest, files },
+    ...(data && { data: source(data) }),
+    ...(heldOut && { heldOut: source(heldOut) }),
+  }
+  let gate: GateEvent | undefined
+  const notes: string[] = []
+  for (const run = refine(job, noStop()); ; ) {
+    const { value, done } = await run.next()
+    if (done) return { gate: gate!, notes, version: await readBundle(value!.bundle) }
+    if (value.type === 'gate') gate = value
+    if (value.type === 'pass') notes.push(value.note)
+  }
+}
+const line = ({ table }: GateEvent, name: string) => table.find((one) => one.name === name)!
+const int8 = (scheme: string) => [{ name: 'quantize', options: { scheme, leave: 0 } }]
+
+/** Stripes along rows or columns as idx files of MNIST's form. */
+function stripes(): string {
+  const folder = folderOf('stripes')
+  const count = 240
+  const images = Buffer.alloc(16 + count * 144)
+  const labels = Buffer.alloc(8 + count)
+  for (const [at, value] of [0x803, count, 12, 12].entries()) images.writeUInt32BE(value, 4 * at)
+  for (const [at, value] of [0x801, count].entries()) labels.writeUInt32BE(value, 4 * at)
+  for (let k = 0; k < count; k++) {
+    labels[8 + k] = k % 2
+    for (let i = 0; i < 144; i++) {
+      const place = k % 2 ? Math.floor(i / 12) : i % 12
+      images[16 + k * 144 + i] = 90 + 60 * Math.sin(place * 1.3 + k * 0.7) + ((i * 31 + k * 17) % 40)
+    }
+  }
+  writeFileSync(join(folder, 'train-images-idx3-ubyte'), images)
+  writeFileSync(join(folder, 'train-labels-idx1-ubyte'), labels)
+  return folder
+}
+
+test('images: the held-out part of the same data judges, convolutions become integers, filters go', async () => {
+  const data = stripes()
+  const options = { width: 16, epochs: 4, batchSize: 16, shift: 1, threads: 1 }
+  const version = await trained({ family: 'resnet', options }, data, 'stripes')
+  const { gate, version: quantized } = await refined(
+    version,
+    { passes: [{ name: 'tidy' }, { name: 'merge' }, ...int8('int8-static')] },
+    data,
+  )
+  assert.equal(gate.rows, version.manifest.metrics.rows)
+  assert.equal(line(gate, 'accuracy').source, version.manifest.metrics.accuracy)
+  assert.ok(line(gate, 'accuracy').refined > 0.9 && line(gate, 'size').change < 0.5)
+  assert.equal(quantized.manifest.task, 'image-classification')
+  const passes = [{ name: 'prune', options: { share: 0.5 } }]
+  const pruned = await refined(version, { passes, options: { epochs: 1, threads: 1 }, force: true }, data)
+  assert.ok(pruned.version.manifest.parameters < 0.75 * version.manifest.parameters)
+  assert.ok(line(pruned.gate, 'accuracy').refined > 0.9, pruned.notes[0])
+  const aware = [{ name: 'quantize', options: { scheme: 'int8-static', aware: true, leave: 0 } }]
+  const learnt = await refined(version, { passes: aware, options: { threads: 1 }, force: true }, data)
+  assert.ok(line(learnt.gate, 'accuracy').refined > 0.9, learnt.notes[0])
+  await assert.rejects(refined(version, { passes: int8('int8-static') }), { code: 'REFINE_UNMEASURABLE' })
+  const given = await refined(version, { passes: [{ name: 'merge' }], force: true }, undefined, stripes())
+  assert.equal(given.gate.rows, 240)
+})
+
+const encoders: Record<string, { head: EncoderHead; labels: string[] }> = {
+  'feature-extraction': { head: { task: 'feature-extraction', pooling: 'mean', unit: true }, labels: [] },
+  'fill-mask': { head: { task: 'fill-mask' }, labels: [] },
+  'token-classification': { head: { task: 'token-classification', classes: 3 }, labels: ['O', 'B-PER', 'I-PER'] },
+}
+for (const [task, { head, labels }] of Object.entries(encoders)) {
+  test(`${task}: quantized by how alike its answers stay`, async () => {
+    const texts = sentences(60).map(({ text }) => text)
+    const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
+    const folder = folderOf(task)
+    const whole: Manifest = {
+      format: 'athanor-bundle',
+      formatVersion: 1,
+      ...manifest,
+      metrics: {},
+      lineage: { code: 'test' },
+      createdAt: new Date(0).toISOString(),
+    }
+    await writeBundle(folder, whole, files)
+    const version = await readBundle(folder)
+    const passes = [{ name: 'tidy' }, ...int8('int8')]
+    const { gate, version: small } = await refined(version, { passes, tolerance: `agreement>=50%,${anySpeed}` })
+    assert.ok(line(gate, 'agreement').refined > 0.5 && line(gate, 'size').change < 0.9)
+    assert.equal(small.manifest.encoder, undefined, 'integers cannot be trained on as an encoder')
+    const path = join(folder, 'texts.txt')
+    writeFileSync(path, texts.join('\n'))
+    const given = await refined(version, { passes: int8('int8-weights'), force: true }, path, path)
+    assert.equal(given.gate.rows, 60)
+  })
+}
+
+test('a model that writes is held to its perplexity on the held-out part of its corpus', async () => {
+  const animals = ['cat', 'dog', 'fox']
+  const places = ['mat', 'den', 'park']
+  const lines = Array.from({ length: 400 }, (_, i) => `the ${animals[i % 3]} sat on the ${places[i % 3]}.\n`)
+  const path = join(folderOf('corpus'), 'animals.txt')
+  writeFileSync(path, lines.join(''))
+  const options = {
+    context: 32,
+    width: 32,
+    layers: 2,
+    heads: 2,
+    batchSize: 16,
+    learningRate: 0.01,
+    threads: 1,
+    epochs: 6,
+  }
+  const version = await trained({ task: 'text-generation', family: 'gpt', options }, path, 'animals.txt')
+  for (const scheme of ['int8', 'int4']) {
+    const { gate } = await refined(version, { passes: int8(scheme), force: true }, path)
+    assert.ok(gate.rows > 0)
+    assert.ok(line(gate, 'perplexity').source < 3, JSON.stringify(gate.table))
+    assert.ok(line(gate, 'perplexity').change < 1.5 && line(gate, 'size').change < 1)
+  }
+})
