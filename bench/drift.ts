@@ -67,7 +67,7 @@ async function feed(athanor: Athanor, what: string, rows: readonly Review[]): Pr
   }
   await setTimeout(500)
   const windows = (await athanor.drift('hotel', { limit: Math.floor(rows.length / WINDOW) })).windows
-  const estimated = windows.reduce((sum, { estimatedAccuracy }) => sum + estimatedAccuracy, 0) / windows.length
+  const estimated = windows.reduce((sum, { estimatedAccuracy = 0 }) => sum + estimatedAccuracy, 0) / windows.length
   return [
     { measure: `${what}: accuracy`, value: right / rows.length, unit: '' },
     { measure: `${what}: accuracy estimated without labels`, value: estimated, unit: '' },

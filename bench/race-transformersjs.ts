@@ -5,7 +5,7 @@ import { create } from '@bufbuild/protobuf'
 import { readModel, writeModel } from '../src/graph/codec.ts'
 import { Edit } from '../src/graph/edit.ts'
 import { NodeProtoSchema, ValueInfoProtoSchema } from '../src/graph/gen/onnx_pb.js'
-import { toProto } from '../src/graph/tensor.ts'
+import { toProto } from '../src/graph/tensor-proto.ts'
 import { raceEncoder, subfolder } from './lib/encoder-race.ts'
 import type { Bundle } from './lib/server.ts'
 

@@ -65,7 +65,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     if (telemetry) telemetry.onUnsent = (message) => log.warn('telemetry.unsent', { message })
     access.ledger.onError = (error) => log.error('usage.unsaved', error)
     const gate = new Gate(access, (tenant) => houses.of(tenant))
-    const server = await createServer(house, gate)
+    const server = createServer(house, gate)
     let doorPorts: Awaited<ReturnType<typeof openPorts>> | undefined
     close = async () => {
       await houses.stop()

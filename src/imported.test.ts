@@ -74,7 +74,8 @@ function perceptron(classes: number) {
   graph.output(classes > 1 ? o.softmax(y) : y, 'y')
   return writeModel(graph.build())
 }
-const points = Array.from({ length: 200 }, (_, i) => [0, 1, 2].map((k) => Math.sin(i * (1.3 + k) + k)))
+const point = (i: number) => [0, 1, 2].map((k) => Math.sin(i * (1.3 + k) + k))
+const points = Array.from({ length: 200 }, (_, i) => point(i))
 
 test('a graph of tensors learns classes and numbers from JSONL, the frozen part stays', async () => {
   const rows = points.map((x) => JSON.stringify({ x, label: x[0] + x[1] > 0 ? 'up' : 'down' })).join('\n')
@@ -106,12 +107,38 @@ test('a graph of tensors learns classes and numbers from JSONL, the frozen part 
   assert.equal(again.version, 2)
   assert.ok(again.metrics.accuracy >= 0.9)
 
-  const sums = file('sums.jsonl', points.map((x) => JSON.stringify({ x, total: x[0] - x[2] })).join('\n'))
+  const summed = (rows: number[][]) => rows.map((x) => JSON.stringify({ x, total: x[0] - x[2] })).join('\n')
+  const sums = file('sums.jsonl', summed(points))
+  const held = file('held.jsonl', summed(Array.from({ length: 300 }, (_, i) => point(1000 + i))))
   const fitted = await athanor<{ metrics: { loss: number; accuracy?: number } }>(
     ...['train', sums, '--from', file('one.onnx', perceptron(1)), '--loss', 'mse', '--label', 'total'],
+    ...['--validation', held],
     ...settings('epochs=40', 'batchSize=16', 'learningRate=0.02'),
   )
   assert.ok(fitted.metrics.loss < 0.02 && fitted.metrics.accuracy === undefined, JSON.stringify(fitted.metrics))
+
+  // 300 held-out rows are enough to tell what is normal
+  const ask = async (from: number, shift: number) => {
+    for (let i = 0; i < 250; i += 50) {
+      const data = Array.from({ length: 50 }, (_, row) => point(from + i + row).map((value) => value + shift)).flat()
+      await client.infer('sums', { x: { shape: [50, 3], data } })
+    }
+  }
+  const judged = async (count: number) => {
+    for (;;) {
+      const report = await client.drift('sums')
+      if (report.windows.length >= count) return report
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  await ask(2000, 0)
+  const calm = await judged(1)
+  assert.deepEqual([calm.watched, calm.drifted, calm.estimatedAccuracy], [true, [], undefined])
+  await ask(3000, 3)
+  const { drifted } = await judged(2)
+  assert.deepEqual(drifted.map(({ feature }) => feature).sort(), ['x[0]', 'x[1]', 'x[2]', 'y'])
+  assert.match(drifted[0].meaning, /takes other values/)
+  assert.ok((await client.alerts({ open: true })).some(({ rule, model }) => rule === 'drift' && model === 'sums'))
 })
 
 test('a network of images gets a new head and learns other classes', async () => {

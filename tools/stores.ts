@@ -1,6 +1,6 @@
 // Runs a command beside a PostgreSQL and an S3 server of its own, which end with it: ATHANOR_TEST_POSTGRES and
 // ATHANOR_TEST_S3 name them. PostgreSQL is Debian's (apt install postgresql), the other PyPI's moto[server], in the Python
-// that ATHANOR_PYTHON names. What is missing is told, and left out.
+// that ATHANOR_PYTHON names. Where one is missing, nothing is run.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -28,7 +28,7 @@ function postgresBin(): string | undefined {
 
 async function startPostgres() {
   const bin = postgresBin()
-  if (!bin) return console.error('no PostgreSQL here (apt install postgresql): its tests are skipped')
+  if (!bin) throw new Error('there is no PostgreSQL here: apt install postgresql')
   const data = join(folder, 'postgres')
   const port = await freePort()
   // it refuses to run as root
@@ -49,7 +49,7 @@ async function startPostgres() {
 async function startS3() {
   const python = process.env.ATHANOR_PYTHON ?? 'python3'
   if (spawnSync(python, ['-c', 'import moto.server'], { stdio: 'ignore' }).status !== 0)
-    return console.error(`${python} has no moto[server] (pip install "moto[server]"): tests of S3 are skipped`)
+    throw new Error(`${python} has no moto[server]: pip install "moto[server]", and name the Python in ATHANOR_PYTHON`)
   const port = await freePort()
   const server = spawn(python, ['-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
   stops.unshift(() => server.kill())
@@ -71,6 +71,9 @@ try {
   // what was started ends with the command, and the command with this
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal))
   process.exitCode = await new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)))
+} catch (error) {
+  console.error((error as Error).message)
+  process.exitCode = 1
 } finally {
   for (const stop of stops) stop()
 }

@@ -410,6 +410,8 @@ export interface Transfer {
 
 export interface ImportOptions {
   format?: string
+  /** `tensor` for a model that looks as if it read texts and is to take tensors. */
+  task?: 'text-classification' | 'tensor'
   /** The JSON of a Keras Tokenizer: the model then takes texts. */
   tokenizer?: string
   labels?: string[]

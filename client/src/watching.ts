@@ -151,7 +151,8 @@ export interface DriftReport {
   version: number
   /** False where a version has nothing to compare with. */
   watched: boolean
-  reference?: { rows: number; accuracy: number }
+  /** Accuracy of what has labels. */
+  reference?: { rows: number; accuracy?: number }
   drifted: { feature: string; meaning: string }[]
   estimatedAccuracy?: number
   labelled: { rows: number; accuracy?: number }
@@ -160,7 +161,7 @@ export interface DriftReport {
     rows: number
     distances: Record<string, Distance>
     drifted: string[]
-    estimatedAccuracy: number
+    estimatedAccuracy?: number
   }[]
 }
 

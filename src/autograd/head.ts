@@ -1,7 +1,8 @@
 import { fail } from '../base/errors.ts'
 import { intOf } from '../graph/attributes.ts'
 import type { GraphProto, ModelProto, NodeProto, TensorProto } from '../graph/gen/onnx_pb.js'
-import { float32, toProto } from '../graph/tensor.ts'
+import { float32 } from '../graph/tensor.ts'
+import { toProto } from '../graph/tensor-proto.ts'
 
 /** Marks the tensors of a new head: they start at random. */
 export const FRESH = 'athanor: drawn anew'

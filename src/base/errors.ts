@@ -1,6 +1,6 @@
 /**
  * Every error that a caller can see: stable code, HTTP status, message and the next step. `{name}` is filled from the
- * details given to `fail`. Texts carry no file-system paths of the server and no stack.
+ * details given to `fail`; what stands in brackets is left out where its detail is not given. Texts carry no file-system paths of the server and no stack.
  */
 export const errors = {
   // requests
@@ -34,6 +34,11 @@ export const errors = {
     'cannot tell what kind of model {what} is',
     'Name it with --format; what is read and written: athanor formats',
   ],
+  TASK_UNKNOWN: [
+    422,
+    'the files do not say what the model is for: it takes {inputs} and gives {outputs}',
+    'If it reads texts: --tokenizer tokenizer.json --labels a,b (in a request: tokenizer, labels). If it takes tensors: --task tensor.',
+  ],
   FILE_NOT_FOUND: [404, 'no file of the sha256 {digest} is here', 'Send it first; files are kept for a day.'],
   FILE_DIFFERS: [
     422,
@@ -58,13 +63,17 @@ export const errors = {
     '{source}: {reason}',
     'Give a zip file that holds one CSV, TSV, JSONL or Parquet file, or that file itself.',
   ],
-  DATA_EMPTY: [400, '{source} has no usable rows', 'See the data report for what was dropped and why.'],
+  DATA_EMPTY: [
+    400,
+    '{source} has no usable rows',
+    'It needs a header and rows; the data report says what was dropped and why.',
+  ],
   DATA_UNDECODABLE: [
     400,
     '{source}, line {line}: bytes that are not {encoding}',
     'Save the file as UTF-8, or name its encoding with --encoding.',
   ],
-  DATA_MALFORMED: [400, '{source}, line {line}: {reason}', 'Mend that line, or remove it.'],
+  DATA_MALFORMED: [400, '{source}[, line {line}]: {reason}', 'Mend that place, or remove it.'],
   COLUMN_UNKNOWN: [
     400,
     'no column "{column}" in {source}; it has {columns}',
@@ -304,4 +313,6 @@ export function isDiskFull(error: unknown): AthanorError | undefined {
 }
 
 const fill = (template: string, details: ErrorDetails) =>
-  template.replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole))
+  template
+    .replace(/\[([^[\]{]*\{(\w+)\}[^[\]{]*)\]/g, (_, part: string, key: string) => (key in details ? part : ''))
+    .replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole))

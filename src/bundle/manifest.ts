@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { type Problem, problems } from '../base/problem.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { Reference } from '../drift/reference.ts'
 import { Composition } from './composition.ts'
 

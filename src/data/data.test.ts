@@ -120,7 +120,10 @@ test('what is wrong with a file is told with its place', async () => {
   await assert.rejects(rowsOf(file('x.csv', 'text,label\n')), code('DATA_EMPTY'))
   await assert.rejects(rowsOf(file('x.csv', 'text,label\n"never closed,a\n')), code('DATA_MALFORMED', 'never closed'))
   await assert.rejects(rowsOf(file('x.jsonl', '{"text":"a"}\n{oops\n')), code('DATA_MALFORMED', 'line 2'))
-  await assert.rejects(rowsOf(file('x.parquet', 'not parquet')), code('DATA_MALFORMED'))
+  await assert.rejects(
+    rowsOf(file('x.parquet', 'not parquet')),
+    code('DATA_MALFORMED', 'x.parquet: not a Parquet file'),
+  )
   await assert.rejects(rowsOf(file('x.xlsx', 'x')), code('DATA_FORMAT_UNKNOWN'))
   await assert.rejects(rowsOf(join(folder, 'nowhere.csv')), code('DATA_NOT_FOUND'))
   await assert.rejects(

@@ -4,12 +4,13 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, extname, join } from 'node:path'
 import { fail } from '../base/errors.ts'
+import { readParquet } from './apart/apart.ts'
 import { type Columns, chooseColumns } from './columns.ts'
 import { detectEncoding, encodingOf } from './encoding.ts'
 import { parsePackageSpec, savePackageFile, visitPackage } from './packages.ts'
 import { recipes } from './recipes.ts'
 import { rowReader } from './rows.ts'
-import { readJsonLines, readParquet, readSeparated, type TableFile, type TableRow } from './tables.ts'
+import { readJsonLines, readSeparated, type TableFile, type TableRow } from './tables.ts'
 
 /**
  * One example: `line` is where it stands in its file (1 is the header's), `group` what must not be split apart, `time` a

@@ -96,13 +96,12 @@ async function visitTarball(
     const { type, name, size = 0 } = entry.header
     const path = name.replace(/^[^/]+\//, '') // npm packs everything under one folder
     if (++entries > ENTRIES_LIMIT)
-      throw fail('DATA_MALFORMED', { source: name, line: 0, reason: 'too many files in the package' })
+      throw fail('DATA_MALFORMED', { source: name, reason: 'too many files in the package' })
     if (type !== 'file' || !wanted(path)) {
       entry.resume() // links and folders are never followed
       continue
     }
-    if (size > ENTRY_LIMIT)
-      throw fail('DATA_MALFORMED', { source: path, line: 0, reason: `over ${ENTRY_LIMIT >> 20} MiB` })
+    if (size > ENTRY_LIMIT) throw fail('DATA_MALFORMED', { source: path, reason: `over ${ENTRY_LIMIT >> 20} MiB` })
     const parts: Buffer[] = []
     for await (const part of entry) parts.push(part as Buffer)
     await visit(path, Buffer.concat(parts))

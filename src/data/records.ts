@@ -1,8 +1,9 @@
 import { extname, join } from 'node:path'
 import { fail } from '../base/errors.ts'
+import { readParquet } from './apart/apart.ts'
 import { decodeFile, encodingOf } from './encoding.ts'
 import { parsePackageSpec, savePackageFile } from './packages.ts'
-import { readJsonLines, readParquet, readSeparated, type TableRow } from './tables.ts'
+import { linesOf, readJsonLines, readSeparated, type TableRow } from './tables.ts'
 
 /** A data file for tasks that read more than a text and its label: where it is, and the name to show. */
 export interface DataFile {
@@ -34,11 +35,6 @@ export async function* tableRows({ path, name }: DataFile): AsyncGenerator<Table
 
 /** Lines of a text file, without their ends. */
 export async function* textLines({ path, name }: DataFile): AsyncGenerator<string> {
-  let rest = ''
-  for await (const piece of decodeFile(path, await encodingOf(path, undefined), name)) {
-    const lines = (rest + piece).split(/\r?\n/)
-    rest = lines.pop()!
-    yield* lines
-  }
-  if (rest !== '') yield rest
+  const pieces = decodeFile(path, await encodingOf(path, undefined), name)
+  for await (const line of linesOf(pieces, name)) yield line.endsWith('\r') ? line.slice(0, -1) : line
 }

@@ -1,12 +1,5 @@
 import { Readable } from 'node:stream'
 import { type Info, parse } from 'csv-parse'
-import {
-  asyncBufferFromFile,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-  parquetSchema,
-} from 'hyparquet'
 import { fail } from '../base/errors.ts'
 import { decodeFile } from './encoding.ts'
 
@@ -86,72 +79,53 @@ const unquote = (field: string) =>
 /** Rows of a file with one JSON object a line. */
 export async function* readJsonLines({ path, source, encoding }: TableFile): AsyncGenerator<TableRow> {
   let line = 0
-  for await (const text of lines(decodeFile(path, encoding, source))) {
+  for await (const text of linesOf(decodeFile(path, encoding, source), source)) {
     line++
     if (text.trim() === '') continue
+    const refuse = (reason: string) => fail('DATA_MALFORMED', { source, line, reason })
     let value: unknown
     try {
       value = JSON.parse(text)
     } catch {
-      throw fail('DATA_MALFORMED', { source, line, reason: 'not a JSON object' })
+      throw refuse('not a JSON object')
     }
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw fail('DATA_MALFORMED', { source, line, reason: 'not a JSON object' })
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('not a JSON object')
+    try {
+      yield { line, values: asText(value) }
+    } catch (error) {
+      if (error instanceof RangeError) throw refuse('lists nested too deeply')
+      throw error
     }
-    yield { line, values: asText(value) }
   }
 }
 
-async function* lines(pieces: AsyncIterable<string>): AsyncGenerator<string> {
+/** Lines without their feeds; throws DATA_MALFORMED for one longer than any record may be. */
+export async function* linesOf(pieces: AsyncIterable<string>, source: string): AsyncGenerator<string> {
   let rest = ''
+  let line = 1
   for await (const piece of pieces) {
-    const parts = (rest + piece).split('\n')
+    const parts = piece.split('\n')
+    parts[0] = rest + parts[0]
     rest = parts.pop()!
+    line += parts.length
+    if (rest.length > RECORD_LIMIT)
+      throw fail('DATA_MALFORMED', { source, line, reason: `a line over ${RECORD_LIMIT >> 20} MiB` })
     yield* parts
   }
   if (rest) yield rest
 }
 
-/**
- * Rows of a Parquet file, one row group at a time and column after column: of columns read together, the library leaves
- * all failures but the first to the process, which ends by them. Throws DATA_MALFORMED.
- */
-export async function* readParquet({ path, source }: TableFile): AsyncGenerator<TableRow> {
-  const refuse = (line: number, reason: string, cause: unknown) =>
-    fail('DATA_MALFORMED', { source, line, reason }, { cause })
-  let file: Awaited<ReturnType<typeof asyncBufferFromFile>>
-  let metadata: FileMetaData
-  let columns: string[]
-  try {
-    file = await asyncBufferFromFile(path)
-    metadata = await parquetMetadataAsync(file)
-    columns = parquetSchema(metadata).children.map(({ element }) => element.name)
-  } catch (error) {
-    throw refuse(0, 'not a Parquet file', error)
-  }
-  let row = 0
-  for (const group of metadata.row_groups) {
-    const rowEnd = row + Number(group.num_rows)
-    const rows: Record<string, unknown>[] = []
-    for (const column of columns) {
-      try {
-        const read = await parquetReadObjects({ file, metadata, columns: [column], rowStart: row, rowEnd })
-        read.forEach((object, i) => {
-          rows[i] = Object.assign(rows[i] ?? {}, object)
-        })
-      } catch (error) {
-        throw refuse(row + 1, 'a row group that cannot be read', error)
-      }
-    }
-    for (const object of rows) yield { line: ++row, values: asText(object) }
-  }
-}
-
-const asText = (object: object): Record<string, string | undefined> =>
+/** The cells of a row as text: lists and objects as JSON. */
+export const asText = (object: object): Record<string, string | undefined> =>
   Object.fromEntries(Object.entries(object).map(([key, value]) => [key, textOf(value)]))
 
-/** A cell as text: lists and objects as JSON. */
 function textOf(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined
-  return typeof value === 'object' && !(value instanceof Date) ? JSON.stringify(value) : String(value)
+  return typeof value === 'object' && !(value instanceof Date) ? JSON.stringify(value, exactly) : String(value)
+}
+
+/** Whole numbers of 64 bits within lists: as numbers, where these hold them. */
+function exactly(_: string, value: unknown): unknown {
+  if (typeof value !== 'bigint') return value
+  return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
 }

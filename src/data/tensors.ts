@@ -1,7 +1,8 @@
 import { extname } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
-import { readJsonLines, readParquet, type TableRow } from './tables.ts'
+import { readParquet } from './apart/apart.ts'
+import { readJsonLines, type TableRow } from './tables.ts'
 
 /** A column of numbers and what one row of it looks like; -1 for a size that the data decides, at most one. */
 export interface TensorColumn {

@@ -1,8 +1,8 @@
-import { Type } from 'typebox'
 import { periods } from '../access/limits.ts'
 import { roles } from '../access/roles.ts'
 import { usageCsv } from '../access/usage.ts'
 import { fail } from '../base/errors.ts'
+import { Type } from '../base/schema.ts'
 import { doorNames } from './door-names.ts'
 import { route } from './route.ts'
 

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { asAthanorError } from '../base/errors.ts'
+import { Type } from '../base/schema.ts'
 import type { GenerationEvent } from '../engine/messages.ts'
 import { beginGeneration, callerOf } from './ask.ts'
 import { route } from './route.ts'

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { asAthanorError, fail } from '../base/errors.ts'
+import { type Static, Type } from '../base/schema.ts'
 import type { Version } from '../registry/registry.ts'
 import { askRef, rank } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
@@ -21,7 +21,7 @@ const Body = Type.Object({
   stream: Type.Optional(Type.Boolean()),
   options: Type.Optional(Type.Unknown()),
 })
-type Given = Type.Static<typeof Body>
+type Given = Static<typeof Body>
 type Call = Pick<Parameters<Route['handle']>[1], 'request' | 'reply'>
 
 const bad = (message: string) => fail('BAD_REQUEST', { message })

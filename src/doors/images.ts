@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
+import { Type } from '../base/schema.ts'
 import { IMAGE_BYTES } from '../data/images/names.ts'
 import { rank } from '../serve/deployments.ts'
 import { collect } from './body.ts'

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
-import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
+import { Type } from '../base/schema.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'
 import { BundleFile, Manifest, Metrics } from '../bundle/manifest.ts'
 import type { Version } from '../registry/registry.ts'

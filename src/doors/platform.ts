@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
+import { Type } from '../base/schema.ts'
 import { version } from '../base/version.ts'
 import { Advice } from '../train/advice.ts'
 import { RefineSpec, Run, RunSpec } from '../train/events.ts'

@@ -1,4 +1,3 @@
-import { createServer as createHttpServer } from 'node:http'
 import { createServer as createNetServer, type Server } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { DoorPort } from '../base/config.ts'
@@ -53,7 +52,7 @@ export async function openPorts(
   try {
     for (const { name, model, port } of house.config.doorPorts) {
       const door = checkDoor(name, model)
-      const opened = door ? httpPort(app, door, model) : grpcPort(house, gate)
+      const opened = door ? await httpPort(app, door, model) : grpcPort(house, gate)
       await listen(opened.server, port, house.config.host)
       servers.push(opened)
       const address = opened.server.address() as { port: number }
@@ -67,10 +66,11 @@ export async function openPorts(
 }
 
 /** The same server behind another port: paths of the door are moved to where it lies. */
-function httpPort(app: FastifyInstance, { ownPort }: Door, model: string | undefined) {
+async function httpPort(app: FastifyInstance, { ownPort }: Door, model: string | undefined) {
   const { mount, owns } = ownPort!
   const base = mount.replace(':model', encodeURIComponent(model ?? ''))
-  const server = createHttpServer(
+  const { createServer } = await import('node:http') // with it comes Node's fetch, which not every server needs
+  const server = createServer(
     { maxHeaderSize: 16_384, headersTimeout: 10_000, requestTimeout: 300_000, keepAliveTimeout: 30_000 },
     (request, response) => {
       const url = request.url ?? '/'

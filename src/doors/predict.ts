@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../base/schema.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import { flattenNumbers } from '../graph/values.ts'
 import { ReadColumns } from '../train/events.ts'

@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../base/schema.ts'
 import { BundleFile, Metrics } from '../bundle/manifest.ts'
 import { Card } from '../registry/card.ts'
 import { type RegistryEvent, registryEvents } from '../registry/changes.ts'

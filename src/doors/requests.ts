@@ -39,12 +39,34 @@ export function withTypes(query: Record<string, unknown>, schema: object): Recor
   )
 }
 
+type Fault = NonNullable<FastifyError['validation']>[number]
+
+/**
+ * What to tell of a value's faults. Of a union's, that of the alternative that fits best; where none fits at all, what
+ * would.
+ */
+function furthest(faults: readonly Fault[]): Fault {
+  const union = faults.at(-1)!
+  if (union.keyword !== 'anyOf') return faults[0]
+  const told = (keyword: string, param: string) =>
+    faults
+      .filter((fault) => fault.keyword === keyword && fault.instancePath === union.instancePath)
+      .map(({ params }) => String(params[param]))
+  const types = told('type', 'type')
+  const within = faults
+    .slice(0, -1)
+    .find((fault) => fault.keyword !== 'type' || fault.instancePath !== union.instancePath)
+  if (!within) return { ...union, message: `must be ${types.join(' or ')}` }
+  const values = told('const', 'allowedValue')
+  return values.length > 1 ? { ...union, message: `must be one of ${values.join(', ')}` } : within
+}
+
 /** Errors of the framework in the words of the table. */
 export function fromFastify(thrown: FastifyError, limit: number): AthanorError {
   if (thrown instanceof AthanorError) return thrown
   const { code, validation, validationContext, message } = thrown
   if (validation) {
-    const [first] = validation
+    const first = furthest(validation)
     const place = `${validationContext ?? 'body'}${first.instancePath.replaceAll('/', '.')}`
     const extra = (first.params as { additionalProperty?: string }).additionalProperty
     const missing = (first.params as { missingProperty?: string }).missingProperty

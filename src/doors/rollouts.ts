@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
+import { Type } from '../base/schema.ts'
 import { Composition } from '../bundle/composition.ts'
 import { addComposition } from '../serve/compose.ts'
 import { Order, Plan } from '../serve/plan.ts'

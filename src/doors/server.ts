@@ -1,18 +1,17 @@
 import type { IncomingMessage } from 'node:http'
-import swagger from '@fastify/swagger'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
 import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
-import { version } from '../base/version.ts'
 import { isCallerError } from '../watch/log.ts'
 import { collect } from './body.ts'
 import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
 import type { Gate } from './gate.ts'
+import { describe, schemaOf } from './openapi.ts'
 import { DEPTH_LIMIT, fromFastify, isShallow, parseJson, withTypes } from './requests.ts'
 import type { House, Route } from './route.ts'
 
@@ -36,7 +35,7 @@ declare module 'fastify' {
 }
 
 /** The HTTP server with every route of the table; nothing listens yet. */
-export async function createServer(house: House, gate: Gate): Promise<FastifyInstance> {
+export function createServer(house: House, gate: Gate): FastifyInstance {
   const { config, access, telemetry } = house
   const app = Fastify({
     bodyLimit: config.bodyLimit,
@@ -51,14 +50,6 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
     schemaController: { compilersFactory: lazyCompilers },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, allowUnionTypes: true } },
   })
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: { title: 'Athanor', version, description: 'Train, register, serve and watch models.' },
-    },
-    hideUntagged: true,
-  })
-
   app.decorateRequest('who', undefined)
   app.decorateRequest('trace', undefined)
   app.decorateRequest('limitHeaders', () => ({}))
@@ -161,7 +152,8 @@ export async function createServer(house: House, gate: Gate): Promise<FastifyIns
   })
 
   for (const door of doors) for (const one of door.routes) addRoute(app, { house, gate, door: door.name }, one)
-  app.get('/openapi.json', { schema: { hide: true }, config: { permission: 'public' } }, async () => app.swagger())
+  let description: Promise<object> | undefined
+  app.get('/openapi.json', { config: { permission: 'public' } }, () => (description ??= describe(routes)))
   return app
 }
 
@@ -169,21 +161,13 @@ function addRoute(app: FastifyInstance, way: { house: House; gate: Gate; door: s
   const { gate, door } = way
   const { config } = way.house
   const audited = one.method !== 'GET' && changes.has(one.permission)
-  const { body, params, querystring, response } = one.schemas
+  const { body, querystring } = one.schemas
   app.route({
     method: one.method,
     url: one.path,
     config: { permission: one.permission, door },
     bodyLimit: one.raw ? config.uploadLimit : (one.bodyLimit ?? config.bodyLimit),
-    schema: {
-      summary: one.summary,
-      tags: [one.tag],
-      ...(body && { body }),
-      ...(params && { params }),
-      ...(querystring && { querystring }),
-      ...(response && { response: { [one.status]: response } }),
-      ...(one.raw && { consumes: one.raw === true ? ['application/octet-stream'] : [...one.raw] }),
-    },
+    schema: schemaOf(one),
     preValidation: (request, _reply, done) => {
       if (one.raw && !isStream(request.body))
         return done(fail('BAD_REQUEST', { message: 'expected the bytes of a file, as application/octet-stream' }))

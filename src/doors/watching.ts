@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../base/errors.ts'
+import { Type } from '../base/schema.ts'
 import { alertRules } from '../watch/alerts.ts'
 import { route } from './route.ts'
 

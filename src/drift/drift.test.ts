@@ -5,7 +5,8 @@ import { random } from '../base/random.ts'
 import { jensenShannon, kolmogorovSmirnov, populationStability } from './distance.ts'
 import { type Observed, scriptOf } from './features.ts'
 import { judge } from './judge.ts'
-import { referenceOf } from './reference.ts'
+import { imageMeasures, type Measured, rowMeasures, vectorMeasures } from './measures.ts'
+import { measuredReference, type Reference, referenceOf, vectorReference } from './reference.ts'
 import { Sketch, WINDOW, type Window } from './sketch.ts'
 
 test('distances: known values, and what must hold for any counts', () => {
@@ -41,14 +42,14 @@ function* requests(seed: number, favourite: number, certainty: number): Generato
 }
 const take = <T>(count: number, from: Iterator<T>) => Array.from({ length: count }, () => from.next().value as T)
 
-function windowsOf(rows: readonly Observed[], threshold: { confidence: number }): Window[] {
-  const sketch = new Sketch(threshold)
+function windowsOf(rows: readonly Observed[], threshold: Pick<Reference, 'confidence'>): Window[] {
+  const sketch = Sketch.ofTexts(threshold)
   return rows.flatMap((row) => sketch.add(row) ?? [])
 }
 
 test('windows of the same kind are normal, of another kind are not, and accuracy is estimated without labels', () => {
   const reference = referenceOf(take(1000, requests(1, 5, 0.9)))!
-  assert.ok(Math.abs(reference.accuracy - 0.9) < 0.04)
+  assert.ok(Math.abs(reference.accuracy! - 0.9) < 0.04)
   const normal = windowsOf(take(40 * WINDOW, requests(2, 5, 0.9)), reference).map((window) => judge(window, reference))
   assert.equal(normal.length, 40)
   assert.deepEqual(
@@ -57,8 +58,72 @@ test('windows of the same kind are normal, of another kind are not, and accuracy
   )
   const [other] = windowsOf(take(WINDOW, requests(3, 9, 0.6)), reference).map((window) => judge(window, reference))
   assert.deepEqual(other.drifted, ['tokens', 'confidence'])
-  assert.ok(Math.abs(other.estimatedAccuracy - 0.6) < 0.1)
+  assert.ok(Math.abs(other.estimatedAccuracy! - 0.6) < 0.1)
   assert.equal(referenceOf(take(100, requests(1, 5, 0.9))), undefined)
+})
+
+const gauss = (next: () => number) => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
+
+test('images, numbers and vectors: windows of the same kind are normal, of another kind are not', () => {
+  const image = (next: () => number, light: number): Measured & { right: boolean } => {
+    const pixels = Uint8Array.from({ length: 3 * 64 }, () => Math.max(0, Math.min(255, light + 40 * gauss(next))))
+    const confidence = next() < 0.8 ? 0.95 : 0.6
+    return { measures: imageMeasures(pixels, 3), probabilities: [1 - confidence, confidence], right: confidence > 0.9 }
+  }
+  const numbers = (next: () => number, shift: number): Measured => {
+    const row = [gauss(next) + shift, next() < 0.5 ? 1 : 0, 7]
+    return { measures: Object.fromEntries(rowMeasures('x', row)) }
+  }
+  const many = <T>(seed: number, count: number, make: (next: () => number) => T) => {
+    const next = random(seed)
+    return Array.from({ length: count }, () => make(next))
+  }
+  const driftedOf = (reference: Reference, rows: readonly Measured[]) => {
+    const sketch = Sketch.ofMeasures(reference)
+    return rows.flatMap((row) => sketch.add(row) ?? []).map((window) => judge(window, reference))
+  }
+  for (const [what, make, expected] of [
+    ['images', image, 'brightness'],
+    ['numbers', numbers, 'x[0]'],
+  ] as const) {
+    const [usual, unusual] = what === 'images' ? [120, 170] : [0, 1.5]
+    const reference = measuredReference(many(1, 500, (next) => make(next, usual)))!
+    const calm = driftedOf(
+      reference,
+      many(2, 6 * WINDOW, (next) => make(next, usual)),
+    )
+    assert.deepEqual(
+      calm.flatMap(({ drifted }) => drifted),
+      [],
+      what,
+    )
+    const [other] = driftedOf(
+      reference,
+      many(3, WINDOW, (next) => make(next, unusual)),
+    )
+    assert.ok(other.drifted.includes(expected), `${what}: ${other.drifted}`)
+    assert.ok(!other.drifted.some((name) => ['label', 'confidence', 'x[1]', 'x[2]'].includes(name)), what)
+    if (what === 'images') assert.ok(Math.abs(other.estimatedAccuracy! - 0.8) < 0.1)
+    else assert.equal(other.estimatedAccuracy, undefined)
+    const broken = driftedOf(
+      reference,
+      many(4, WINDOW, () => ({ measures: { [expected]: Number.NaN } })),
+    )
+    assert.ok(broken[0].drifted.includes(expected), 'no number at all')
+  }
+
+  const vector = (next: () => number, topic: number) =>
+    Float32Array.from({ length: 24 }, (_, i) => gauss(next) * 0.3 + (i === topic ? 1 : 0))
+  const reference = vectorReference(many(1, 500, (next) => vector(next, 0)))!
+  const measured = (vectors: readonly Float32Array[]) =>
+    vectors.map((one) => ({ measures: vectorMeasures(one, reference.centroid!) }))
+  const calm = driftedOf(reference, measured(many(2, 6 * WINDOW, (next) => vector(next, 0))))
+  assert.deepEqual(
+    calm.flatMap(({ drifted }) => drifted),
+    [],
+  )
+  const [other] = driftedOf(reference, measured(many(3, WINDOW, (next) => vector(next, 5))))
+  assert.ok(other.drifted.includes('similarity'), String(other.drifted))
 })
 
 test('scripts are told by the first letters', () => {

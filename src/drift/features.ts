@@ -18,7 +18,7 @@ export const features = {
 } as const
 
 export type Feature = keyof typeof features
-export const featureNames = Object.keys(features) as Feature[]
+const featureNames = Object.keys(features) as Feature[]
 
 /** A classified text: token ids, its main script's number, and the class probabilities. */
 export interface Observed {
@@ -34,7 +34,7 @@ const UNKNOWN = 1
 export const scriptOf = (text: string) => scriptNumber(mainScript(text, 16))
 
 /** Counts by feature and bin. */
-export type Counts = Record<Feature, number[]>
+type Counts = Record<Feature, number[]>
 
 export const noCounts = (): Counts =>
   Object.fromEntries(featureNames.map((name) => [name, new Array<number>(features[name].bins).fill(0)])) as Counts

@@ -1,5 +1,5 @@
+import { isOrdered } from './counting.ts'
 import { jensenShannon, kolmogorovSmirnov, populationStability } from './distance.ts'
-import { type Feature, featureNames, features } from './features.ts'
 import type { Reference } from './reference.ts'
 import type { Window } from './sketch.ts'
 
@@ -16,31 +16,32 @@ interface Distance {
 /** What a window says: how far it is from the reference by feature, and what share of it is probably right. */
 export interface Judgement {
   rows: number
-  distances: Record<Feature, Distance>
-  drifted: Feature[]
-  estimatedAccuracy: number
+  distances: Record<string, Distance>
+  drifted: string[]
+  /** Absent for what has no labels. */
+  estimatedAccuracy?: number
 }
 
 /** Compares a window of requests with the reference of its version. */
-export function judge(window: Window, reference: Reference): Judgement {
+export function judge({ rows, counts, certain }: Window, reference: Reference): Judgement {
+  const names = Object.keys(counts)
   const distances = Object.fromEntries(
-    featureNames.map((name): [Feature, Distance] => {
-      const counts = window.counts[name]
+    names.map((name): [string, Distance] => {
       const stored = reference.counts[name] ?? []
-      const known = counts.map((_, bin) => stored[bin] ?? 0)
-      const distance = jensenShannon(known, counts)
-      const stability = populationStability(known, counts)
+      const known = counts[name].map((_, bin) => stored[bin] ?? 0)
+      const distance = jensenShannon(known, counts[name])
+      const stability = populationStability(known, counts[name])
       const level = reference.levels[name] ?? 1
       return [
         name,
-        { distance, level, stability, ...(features[name].ordered && { largest: kolmogorovSmirnov(known, counts) }) },
+        { distance, level, stability, ...(isOrdered(name) && { largest: kolmogorovSmirnov(known, counts[name]) }) },
       ]
     }),
-  ) as Record<Feature, Distance>
+  )
   return {
-    rows: window.rows,
+    rows,
     distances,
-    drifted: featureNames.filter((name) => distances[name].distance > distances[name].level),
-    estimatedAccuracy: window.certain / window.rows,
+    drifted: names.filter((name) => distances[name].distance > distances[name].level),
+    ...(certain !== undefined && { estimatedAccuracy: certain / rows }),
   }
 }

@@ -1,33 +1,49 @@
-import { type Counts, count, noCounts, type Observed } from './features.ts'
+import { type Counting, type Counts, measuredCounting, textCounting } from './counting.ts'
+import type { Observed } from './features.ts'
+import type { Measured } from './measures.ts'
 import type { Reference } from './reference.ts'
 
 /** Rows in a window: distances are taken, and judged, of this many requests. */
 export const WINDOW = 250
 
-/** A window of requests: counts, and how many were more confident than the reference's threshold. */
+/** A window of requests: counts, and how many were more confident than the reference's threshold, where it has one. */
 export interface Window {
   rows: number
   counts: Counts
-  certain: number
+  certain?: number
 }
 
 /** Gathers windows of requests for one version. */
-export class Sketch {
-  readonly #threshold: number
-  #window: Window = emptyWindow()
+export class Sketch<Row> {
+  readonly #counting: Counting<Row>
+  readonly #threshold: number | undefined
+  #window: Window
 
-  constructor({ confidence }: Pick<Reference, 'confidence'>) {
-    this.#threshold = confidence
+  private constructor(counting: Counting<Row>, threshold: number | undefined) {
+    this.#counting = counting
+    this.#threshold = threshold
+    this.#window = this.#empty()
   }
 
-  /** Counts a text; returns the window when it is full, and begins the next. */
-  add(row: Observed): Window | undefined {
+  static ofTexts({ confidence }: Pick<Reference, 'confidence'>): Sketch<Observed> {
+    return new Sketch(textCounting, confidence)
+  }
+
+  static ofMeasures({ edges = {}, counts, confidence }: Reference): Sketch<Measured> {
+    return new Sketch(measuredCounting(edges, counts.label !== undefined), confidence)
+  }
+
+  /** Counts a row; returns the window when it is full, and begins the next. */
+  add(row: Row): Window | undefined {
     const window = this.#window
-    if (count(window.counts, row) >= this.#threshold) window.certain++
+    const confidence = this.#counting.count(window.counts, row)
+    if (confidence !== undefined && confidence >= (this.#threshold ?? Number.POSITIVE_INFINITY)) window.certain!++
     if (++window.rows < WINDOW) return undefined
-    this.#window = emptyWindow()
+    this.#window = this.#empty()
     return window
   }
-}
 
-const emptyWindow = (): Window => ({ rows: 0, counts: noCounts(), certain: 0 })
+  #empty(): Window {
+    return { rows: 0, counts: this.#counting.noCounts(), ...(this.#threshold !== undefined && { certain: 0 }) }
+  }
+}

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type ErrorCode, fail } from '../base/errors.ts'
+import { fail } from '../base/errors.ts'
+import { type PassedError, received } from '../base/passing.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { WriteOptions } from './formats.ts'
 import type { ImportOptions } from './options.ts'
@@ -19,12 +20,7 @@ export type NewConversion =
 
 export type FromConverter =
   | { type: 'done'; manifest?: Manifest; files: Record<string, string> }
-  | {
-      type: 'failed'
-      error: { code: string; details: Record<string, string | number> }
-      suggestion?: string
-      detail?: string
-    }
+  | { type: 'failed'; error: PassedError }
 
 /** Milliseconds and MiB of JavaScript memory that a conversion may take. */
 const TIME_LIMIT = 300_000
@@ -42,11 +38,7 @@ export async function convert<T>(
   try {
     const answer = await run({ ...job, folder: join(folder, 'out') } as Conversion, folder)
     if (answer.type === 'done') return await use(answer)
-    const { error, suggestion, detail } = answer
-    throw fail(error.code as ErrorCode, error.details, {
-      ...(suggestion && { suggestion }),
-      ...(detail && { cause: new Error(detail) }),
-    })
+    throw received(answer.error)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

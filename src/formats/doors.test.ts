@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { Athanor, AthanorError } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
 import { writeModel } from '../graph/codec.ts'
@@ -74,12 +76,40 @@ test('a version is written in every format that can say it, and read again', asy
       await assert.rejects(client.models.importFiles(`again-${name}`, content), code('UNSUPPORTED', 'Enter'))
       continue
     }
-    const { manifest } = await client.models.importFiles(`again-${name}`, content)
+    await assert.rejects(client.models.importFiles(`again-${name}`, content), code('TASK_UNKNOWN', '--tokenizer'))
+    const { manifest } = await client.models.importFiles(`again-${name}`, content, { task: 'tensor' })
     assert.equal(manifest.task, 'tensor', name)
   }
   assert.equal(expected.length, 3)
   await assert.rejects(client.models.export('lstm', 'kreas'), code('OPTION_INVALID', 'keras'))
   await assert.rejects(client.models.export('none', 'keras'), code('MODEL_NOT_FOUND'))
+})
+
+test('an upload whose connection breaks goes on where it stopped', async () => {
+  const content = new Uint8Array(3_000_000).map((_, i) => i % 241)
+  const digest = sha(content)
+  const broken = request(`${app.url}/api/files/${digest}?offset=0&bytes=${content.length}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/octet-stream', 'content-length': content.length },
+  })
+  broken.on('error', () => undefined)
+  broken.write(content.subarray(0, 2_000_000))
+  let offset = 0
+  for (let i = 0; i < 400 && offset === 0; i++) {
+    await setTimeout(10)
+    ;({ offset } = await client.files.begin(digest, content.length))
+  }
+  broken.destroy()
+  assert.ok(offset > 0 && offset <= 2_000_000, `${offset} bytes are here`)
+  // the server may still be busy with what came before the break
+  const upload = async (tries: number): Promise<string> =>
+    client.files.upload(content).catch(async (error) => {
+      if (tries === 0) throw error
+      await setTimeout(50)
+      return upload(tries - 1)
+    })
+  assert.equal(await upload(100), digest)
+  assert.equal(sha(await bytesOf(await client.files.download(digest))), digest)
 })
 
 test('files go on from where they broke off, and are what their digest says', async () => {

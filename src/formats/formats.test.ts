@@ -5,8 +5,12 @@ import ort from 'onnxruntime-node'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
+import { Edit } from '../graph/edit.ts'
 import * as o from '../graph/ops.ts'
-import { float32 } from '../graph/tensor.ts'
+import { elements, float32 } from '../graph/tensor.ts'
+import { quantizeWeights } from '../refine/quantize/blocks.ts'
+import { layersOf } from '../refine/quantize/layers.ts'
+import { tinyGraph } from '../testing/tiny.ts'
 import { madeRows, madeVariants, type Variant } from '../testing/variants.ts'
 import { type Format, formats, type WriteOptions } from './formats.ts'
 import { importBundle } from './import.ts'
@@ -136,6 +140,39 @@ test('onnxruntime’s own operators are written out, and every opset down to 13 
   assert.throws(() => convertOpset(bits.build(), 17), code('UNSUPPORTED', 'BitwiseAnd'))
 })
 
+test('weights that refining packed into 4 and 8 bits are floats again in standard ONNX', async () => {
+  const wave = (dims: number[]) =>
+    float32(
+      dims,
+      Float32Array.from({ length: elements(dims) }, (_, i) => Math.sin(i)),
+    )
+  const g = new GraphBuilder()
+  const ids = g.input('ids', 'int64', ['rows'])
+  const rows = o.gather(g.initializer('table', wave([20, 32])), ids)
+  g.output(o.matMul(rows, g.initializer('weight', wave([32, 16]))), 'y')
+  const model = g.build()
+  const run = async (bytes: Uint8Array) =>
+    (await (await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 })).run({ ids: int64([1, 19, 0], [3]) })).y
+      .data as Float32Array
+  for (const bits of [4, 8] as const) {
+    const edit = new Edit(model)
+    quantizeWeights(edit, layersOf(edit), { bits, block: 16 })
+    const packed = edit.finish()
+    assert.equal(new Set(packed.graph!.node.map(({ opType }) => opType)).has('GatherBlockQuantized'), true)
+    const portable = readModel(writeModel(packed))
+    makePortable(portable)
+    assert.deepEqual(
+      portable.graph!.node.map(({ opType }) => opType),
+      ['Gather', 'MatMul', 'Identity'],
+    )
+    // onnxruntime's product is of 8-bit activations
+    const expected = await run(writeModel(packed))
+    ;(await run(writeModel(portable))).forEach((value, i) => {
+      assert.ok(Math.abs(value - expected[i]) < 0.05, `${bits} bits: ${value}, packed ${expected[i]}`)
+    })
+  }
+})
+
 test('what is written runs in onnxruntime-web', async () => {
   const web = await import('onnxruntime-web')
   web.env.logLevel = 'error'
@@ -190,7 +227,11 @@ test('the Keras example: a model.h5 with its tokenizer answers as Keras did', as
 
 test('the format is known by its content; names that are none are told apart', async () => {
   const onnx = writeModel(made[0].model)
-  assert.equal((await importBundle(sourceOf({ 'a.bin': onnx }), {})).manifest.family, 'onnx')
+  assert.equal((await importBundle(sourceOf({ 'a.bin': onnx }), { task: 'tensor' })).manifest.family, 'onnx')
+  await assert.rejects(importBundle(sourceOf({ 'a.bin': onnx }), {}), code('TASK_UNKNOWN', 'ids int64 [batch, time]'))
+  const plain = { task: 'text-classification' } as const
+  await assert.rejects(importBundle(sourceOf({ x: tinyGraph() }), plain), code('TASK_UNKNOWN', '--tokenizer'))
+  assert.equal((await importBundle(sourceOf({ 'x.onnx': tinyGraph() }), {})).manifest.task, 'tensor')
   await assert.rejects(importBundle(sourceOf({ x: new Uint8Array(100) }), {}), code('FORMAT_UNKNOWN'))
   await assert.rejects(importBundle(sourceOf({ x: onnx }), { format: 'kers' }), code('OPTION_INVALID', 'keras'))
   await assert.rejects(importBundle(sourceOf({ x: onnx }), { tokenizer: '{}' }), code('OPTION_INVALID', 'how long'))

@@ -214,7 +214,11 @@ const tflite: Format = {
   name: 'tflite',
   title: 'TensorFlow Lite',
   files: 'model.tflite',
-  out: 'Not supported: write `--format keras` and convert it with `tf.lite.TFLiteConverter.from_keras_model`, TensorFlow’s own and only writer.',
+  async write(model) {
+    const { writeLite } = await import('./tflite/write.ts')
+    return writeLite(model)
+  },
+  out: 'Classifiers bow, textcnn and transformer, encoders with each head, residual networks: signature `serving_default` with the model’s own inputs, whole numbers as int32 (int64 for bow with n-grams of two and more tokens). Not recurrent layers, nor models that write. Up to 1 GiB.',
   in: 'Not supported: its operators are quantized in ways that ONNX does not say exactly.',
 }
 

@@ -11,12 +11,12 @@ import { type Format, formats } from './formats.ts'
 import type { ImportOptions } from './options.ts'
 import { refusePickles } from './pickle.ts'
 import type { Files, Source } from './source.ts'
-import { servingTexts } from './text.ts'
+import { readsTexts, servingTexts } from './text.ts'
 
 /** Tokens kept of a text by models that take any number. */
 const LENGTH = 512
 
-/** Reads a model of any known format into a bundle. Throws FORMAT_UNKNOWN, FORMAT_INVALID, MODEL_INVALID or UNSUPPORTED. */
+/** Reads a model of any known format into a bundle. Throws FORMAT_UNKNOWN, TASK_UNKNOWN, FORMAT_INVALID, MODEL_INVALID or UNSUPPORTED. */
 export async function importBundle(
   source: Source,
   options: ImportOptions,
@@ -39,6 +39,7 @@ export async function importBundle(
   if (whole) refusePickles(source)
   const read = await format.read!(model)
   if (read.decoder) return importDecoder(read.decoder, format.name, options)
+  checkTask(read.model, options)
   const pipeline =
     options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
   const graph = pipeline?.model ?? read.model
@@ -56,10 +57,24 @@ export async function importBundle(
   return { manifest, files }
 }
 
+/** What a graph is for must be said where it may read texts: how they become its ids is in no file of it. */
+function checkTask(model: ModelProto, { task, tokenizer }: ImportOptions) {
+  if (tokenizer !== undefined && task === 'tensor')
+    throw fail('OPTION_INVALID', { option: 'task', reason: 'a model with a tokenizer takes texts' })
+  if (tokenizer !== undefined || task === 'tensor' || (task === undefined && !readsTexts(model))) return
+  const { inputs, outputs } = signatureOf(model)
+  const told = (list: typeof inputs) =>
+    list
+      .map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.join(', ')}]`)
+      .join(', ')
+      .slice(0, 200)
+  throw fail('TASK_UNKNOWN', { inputs: told(inputs), outputs: told(outputs) })
+}
+
 /** A source without what our exports put beside a model; all of a Hugging Face folder is the model's own. */
 function modelFiles(source: Source): Source {
   if (source.names.includes('config.json')) return source
-  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'browser.js'])
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'usage.mjs', 'browser.js'])
   const names = source.names.filter((name) => !beside.has(name))
   return names.length > 0 ? { ...source, names } : source
 }

@@ -1,9 +1,11 @@
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../base/schema.ts'
 
 /** What a model's files cannot say: its task, its labels, how texts become ids. */
 export const ImportOptions = Type.Object(
   {
     format: Type.Optional(Type.String({ maxLength: 40 })),
+    /** `tensor` for a model that looks as if it read texts and is to take tensors. */
+    task: Type.Optional(Type.Union([Type.Literal('text-classification'), Type.Literal('tensor')])),
     /** The JSON of a Keras Tokenizer: the model then takes texts. */
     tokenizer: Type.Optional(Type.String()),
     /** In the order of the model's outputs; 0, 1, … if not given. */

@@ -29,7 +29,7 @@ const near = (found: Float32Array, wanted: ArrayLike<number>) => {
 
 for (const [name, { files, input, output }] of Object.entries(golden)) {
   test(`${name}: a SavedModel that Keras exported computes the same`, async () => {
-    const { manifest, files: bundle } = await importBundle(sourceOf(files), {})
+    const { manifest, files: bundle } = await importBundle(sourceOf(files), { task: 'tensor' })
     assert.equal(manifest.family, 'savedmodel')
     const [{ name: key }] = manifest.signature.inputs
     const data = input.type === 'int32' ? Int32Array.from(input.data) : Float32Array.from(input.data)

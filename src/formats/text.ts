@@ -16,6 +16,32 @@ export interface TextShape {
 
 const OPSET = 20
 
+/** What may be done to ids before they are looked up. */
+const arranging = new Set(
+  'Add Cast Clip Concat Identity Max Min Mod Mul Pad Reshape Slice Split Squeeze Sub Transpose Unsqueeze Where'.split(
+    ' ',
+  ),
+)
+
+/**
+ * Whether a graph looks as if it classified texts: rows of ids that pick rows of a stored table (and perhaps `lengths`) become
+ * rows of scores.
+ */
+export function readsTexts(model: ModelProto): boolean {
+  const { inputs, outputs } = signatureOf(model)
+  const [ids, ...others] = inputs
+  if (ids?.shape.length !== 2 || others.some(({ name }) => name !== 'lengths')) return false
+  if (!outputs.some(({ shape }) => shape.length === 2)) return false
+  const { node, initializer } = model.graph!
+  const tables = new Set(initializer.filter(({ dims }) => dims.length === 2).map(({ name }) => name))
+  const derived = new Set([ids.name])
+  for (const { opType, input, output } of node) {
+    if (opType === 'Gather' && tables.has(input[0]) && derived.has(input[1])) return true
+    if (arranging.has(opType) && input.some((name) => derived.has(name))) for (const name of output) derived.add(name)
+  }
+  return false
+}
+
 /**
  * Makes a model that takes rows of ids one that serves texts: inputs `ids` int64 (batch, time) padded at the end and
  * `lengths` int64 (batch), output `probabilities` (batch, classes). Rows are laid out as the model was trained: padded to

@@ -50,6 +50,13 @@ const runtimes: Record<string, Runtime> = {
       run: `ids, lengths = tf.constant([row], tf.int64), tf.constant([len(row)], tf.int64)\n    scores = serve(ids=ids, lengths=lengths)['probabilities'].numpy()[0]`,
     },
   },
+  tflite: {
+    python: {
+      install: 'tensorflow-cpu numpy',
+      load: `import tensorflow as tf\nmodel = tf.lite.Interpreter(str(folder / 'model.tflite'))\nserve = model.get_signature_runner('serving_default')\nwhole = model.get_input_details()[0]['dtype']`,
+      run: `scores = serve(ids=np.array([row], whole), lengths=np.array([len(row)], whole))['probabilities'][0]`,
+    },
+  },
   'tfjs-graph': {
     browser: {
       install: '@tensorflow/tfjs-core @tensorflow/tfjs-converter @tensorflow/tfjs-backend-cpu',

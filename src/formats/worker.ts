@@ -1,7 +1,7 @@
 // The process that reads and writes files of other formats: what goes wrong here, or grows too large, ends here.
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { asAthanorError } from '../base/errors.ts'
+import { passed } from '../base/passing.ts'
 import type { Conversion, FromConverter } from './convert.ts'
 import { exportBundle } from './export.ts'
 import { importBundle } from './import.ts'
@@ -23,10 +23,7 @@ async function work(job: Conversion): Promise<FromConverter> {
     const content = Object.fromEntries(Object.entries(job.files).map(([name, path]) => [name, readFileSync(path)]))
     return { type: 'done', files: save(job.folder, await exportBundle(job.manifest, content, job.format, job.options)) }
   } catch (error) {
-    const { code, details, hint, cause } = asAthanorError(error)
-    const suggestion = /^Did you mean "(.*?)"\?/.exec(hint)?.[1]
-    const detail = cause instanceof Error ? cause.stack : undefined
-    return { type: 'failed', error: { code, details }, ...(suggestion && { suggestion }), ...(detail && { detail }) }
+    return { type: 'failed', error: passed(error) }
   }
 }
 

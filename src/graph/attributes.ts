@@ -6,7 +6,8 @@ import {
   type GraphProto,
   type NodeProto,
 } from './gen/onnx_pb.js'
-import { fromProto, type Tensor, toProto } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+import { fromProto, toProto } from './tensor-proto.ts'
 
 /** An attribute as written in code: whole numbers are ints, `{ float }` forces a float that happens to be whole. */
 export type Attribute =

@@ -15,7 +15,8 @@ import {
 } from './gen/onnx_pb.js'
 import { inferNode, operatorName } from './operators.ts'
 import { type Dim, type Shape, type Type, typeOf } from './shape.ts'
-import { type DataType, dataTypes, type Tensor, toProto } from './tensor.ts'
+import { type DataType, dataTypes, type Tensor } from './tensor.ts'
+import { toProto } from './tensor-proto.ts'
 
 /** A tensor that flows through a graph under construction: an input, an initializer or a node's output. */
 export interface Value {

@@ -16,7 +16,8 @@ import {
   TensorProtoSchema,
 } from './gen/onnx_pb.js'
 import * as o from './ops.ts'
-import { float32, fromProto } from './tensor.ts'
+import { float32 } from './tensor.ts'
+import { fromProto } from './tensor-proto.ts'
 
 function sample(): ModelProto {
   const g = new GraphBuilder()

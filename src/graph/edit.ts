@@ -11,7 +11,8 @@ import {
   OperatorSetIdProtoSchema,
   type TensorProto,
 } from './gen/onnx_pb.js'
-import { fromProto, type Tensor, toProto } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
+import { fromProto, toProto } from './tensor-proto.ts'
 
 /**
  * A model under change: a copy whose lists of nodes and tensors may be changed, while tensors' bytes are shared with the

@@ -1,7 +1,8 @@
 import type { GraphProto, ModelProto, ValueInfoProto } from './gen/onnx_pb.js'
 import { inferNode, operatorName } from './operators.ts'
 import { type Type, typeOf, unknown } from './shape.ts'
-import { dataTypeOf, elements, fromProto } from './tensor.ts'
+import { dataTypeOf, elements } from './tensor.ts'
+import { fromProto } from './tensor-proto.ts'
 
 /** Types of all values of a checked model by name; a value of which nothing is known has neither type nor shape. */
 export function inferModel(model: ModelProto): Map<string, Type> {

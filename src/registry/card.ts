@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
-import { type Static, Type } from 'typebox'
 import type * as Value from 'typebox/value'
 import type * as Yaml from 'yaml'
 import { fail } from '../base/errors.ts'
+import { type Static, Type } from '../base/schema.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Version } from './registry.ts'
 

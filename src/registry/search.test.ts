@@ -144,7 +144,7 @@ for (const backend of backends) {
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`
     await assert.rejects(new Webhooks(store, { allowedHosts: [] }).add(url, []), code('ADDRESS_REFUSED'))
-    const options = { allowedHosts: ['127.0.0.1'], every: 3_600_000, backoff: () => 0 }
+    const options = { allowedHosts: ['127.0.0.1'], every: 3_600_000, timeout: 600_000, backoff: () => 0 }
     const webhooks = new Webhooks(store, options)
     const { secret, id } = await webhooks.add(url, ['version.registered'])
     const stored = async () => (await store.db.selectFrom('webhooks').select('secret').executeTakeFirstOrThrow()).secret

@@ -81,25 +81,19 @@ export async function searchModels(db: Kysely<Schema>, query: SearchQuery): Prom
   const column = key === 'relevance' ? (words.length > 0 ? 'w.score' : 's.updated_at') : columns[key]
   const rank = sql.ref(column ?? 'm.value')
 
-  const joins = [sql`from search_models s`]
-  if (words.length > 0) joins.push(sql`join (${scores(words)}) w on w.entry = s.id`)
-  if (column === undefined) joins.push(sql`join search_metrics m on m.entry = s.id and m.name = ${key}`)
+  const metric = column === undefined ? sql`join search_metrics m on m.entry = s.id and m.name = ${key}` : sql``
+  const scored = words.length > 0 ? sql`join (${scores(words)}) w on w.entry = s.id` : sql``
   const conditions = [...filtersOf(query)]
-  const found = (more: readonly RawBuilder<unknown>[] = []) => {
-    const all = [...conditions, ...more]
-    return sql`${sql.join(joins, sql` `)} ${all.length > 0 ? sql`where ${sql.join(all, sql` and `)}` : sql``}`
-  }
-  const all = joins.length === 1 && conditions.length === 0
   const limit = query.limit ?? 50
   const after = query.cursor === undefined ? [] : [following(readCursor(query.cursor, sort), rank, descending)]
 
   const [{ rows: values }, { rows: page }] = await Promise.all([
     sql<{ kind: string; value: string; count: number }>`
       select kind, value, count(*) as count from search_facets
-      ${all ? sql`` : sql`where entry in (select s.id ${found()})`}
+      ${where([...containing(words), ...within(metric, column === undefined, conditions)])}
       group by kind, value order by count desc, value`.execute(db),
     sql<Entry & { rank: string | number }>`
-      select s.*, ${rank} as rank ${found(after)}
+      select s.*, ${rank} as rank from search_models s ${scored} ${metric} ${where([...conditions, ...after])}
       order by rank ${descending ? sql`desc` : sql`asc`}, s.model limit ${limit + 1}`.execute(db),
   ])
   const shown = page.slice(0, limit)
@@ -124,12 +118,33 @@ export async function allModels(db: Kysely<Schema>, { task }: { task?: string } 
   return summaries(db, await query.execute())
 }
 
+type Condition = RawBuilder<unknown>
+
+const where = (conditions: readonly Condition[]) =>
+  conditions.length > 0 ? sql`where ${sql.join(conditions, sql` and `)}` : sql``
+
+const beginning = (word: string) => sql`term >= ${word} and term < ${`${word}\u{10ffff}`}`
+
+/**
+ * That an entry has a term beginning with each word. The plus keeps SQLite from looking facets up entry by entry: reading
+ * all of them in the order that they are counted in takes a third of the time where many are found.
+ */
+const containing = (words: readonly string[]): Condition[] =>
+  words.map((word) => sql`+entry in (select entry from search_terms where ${beginning(word)})`)
+
+/** That an entry is of a model with what else is asked for; nothing where nothing is. */
+const within = (metric: Condition, needed: boolean, conditions: readonly Condition[]): Condition[] =>
+  needed || conditions.length > 0
+    ? [sql`+entry in (select s.id from search_models s ${metric} ${where(conditions)})`]
+    : []
+
 /** Models that have a term beginning with each word, and how well: where it stands, twice as much for the whole word. */
 function scores(words: readonly string[]) {
   const each = words.map(
     (word) => sql`select entry, max(case when term = ${word} then 2 * weight else weight end) as weight
-      from search_terms where term >= ${word} and term < ${`${word}\u{10ffff}`} group by entry`,
+      from search_terms where ${beginning(word)} group by entry`,
   )
+  if (words.length === 1) return sql`select entry, weight as score from (${each[0]}) found`
   return sql`select entry, sum(weight) as score from (${sql.join(each, sql` union all `)}) found
     group by entry having count(*) = ${words.length}`
 }

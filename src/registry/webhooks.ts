@@ -1,6 +1,4 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { request as httpRequest } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { checkAddress, checkedLookup } from '../base/addresses.ts'
 import { fail } from '../base/errors.ts'
 import { newId } from '../base/ids.ts'
@@ -30,6 +28,8 @@ export interface WebhookOptions {
   onGivenUp?: (url: string, event: string) => void
   /** Milliseconds between two looks at what waits, and before the n-th new try. */
   every?: number
+  /** Milliseconds that a receiver may take. */
+  timeout?: number
   backoff?: (attempt: number) => number
 }
 
@@ -41,7 +41,6 @@ const purpose = (id: string) => `webhook ${id}`
 const MOST = 50
 const TRIES = 10
 const AT_ONCE = 16
-const TIMEOUT = 10_000
 /** Milliseconds that a delivery is left to the process that took it. */
 const TAKEN = 60_000
 
@@ -62,7 +61,7 @@ export class Webhooks {
     const backoff = (attempt: number) => Math.min(3_600_000, 5_000 * 2 ** attempt)
     this.#store = store
     this.#secrets = new Secrets(store.home)
-    this.#options = { every: 1_000, backoff, onGivenUp: () => {}, ...options }
+    this.#options = { every: 1_000, timeout: 10_000, backoff, onGivenUp: () => {}, ...options }
     this.#working = this.#sealPlain().catch(() => undefined) // the database is away: at the next start
     this.#timer = setInterval(() => void this.deliver(), this.#options.every).unref()
   }
@@ -155,7 +154,7 @@ export class Webhooks {
       hook.url,
       () => this.#secrets.unseal(Buffer.from(hook.secret, 'base64'), purpose(webhook)),
       { id: `${webhook}.${id}`, body },
-      this.#options.allowedHosts,
+      this.#options,
     )
     const done = arrived || attempts + 1 >= TRIES
     if (!arrived && done) this.#options.onGivenUp(hook.url, event)
@@ -193,7 +192,7 @@ async function post(
   address: string,
   secret: () => string,
   { id, body }: { id: string; body: string },
-  allowed: readonly string[],
+  { allowedHosts: allowed, timeout }: Required<WebhookOptions>,
 ): Promise<boolean> {
   try {
     const url = await checkAddress(address, allowed)
@@ -208,8 +207,8 @@ async function post(
       'webhook-signature': `v1,${signature}`,
     }
     const { promise, resolve, reject } = Promise.withResolvers<number>()
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
-    const signal = AbortSignal.timeout(TIMEOUT)
+    const { request: send } = await (url.protocol === 'https:' ? import('node:https') : import('node:http'))
+    const signal = AbortSignal.timeout(timeout)
     const request = send(url, { method: 'POST', headers, lookup: checkedLookup(allowed), signal, agent: false })
     request.once('response', (response) => {
       response.destroy()

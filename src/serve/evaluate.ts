@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fail } from '../base/errors.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
+import { imagesApart, rowsApart } from '../data/apart/apart.ts'
 import type { Columns } from '../data/columns.ts'
-import { type Dataset, openDataset, type ReadOptions, type Row } from '../data/dataset.ts'
-import { type LabelledImage, openImages } from '../data/images/source.ts'
+import type { ReadOptions, Row } from '../data/dataset.ts'
+import type { LabelledImage } from '../data/images/source.ts'
 import type { DataReport } from '../data/report.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Datasets } from '../store/datasets.ts'
@@ -44,26 +45,28 @@ export async function evaluate(
   }
   const { labels, thresholds, problem = 'classification' } = manifest
   const scorer = scorerOf(problem, labels, thresholds)
-  await withDataset(house, dataset, { ...asTrained(manifest), ...read }, async (opened) => {
-    let batch: { text: string; truth: number | number[] }[] = []
-    const flush = async () => {
-      if (batch.length === 0) return
-      const texts = batch.map(({ text }) => text.slice(0, 100_000))
-      const { output } = await house.deployments.predict(`${name}@${version}`, texts, { deadline: 300_000 })
-      if (output.kind !== 'texts') return
-      batch.forEach(({ truth }, row) => {
-        scorer.add(truth, output.probabilities.subarray(row * labels.length, (row + 1) * labels.length))
-      })
-      batch = []
-    }
-    for await (const row of opened.rows()) {
-      const truth = truthOf(row, manifest, opened.source)
-      if (row.text.trim() === '') continue
-      batch.push({ text: row.text, truth })
-      if (batch.length === AT_ONCE) await flush()
+  let batch: { text: string; truth: number | number[] }[] = []
+  const flush = async () => {
+    if (batch.length === 0) return
+    const texts = batch.map(({ text }) => text.slice(0, 100_000))
+    const { output } = await house.deployments.predict(`${name}@${version}`, texts, { deadline: 300_000 })
+    if (output.kind !== 'texts') return
+    batch.forEach(({ truth }, row) => {
+      scorer.add(truth, output.probabilities.subarray(row * labels.length, (row + 1) * labels.length))
+    })
+    batch = []
+  }
+  await withFile(house, dataset, async (path, source) => {
+    for await (const rows of rowsApart(path, { ...asTrained(manifest), ...read, name: source })) {
+      for (const row of rows) {
+        const truth = truthOf(row, manifest, source)
+        if (row.text.trim() === '') continue
+        batch.push({ text: row.text, truth })
+        if (batch.length === AT_ONCE) await flush()
+      }
     }
     await flush()
-    if (scorer.rows === 0) throw fail('DATA_EMPTY', { source: opened.source })
+    if (scorer.rows === 0) throw fail('DATA_EMPTY', { source })
   })
   return { model: name, version, ...measured(scorer) }
 }
@@ -106,7 +109,8 @@ async function evaluateImages(
   const { labels } = manifest
   const confusion = new Confusion(labels)
   const stored = dataset.startsWith('npm:') ? undefined : await house.datasets.get(dataset)
-  const source = await openImages(stored ? await house.store.blobs.verify(stored.digest) : dataset, stored?.filename)
+  const path = stored ? await house.store.blobs.verify(stored.digest) : dataset
+  const source = stored?.filename ?? dataset
   const measure = async (batch: readonly LabelledImage[]) => {
     if (batch.length === 0) return
     const contents = batch.map(({ content }) => content)
@@ -116,7 +120,7 @@ async function evaluateImages(
       const index = labels.indexOf(label)
       if (index < 0)
         throw fail('LABEL_UNKNOWN', {
-          source: source.source,
+          source,
           label: label.slice(0, 80),
           labels: labels.join(', ').slice(0, 300),
         })
@@ -127,37 +131,34 @@ async function evaluateImages(
   for (const heldOut of [true, false]) {
     if (confusion.rows > 0) break
     let batch: LabelledImage[] = []
-    for await (const image of source.images()) {
-      if ((image.part !== 'train') !== heldOut) continue
-      batch.push(image)
-      if (batch.length < IMAGES_AT_ONCE) continue
-      await measure(batch)
-      batch = []
+    for await (const images of imagesApart(path, source)) {
+      for (const image of images) {
+        if ((image.part !== 'train') !== heldOut) continue
+        batch.push(image)
+        if (batch.length < IMAGES_AT_ONCE) continue
+        await measure(batch)
+        batch = []
+      }
     }
     await measure(batch)
   }
-  if (confusion.rows === 0) throw fail('DATA_EMPTY', { source: source.source })
+  if (confusion.rows === 0) throw fail('DATA_EMPTY', { source })
   return { model: name, version, ...measured(confusion) }
 }
 
-/** Opens an uploaded data set under its own name, or a package, and closes it after use. */
-async function withDataset(
+/** An uploaded data set under its own name, by which its format is told, or a package. */
+async function withFile(
   { store, datasets }: { store: Store; datasets: Datasets },
   dataset: string,
-  read: ReadOptions,
-  use: (opened: Dataset) => Promise<void>,
+  use: (path: string, source: string) => Promise<void>,
 ) {
-  if (dataset.startsWith('npm:')) {
-    const opened = await openDataset(dataset, read)
-    return use(opened).finally(() => opened.close())
-  }
+  if (dataset.startsWith('npm:')) return use(dataset, dataset)
   const { digest, filename } = await datasets.get(dataset)
   const folder = await mkdtemp(join(tmpdir(), 'athanor-evaluate-'))
   try {
     const path = join(folder, basename(filename))
     await symlink(await store.blobs.verify(digest), path)
-    const opened = await openDataset(path, { ...read, name: basename(filename) })
-    await use(opened).finally(() => opened.close())
+    await use(path, basename(filename))
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

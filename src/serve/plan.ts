@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type Static, Type } from 'typebox'
 import { fail } from '../base/errors.ts'
+import { type Static, Type } from '../base/schema.ts'
 import type { Version } from '../registry/registry.ts'
 import { Policy } from './trial.ts'
 

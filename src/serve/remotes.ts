@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox'
 import { fail } from '../base/errors.ts'
 import { checkName, parseModelRef } from '../base/ids.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { suggest } from '../base/suggest.ts'
 import { version as code } from '../base/version.ts'
 import { SEALED_KEY } from '../bundle/bundle.ts'

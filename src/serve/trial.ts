@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox'
+import { type Static, Type } from '../base/schema.ts'
 import { RateEvidence, type SavedEvidence, ShareEvidence } from './evidence.ts'
 
 const share = (description: string) => Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1, description })

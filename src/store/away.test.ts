@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { Athanor } from '../../client/src/index.ts'
+import { Access } from '../access/access.ts'
 import { startApp } from '../app.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
 import { openCable } from '../testing/cable.ts'
 import { tinyClassifier, tinyGraph } from '../testing/tiny.ts'
+import { openStore } from './store.ts'
 
 const [, shared] = backends
 const root = mkdtempSync(join(tmpdir(), 'athanor-away-'))
@@ -17,6 +19,15 @@ after(async () => {
   rmSync(root, { recursive: true, force: true })
   await removeBackends()
 })
+
+async function adminKey({ home, ...places }: { home: string; database: string; blobs: string }): Promise<string> {
+  const store = await openStore(home, places)
+  const access = await Access.open(store, true)
+  const { token } = await access.keys.create('default', 'test', { name: 'admin', role: 'admin' })
+  await access.close()
+  await store.close()
+  return token
+}
 
 /** The address with another port, which leads to it. */
 async function cabled(address: string) {
@@ -35,12 +46,13 @@ test('without its stores a server goes on answering for a minute, refuses writes
   const endpoint = await cabled(bucket.searchParams.get('endpoint')!)
   bucket.searchParams.set('endpoint', endpoint.address)
   const given = { home: join(root, 'home'), database: database.address, blobs: bucket.href }
-  const app = await startApp({ ...given, port: 0, logLevel: 'silent' })
+  const token = await adminKey(given)
+  const app = await startApp({ ...given, port: 0, logLevel: 'silent', requireKeys: true })
   t.after(async () => {
     await app.close()
     await Promise.all([database.cable.cut(), endpoint.cable.cut()])
   })
-  const client = new Athanor({ url: app.url, retries: 0 })
+  const client = new Athanor({ url: app.url, key: token, retries: 0 })
   const { manifest, files } = await tinyClassifier()
   await app.house.registry.register('tiny', manifest, files)
   await client.models.setAlias('tiny', 'champion', 1)
@@ -48,18 +60,22 @@ test('without its stores a server goes on answering for a minute, refuses writes
 
   await Promise.all([database.cable.cut(), endpoint.cable.cut()])
   const until = performance.now() + 61_000
+  let asked = 1
   do {
     assert.deepEqual(await client.predict('tiny@champion', 'hello'), expected)
+    asked++
     await setTimeout(500)
   } while (performance.now() < until)
   const refused = await fetch(`${app.url}/api/models/tiny/aliases/other`, {
     method: 'PUT',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
     body: '{"version":1}',
   })
   assert.equal(refused.status, 503)
   assert.ok(Number(refused.headers.get('retry-after')) > 0)
   assert.match(await refused.text(), /STORAGE_UNAVAILABLE/)
+
+  assert.equal((await fetch(`${app.url}/api/models`, { headers: { 'api-key': `${token}x` } })).status, 401)
 
   await database.cable.mend()
   await assert.rejects(client.models.import('plain', tinyGraph()), { code: 'STORAGE_UNAVAILABLE' })
@@ -68,4 +84,13 @@ test('without its stores a server goes on answering for a minute, refuses writes
   await client.models.setAlias('tiny', 'other', 1)
   assert.deepEqual((await client.models.show('tiny')).aliases, { champion: 1, other: 1 })
   assert.equal((await client.models.show('plain')).version, 1)
+  const [{ requests }] = (await client.usage.list()).filter(({ model }) => model === 'tiny')
+  assert.equal(requests, asked, 'what was used meanwhile is charged')
+  const outcomes = (await client.audit()).map(({ action, outcome }) => `${action} ${outcome}`)
+  assert.deepEqual(outcomes, [
+    'PUT /api/models/:name/aliases/:alias done',
+    'POST /api/models/:name/versions done',
+    'POST /api/models/:name/versions STORAGE_UNAVAILABLE',
+    'PUT /api/models/:name/aliases/:alias done',
+  ])
 })

@@ -3,10 +3,11 @@ import { AthanorError } from '../base/errors.ts'
 import type { Files } from '../formats/source.ts'
 import { readers } from './readers.ts'
 
-/** What the process is told: how many files of each reader, and from which seed they are changed. */
+/** What the process is told: how many files of each reader, from which seed they are changed, of which reader alone. */
 export interface FuzzJob {
   rounds: number
   seed: number
+  only?: string
 }
 
 /** What it tells: the files of the reader whose turn it is, each round as it begins, what a round did wrong, the end. */
@@ -57,8 +58,8 @@ export function mutation(
 
 const tell = (message: FromFuzz) => new Promise((resolve) => process.send!(message, resolve))
 
-async function fuzz({ rounds, seed }: FuzzJob) {
-  const all = await readers()
+async function fuzz({ rounds, seed, only }: FuzzJob) {
+  const all = (await readers()).filter(({ name }) => only === undefined || name === only)
   for (const { name: reader, files, read } of all) {
     await tell({ type: 'reader', reader, files })
     await read(files) // libraries that are loaded when first used are not the first file's doing

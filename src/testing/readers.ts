@@ -1,11 +1,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { zipSync } from 'fflate'
+import { parquetWriteBuffer } from 'hyparquet-writer'
+import { pack } from 'tar-stream'
 import { openDataset } from '../data/dataset.ts'
 import { openImages } from '../data/images/source.ts'
 import { kerasTokenizer } from '../data/keras-tokenizer.ts'
 import { PublishedTokenizer } from '../data/published.ts'
+import { readTagged } from '../data/tagged.ts'
+import { readTensors } from '../data/tensors.ts'
 import { bundleDecoder } from '../formats/decoders/decoder.ts'
 import { formats, type WrittenModel } from '../formats/formats.ts'
 import { readConfig } from '../formats/huggingface/config.ts'
@@ -89,10 +94,19 @@ const table = (name: string, content: Uint8Array): Reader => ({
     }),
 })
 
-/**
- * Every reader of files that come from outside, with small files of its format. Not Parquet's, a library: hyparquet 1.31 can
- * be kept busy for minutes by a changed run length.
- */
+/** A table with a text and its label, and lists of numbers, each row a list of its own. */
+export function parquetFile(rows: number): Uint8Array {
+  const column = <T>(of: (row: number) => T) => Array.from({ length: rows }, (_, row) => of(row))
+  const columnData = [
+    { name: 'text', data: column((row) => `sun ${row} 今天`), type: 'STRING' as const },
+    { name: 'label', data: column((row) => (row % 3 ? 'good' : 'bad')), type: 'STRING' as const },
+    { name: 'count', data: column((row) => BigInt(row)), type: 'INT64' as const },
+    { name: 'x', data: column((row) => [row, row / 2]), type: 'JSON' as const },
+  ]
+  return new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 20 }))
+}
+
+/** Every reader of files that come from outside, with small files of its format. */
 export async function readers(): Promise<Reader[]> {
   const variants = await madeVariants()
   const made = variants[0]
@@ -130,6 +144,11 @@ export async function readers(): Promise<Reader[]> {
       name: 'savedmodel with variables',
       files: goldenSavedModels().lstm.files,
       read: async (files) => readSavedModel(sourceOf(files)),
+    },
+    {
+      name: 'GGUF for llama.cpp',
+      files: found.find(({ name }) => name === 'gguf')!.files,
+      read: (files) => formats.find(({ name }) => name === 'gguf-llama')!.readBundle!(sourceOf(files)),
     },
     { name: 'huggingface encoder', files: encoder, read: (files) => huggingface.readBundle!(sourceOf(files)) },
     {
@@ -173,10 +192,46 @@ export async function readers(): Promise<Reader[]> {
       files: idx,
       read: (files) => onDisk(files, (folder) => drained(openedImages(folder))),
     },
+    {
+      name: 'idx, gzipped',
+      files: Object.fromEntries(Object.entries(idx).map(([name, content]) => [`${name}.gz`, gzipSync(content)])),
+      read: (files) => onDisk(files, (folder) => drained(openedImages(folder))),
+    },
+    {
+      name: 'tar of images',
+      files: { 'images.tar': await tarOf({ 'cat/1.png': bytes('a cat'), 'dog/1.png': bytes('a dog') }) },
+      read: (files) => onDisk(files, (folder) => drained(openedImages(join(folder, 'images.tar')))),
+    },
+    ...['words.jsonl', 'words.conll'].map((name) => ({
+      name,
+      files: { [name]: bytes(tagged[name]) },
+      read: (files: Files) => onDisk(files, (folder) => drained(readTagged({ path: join(folder, name), name }))),
+    })),
+    {
+      name: 'tensors',
+      files: { 'rows.jsonl': bytes('{"x":[[1,2],[3,4]],"y":0}\n{"x":[5,6,7,8],"y":1}\n') },
+      read: (files) =>
+        onDisk(files, (folder) =>
+          readTensors({ path: join(folder, 'rows.jsonl'), source: 'rows.jsonl' }, [{ name: 'x', dims: [2, -1] }], 'y'),
+        ),
+    },
     table('rows.csv', bytes('text,label\n"sun, and rain",good\n今天,bad\n')),
     table('rows.jsonl', bytes('{"text":"sun","label":"good"}\n{"text":"rain","label":"bad"}\n')),
+    table('rows.parquet', parquetFile(40)),
     table('rows.zip', zipSync({ 'rows.csv': bytes('text,label\nsun,good\nrain,bad\n'.repeat(20)) })),
   ]
+}
+
+const tagged: Record<string, string> = {
+  'words.jsonl': '{"tokens":["sun","and"],"tags":["B-X","O"]}\n{"tokens":["rain"],"tags":["O"]}\n',
+  'words.conll': 'sun B-X\nand O\n\n-DOCSTART- O\n\nrain O\n',
+}
+
+async function tarOf(files: Files): Promise<Uint8Array> {
+  const archive = pack()
+  for (const [name, content] of Object.entries(files)) archive.entry({ name }, Buffer.from(content))
+  archive.finalize()
+  return new Uint8Array(await new Response(archive as unknown as ReadableStream).arrayBuffer())
 }
 
 async function* openedImages(folder: string) {

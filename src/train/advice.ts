@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { type Problem, problems } from '../base/problem.ts'
+import { type Static, Type } from '../base/schema.ts'
 
 /** A family with options to try, why, and how long it may take. */
 export const Candidate = Type.Object({

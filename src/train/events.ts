@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { type Problem, problems } from '../base/problem.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { Metrics } from '../bundle/manifest.ts'
 import type { SplitBy } from '../data/split.ts'
 import type { Advice } from './advice.ts'

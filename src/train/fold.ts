@@ -2,7 +2,8 @@ import { create } from '@bufbuild/protobuf'
 import ort from 'onnxruntime-node'
 import { writeModel } from '../graph/codec.ts'
 import { GraphProtoSchema, type ModelProto, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
-import { type DataType, type TypedArray, toProto } from '../graph/tensor.ts'
+import type { DataType, TypedArray } from '../graph/tensor.ts'
+import { toProto } from '../graph/tensor-proto.ts'
 
 /** Tensors of more elements are weights, not settings. */
 const SMALL = 1024

@@ -1,5 +1,5 @@
 import type { Manifest } from '../bundle/manifest.ts'
-import { type Feature, features } from '../drift/features.ts'
+import { meaningOf } from '../drift/counting.ts'
 import { type Judgement, judge } from '../drift/judge.ts'
 import type { Reference } from '../drift/reference.ts'
 import type { Window } from '../drift/sketch.ts'
@@ -27,7 +27,7 @@ export interface DriftReport {
   /** False where a version has no reference: too few held-out rows, or a graph that was imported without any. */
   watched: boolean
   reference?: Pick<Reference, 'rows' | 'accuracy'>
-  drifted: { feature: Feature; meaning: string }[]
+  drifted: { feature: string; meaning: string }[]
   estimatedAccuracy?: number
   /** Newest last. */
   windows: (Judgement & { at: string })[]
@@ -60,9 +60,14 @@ export class Drift {
       model: name,
       version,
       watched: reference !== undefined,
-      ...(reference && { reference: { rows: reference.rows, accuracy: reference.accuracy } }),
-      drifted: alarming(windows).map((feature) => ({ feature, meaning: features[feature].meaning })),
-      ...(windows.length > 0 && { estimatedAccuracy: estimate(windows) }),
+      ...(reference && {
+        reference: {
+          rows: reference.rows,
+          ...(reference.accuracy !== undefined && { accuracy: reference.accuracy }),
+        },
+      }),
+      drifted: alarming(windows).map((feature) => ({ feature, meaning: meaningOf(feature) })),
+      ...estimated(windows),
       windows,
     }
   }
@@ -74,22 +79,23 @@ export class Drift {
     const windows = judged(await this.#windows.list(name, version, ESTIMATED_OVER))
     const { distances } = windows.at(-1)!
     const found = alarming(windows)
-    const estimated = estimate(windows)
-    this.#metrics.drifted({ model: name, version, distances, estimatedAccuracy: estimated })
     const about = { model: name, version }
+    this.#metrics.drifted({ ...about, distances, ...estimated(windows) })
     const [worst] = found.toSorted((a, b) => excess(distances[b]) - excess(distances[a]))
     // between the two, an open alert stays open and a closed one closed
     if (worst) {
       const { distance, level } = distances[worst]
-      const message = `${name}@${version}: ${found.map((feature) => features[feature].meaning).join('; ')}`
+      const message = `${name}@${version}: ${[...new Set(found.map(meaningOf))].join('; ')}`
       await this.#alerts.set({ rule: 'drift', ...about }, { message, value: distance, level })
     } else if (windows.at(-1)!.drifted.length === 0) await this.#alerts.set({ rule: 'drift', ...about })
-    if (windows.length < ESTIMATED_OVER) return
-    const level = reference.accuracy - DROP
-    const message = `${name}@${version}: about ${percent(estimated)} of the answers are right, ${percent(reference.accuracy)} on held-out rows`
+    const { estimatedAccuracy } = estimated(windows)
+    const { accuracy } = reference
+    if (windows.length < ESTIMATED_OVER || estimatedAccuracy === undefined || accuracy === undefined) return
+    const level = accuracy - DROP
+    const message = `${name}@${version}: about ${percent(estimatedAccuracy)} of the answers are right, ${percent(accuracy)} on held-out rows`
     await this.#alerts.set(
       { rule: 'estimatedAccuracy', ...about },
-      estimated < level ? { message, value: estimated, level } : undefined,
+      estimatedAccuracy < level ? { message, value: estimatedAccuracy, level } : undefined,
     )
   }
 }
@@ -101,13 +107,15 @@ const excess = ({ distance, level }: { distance: number; level: number }) => dis
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`
 
 /** Features that the newest window shows clearly, or the newest two both show. */
-function alarming(windows: readonly Judgement[]): Feature[] {
+function alarming(windows: readonly Judgement[]): string[] {
   const [before, last] = [windows.at(-2), windows.at(-1)]
   if (!last) return []
   return last.drifted.filter((name) => before?.drifted.includes(name) || excess(last.distances[name]) > CLEARLY)
 }
 
-function estimate(windows: readonly Judgement[]): number {
-  const recent = windows.slice(-ESTIMATED_OVER)
-  return recent.reduce((sum, { estimatedAccuracy }) => sum + estimatedAccuracy, 0) / recent.length
+/** The mean estimate of the newest windows; nothing for what has no labels. */
+function estimated(windows: readonly Judgement[]): { estimatedAccuracy?: number } {
+  const recent = windows.slice(-ESTIMATED_OVER).flatMap(({ estimatedAccuracy }) => estimatedAccuracy ?? [])
+  if (recent.length === 0) return {}
+  return { estimatedAccuracy: recent.reduce((sum, one) => sum + one, 0) / recent.length }
 }

@@ -1,4 +1,5 @@
-import { type Logger, pino } from 'pino'
+import { createRequire } from 'node:module'
+import type { Logger, pino as Pino } from 'pino'
 import type { Config } from '../base/config.ts'
 import { AthanorError, asAthanorError } from '../base/errors.ts'
 import type { LogEntries, LogEntry } from '../store/log.ts'
@@ -9,12 +10,15 @@ const FLUSH_EVERY = 250
 
 export type Context = Pick<LogEntry, 'model' | 'version' | 'requestId' | 'ms'>
 
+const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+
 /**
  * The server's log: structured lines on standard error, and what people look for later in the database. Writing never
  * holds up a request.
  */
 export class Log {
-  readonly #pino: Logger
+  readonly #level: Config['logLevel']
+  #pino: Logger | undefined
   readonly #entries: LogEntries
   #waiting: LogEntry[] = []
   #dropped = 0
@@ -24,7 +28,7 @@ export class Log {
 
   constructor(entries: LogEntries, level: Config['logLevel']) {
     this.#entries = entries
-    this.#pino = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2))
+    this.#level = level
     this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY).unref()
   }
 
@@ -64,7 +68,7 @@ export class Log {
       this.#dropped = 0
     }
     await this.#entries.add(batch).catch((error: unknown) => {
-      this.#pino.error({ error: (error as Error).message }, 'the log cannot be stored')
+      this.#lines.error({ error: (error as Error).message }, 'the log cannot be stored')
     })
   }
 
@@ -73,9 +77,19 @@ export class Log {
     await this.flush()
   }
 
+  /** What writes lines; loaded with the first of them. */
+  get #lines(): Logger {
+    if (!this.#pino) {
+      const { pino } = createRequire(import.meta.url)('pino') as { pino: typeof Pino }
+      const options = { level: this.#level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
+      this.#pino = pino(options, pino.destination(2))
+    }
+    return this.#pino
+  }
+
   #write(entry: LogEntry) {
     const { level, event, message, at: _at, ...fields } = entry
-    this.#pino[level]({ event, ...fields }, message ?? event)
+    if (levels.indexOf(level) >= levels.indexOf(this.#level)) this.#lines[level]({ event, ...fields }, message ?? event)
     if (this.#waiting.length < WAITING_LIMIT) this.#waiting.push(entry)
     else this.#dropped++
   }

@@ -17,8 +17,12 @@ export async function drift({ client, out }: Context, model: string) {
         ? out.style('red', `drifted: ${drifted.map(({ meaning }) => meaning).join('; ')}`)
         : out.style('green', 'as the held-out rows')
   out.data(`${out.style('bold', name)}  ${state}`)
+  const shown =
+    reference.accuracy === undefined
+      ? `${reference.rows} held-out rows`
+      : `${percent(reference.accuracy)} on ${reference.rows} held-out rows`
   const estimated = estimatedAccuracy === undefined ? '' : `, of recent requests about ${percent(estimatedAccuracy)}`
-  out.data(`  accuracy     ${percent(reference.accuracy)} on ${reference.rows} held-out rows${estimated}`)
+  out.data(`  ${reference.accuracy === undefined ? 'compared with' : 'accuracy    '} ${shown}${estimated}`)
   if (labelled.accuracy !== undefined)
     out.data(`  labelled     ${percent(labelled.accuracy)} of ${labelled.rows} answers were right`)
   const last = windows.at(-1)

@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
-import type { ExportOptions, ImportOptions } from '../../../client/src/index.ts'
+import { AthanorError, type ExportOptions, type ImportOptions } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
@@ -31,6 +31,7 @@ export interface ImportFlags {
   name?: string
   description?: string
   format?: string
+  task?: 'text-classification' | 'tensor'
   tokenizer?: string
   labels?: string
   length?: string
@@ -44,20 +45,43 @@ export async function importModel(context: Context, path: string, flags: ImportF
   const { name, tokenizer, labels, length, ...rest } = flags
   const target = name ?? nameOf(path)
   const sent = await sendAll(path, context)
-  const { format, description, padding, truncating } = rest
+  const { format, task, description, padding, truncating } = rest
   const options: ImportOptions = {
     ...(format !== undefined && { format }),
+    ...(task !== undefined && { task }),
     ...(description !== undefined && { description }),
     ...(padding !== undefined && { padding }),
     ...(truncating !== undefined && { truncating }),
     ...(tokenizer !== undefined && { tokenizer: await send(tokenizer, context) }),
-    ...(labels !== undefined && { labels: labels.split(',').map((label) => label.trim()) }),
+    ...(labels !== undefined && { labels: listed(labels) }),
     ...(length !== undefined && { length: wholeNumber('length', length) }),
   }
-  const detail = await client.models.importSent(target, sent, options)
+  const detail = await client.models.importSent(target, sent, options).catch(async (error: unknown) => {
+    const unknown = error instanceof AthanorError && error.code === 'TASK_UNKNOWN'
+    if (!unknown || !process.stdin.isTTY || out.json || out.quiet) throw error
+    out.say(error.message)
+    return client.models.importSent(target, sent, { ...options, ...(await askTask(context, options)) })
+  })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
   out.say(`  Next:  athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+}
+
+const listed = (labels: string) => labels.split(',').map((label) => label.trim())
+
+/** Asks at the terminal for what a model's files cannot say. */
+async function askTask(context: Context, { labels }: ImportOptions): Promise<ImportOptions> {
+  const { createInterface } = await import('node:readline/promises')
+  const ask = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const tokenizer = (await ask.question('The JSON of its Keras Tokenizer (nothing if it takes tensors): ')).trim()
+    if (tokenizer === '') return { task: 'tensor' }
+    const digest = await send(tokenizer, context)
+    const names = labels ? '' : await ask.question('Its labels in order, separated by commas (nothing for 0, 1, …): ')
+    return { tokenizer: digest, ...(names.trim() !== '' && { labels: listed(names) }) }
+  } finally {
+    ask.close()
+  }
 }
 
 /** Registers the folder of a published model, to be trained on from; returns what to call the version. */

@@ -34,6 +34,10 @@ export async function serve(options: GlobalOptions & ServeFlags) {
     logLevel: (options.log ?? 'warn') as 'warn',
   })
   setFlagsFromString('--semi-space-growth-factor=2')
+  // before anyone is told that it is ready, who may end it at once
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
   const { version } = await import('../../base/version.ts')
   if (out.json)
     out.document({ url: app.url, doors: app.doorPorts, pid: process.pid, readyMs: Math.round(performance.now()) })
@@ -45,9 +49,7 @@ export async function serve(options: GlobalOptions & ServeFlags) {
       out.say(`  ➜ ${name.padEnd(8)} port ${port}${model === undefined ? '' : `  ${model}`}`)
     out.say('  Try:  athanor train DATA.csv   (Ctrl-C ends the server)')
   }
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
-  })
+  await ended
   out.say('ending …')
   await app.close()
 }

@@ -1,10 +1,7 @@
 import { Option } from 'commander'
-import { advise } from '../commands/advise.ts'
-import { compose } from '../commands/deploy.ts'
-import { type ExportFlags, exportModel, type ImportFlags, importModel, listFormats } from '../commands/formats.ts'
-import { type RefineOptions, refine } from '../commands/refine.ts'
-import { evaluate } from '../commands/run.ts'
-import { type TrainOptions, train } from '../commands/train.ts'
+import type { ExportFlags, ImportFlags } from '../commands/formats.ts'
+import type { RefineOptions } from '../commands/refine.ts'
+import type { TrainOptions } from '../commands/train.ts'
 import { type CommandGroup, option, repeated, type ServerCall } from '../entry.ts'
 
 const columns = [
@@ -63,7 +60,8 @@ export const makeCommands: CommandGroup = {
         option('--resume <run>', 'go on with an interrupted run'),
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<TrainOptions>) => train(context, args[0], options),
+      act: async ({ context, args, options }: ServerCall<TrainOptions>) =>
+        (await import('../commands/train.ts')).train(context, args[0], options),
     },
     {
       name: 'advise <data>',
@@ -71,7 +69,8 @@ export const makeCommands: CommandGroup = {
       example: 'athanor advise reviews.csv',
       options: [...columns, ...learnt, option('--drop-unlabelled', 'leave out rows without a label')],
       needs: 'server',
-      act: ({ context, args, options }) => advise(context, args[0], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/advise.ts')).advise(context, args[0], options),
     },
     {
       name: 'search <data>',
@@ -91,8 +90,8 @@ export const makeCommands: CommandGroup = {
         repeated('--set <name=value>', 'an option that is not searched; may be repeated'),
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<TrainOptions>) =>
-        train(context, args[0], { ...options, search: true }),
+      act: async ({ context, args, options }: ServerCall<TrainOptions>) =>
+        (await import('../commands/train.ts')).train(context, args[0], { ...options, search: true }),
     },
     {
       name: 'refine <model> [data]',
@@ -113,7 +112,8 @@ export const makeCommands: CommandGroup = {
         repeated('--set <name=value>', 'a hyperparameter of training, e.g. epochs=3; may be repeated'),
       ],
       needs: 'server',
-      act: async ({ context, args, options }: ServerCall<RefineOptions>) => refine(context, args[0], args[1], options),
+      act: async ({ context, args, options }: ServerCall<RefineOptions>) =>
+        (await import('../commands/refine.ts')).refine(context, args[0], args[1], options),
     },
     {
       name: 'evaluate <model> <data>',
@@ -121,7 +121,8 @@ export const makeCommands: CommandGroup = {
       example: 'athanor evaluate sentiment@champion test.csv',
       options: [...columns, ...targets],
       needs: 'server',
-      act: ({ context, args, options }) => evaluate(context, args[0], args[1], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/run.ts')).evaluate(context, args[0], args[1], options),
     },
     {
       name: 'import <path>',
@@ -130,6 +131,11 @@ export const makeCommands: CommandGroup = {
       options: [
         option('--name <name>', 'the model to register'),
         option('--format <format>', 'what it is (found out if not given); see athanor formats'),
+        () =>
+          new Option('--task <task>', 'what it is for, where its files do not say').choices([
+            'text-classification',
+            'tensor',
+          ]),
         option('--tokenizer <file>', 'the JSON of a Keras Tokenizer: the model then takes texts'),
         option('--labels <list>', 'labels of its outputs in order, separated by commas'),
         option('--length <number>', 'ids in a row, where the model does not say'),
@@ -138,7 +144,8 @@ export const makeCommands: CommandGroup = {
         option('--description <text>', 'what it is for'),
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<ImportFlags>) => importModel(context, args[0], options),
+      act: async ({ context, args, options }: ServerCall<ImportFlags>) =>
+        (await import('../commands/formats.ts')).importModel(context, args[0], options),
     },
     {
       name: 'export <model>',
@@ -152,21 +159,22 @@ export const makeCommands: CommandGroup = {
         option('--keep-operators', 'ONNX: keep operators that only onnxruntime knows'),
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<ExportFlags>) => exportModel(context, args[0], options),
+      act: async ({ context, args, options }: ServerCall<ExportFlags>) =>
+        (await import('../commands/formats.ts')).exportModel(context, args[0], options),
     },
     {
       name: 'formats',
       summary: 'List the formats that models are read from and written to',
       example: 'athanor formats',
       needs: 'server',
-      act: ({ context }) => listFormats(context),
+      act: async ({ context }) => (await import('../commands/formats.ts')).listFormats(context),
     },
     {
       name: 'compose <model> <file>',
       summary: 'Register a pipeline: classifiers that answer as one, averaged or chosen by a label (JSON)',
       example: 'athanor compose reviews pipeline.json',
       needs: 'server',
-      act: ({ context, args }) => compose(context, args[0], args[1]),
+      act: async ({ context, args }) => (await import('../commands/deploy.ts')).compose(context, args[0], args[1]),
     },
   ],
 }

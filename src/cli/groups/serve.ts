@@ -1,6 +1,5 @@
 import { Option } from 'commander'
-import { type DeployFlags, deploy, deployments, pin, promote, rollback, tune } from '../commands/deploy.ts'
-import { serve } from '../commands/serve.ts'
+import type { DeployFlags } from '../commands/deploy.ts'
 import { type Call, type CommandGroup, option, repeated } from '../entry.ts'
 
 export const serveCommands: CommandGroup = {
@@ -22,35 +21,36 @@ export const serveCommands: CommandGroup = {
         option('--manual', 'only tell what the test finds'),
       ],
       needs: 'server',
-      act: ({ context, args, options }) => deploy(context, args[0], args[1], options as DeployFlags),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/deploy.ts')).deploy(context, args[0], args[1], options as DeployFlags),
     },
     {
       name: 'tune <model>',
       summary: 'Measure threads, replicas and batches of a version on its examples, and serve it by the best',
       example: 'athanor tune sentiment',
       needs: 'server',
-      act: ({ context, args }) => tune(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/deploy.ts')).tune(context, args[0]),
     },
     {
       name: 'rollback <model>',
       summary: 'End a trial, or go back to the version before',
       example: 'athanor rollback sentiment',
       needs: 'server',
-      act: ({ context, args }) => rollback(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/deploy.ts')).rollback(context, args[0]),
     },
     {
       name: 'promote <model>',
       summary: 'Give the canary all requests',
       example: 'athanor promote sentiment',
       needs: 'server',
-      act: ({ context, args }) => promote(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/deploy.ts')).promote(context, args[0]),
     },
     {
       name: 'deployments [model]',
       summary: 'Show which versions answer, what trials have found, and every change',
       example: 'athanor deployments sentiment',
       needs: 'server',
-      act: ({ context, args }) => deployments(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/deploy.ts')).deployments(context, args[0]),
     },
     {
       name: 'pin <model>',
@@ -61,7 +61,7 @@ export const serveCommands: CommandGroup = {
         option('--keep-alive <time>', 'end its engines after so long without a request, e.g. 90s or never'),
       ],
       needs: 'server',
-      act: ({ context, args, options }) => pin(context, args[0], options),
+      act: async ({ context, args, options }) => (await import('../commands/deploy.ts')).pin(context, args[0], options),
     },
     {
       name: 'serve',
@@ -87,7 +87,7 @@ export const serveCommands: CommandGroup = {
           ]),
       ],
       needs: 'nothing',
-      act: ({ options }) => serve(options),
+      act: async ({ options }) => (await import('../commands/serve.ts')).serve(options),
     },
     {
       name: 'backup <file>',

@@ -1,5 +1,5 @@
 import { Option } from 'commander'
-import { audit, type KeyFlags, keys, type LimitFlags, prices, tenants, usage, users } from '../commands/access.ts'
+import type { KeyFlags, LimitFlags } from '../commands/access.ts'
 import { type CommandGroup, option, type ServerCall } from '../entry.ts'
 
 const limits = [
@@ -30,7 +30,8 @@ export const shareCommands: CommandGroup = {
         ...limits,
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<KeyFlags>) => keys(context, args[0], args[1], options),
+      act: async ({ context, args, options }: ServerCall<KeyFlags>) =>
+        (await import('../commands/access.ts')).keys(context, args[0], args[1], options),
     },
     {
       name: 'tenants <action> [tenant]',
@@ -38,7 +39,8 @@ export const shareCommands: CommandGroup = {
       example: 'athanor tenants create acme --budget 100 --requests-per-minute 600',
       options: limits,
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<LimitFlags>) => tenants(context, args[0], args[1], options),
+      act: async ({ context, args, options }: ServerCall<LimitFlags>) =>
+        (await import('../commands/access.ts')).tenants(context, args[0], args[1], options),
     },
     {
       name: 'users <action> [name]',
@@ -46,7 +48,8 @@ export const shareCommands: CommandGroup = {
       example: 'athanor users set li@example.com --role developer',
       options: [role, option('--disable', 'all of their keys do nothing from then on')],
       needs: 'server',
-      act: ({ context, args, options }) => users(context, args[0], args[1], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/access.ts')).users(context, args[0], args[1], options),
     },
     {
       name: 'prices <action> [model]',
@@ -59,7 +62,8 @@ export const shareCommands: CommandGroup = {
         option('--output <amount>', 'a thousand tokens written'),
       ],
       needs: 'server',
-      act: ({ context, args, options }) => prices(context, args[0], args[1], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/access.ts')).prices(context, args[0], args[1], options),
     },
     {
       name: 'usage',
@@ -73,7 +77,7 @@ export const shareCommands: CommandGroup = {
         everywhere,
       ],
       needs: 'server',
-      act: ({ context, options }) => usage(context, options),
+      act: async ({ context, options }) => (await import('../commands/access.ts')).usage(context, options),
     },
     {
       name: 'audit',
@@ -85,7 +89,7 @@ export const shareCommands: CommandGroup = {
         everywhere,
       ],
       needs: 'server',
-      act: ({ context, options }) => audit(context, options),
+      act: async ({ context, options }) => (await import('../commands/access.ts')).audit(context, options),
     },
   ],
 }

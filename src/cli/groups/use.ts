@@ -1,9 +1,6 @@
 import { Option } from 'commander'
-import { snippets, typedClient } from '../commands/client.ts'
-import { alias, type ModelOptions, models, remove, show } from '../commands/models.ts'
-import { card, compareVersions, deleted, gc, lineage, tag, undelete, webhooks } from '../commands/registry.ts'
-import { addRemote, type RemoteFlags } from '../commands/remote.ts'
-import { run } from '../commands/run.ts'
+import type { ModelOptions } from '../commands/models.ts'
+import type { RemoteFlags } from '../commands/remote.ts'
 import { type CommandGroup, option, repeated, type ServerCall } from '../entry.ts'
 
 export const useCommands: CommandGroup = {
@@ -28,8 +25,10 @@ export const useCommands: CommandGroup = {
         option('--deleted', 'deleted versions that can be restored'),
       ],
       needs: 'server',
-      act: ({ context, options }: ServerCall<ModelOptions>) =>
-        options.deleted ? deleted(context) : models(context, options),
+      act: async ({ context, options }: ServerCall<ModelOptions>) =>
+        options.deleted
+          ? (await import('../commands/registry.ts')).deleted(context)
+          : (await import('../commands/models.ts')).models(context, options),
     },
     {
       name: 'show <model>',
@@ -42,16 +41,16 @@ export const useCommands: CommandGroup = {
         option('--versions', 'print its versions side by side'),
       ],
       needs: 'server',
-      act: ({
+      act: async ({
         context,
         args,
         options,
       }: ServerCall<{ graph?: boolean; data?: boolean; snippets?: boolean; versions?: boolean }>) =>
         options.versions
-          ? compareVersions(context, args[0])
+          ? (await import('../commands/registry.ts')).compareVersions(context, args[0])
           : options.snippets
-            ? snippets(context, args[0])
-            : show(context, args[0], options),
+            ? (await import('../commands/client.ts')).snippets(context, args[0])
+            : (await import('../commands/models.ts')).show(context, args[0], options),
     },
     {
       name: 'card <model>',
@@ -59,14 +58,15 @@ export const useCommands: CommandGroup = {
       example: 'athanor card sentiment --edit card.md',
       options: [option('--edit <file>', 'a Markdown file: licence, languages, limits and others as YAML before it')],
       needs: 'server',
-      act: ({ context, args, options }) => card(context, args[0], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/registry.ts')).card(context, args[0], options),
     },
     {
       name: 'lineage <model>',
       summary: 'Show what a model came from and what became of it',
       example: 'athanor lineage sentiment',
       needs: 'server',
-      act: ({ context, args }) => lineage(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/registry.ts')).lineage(context, args[0]),
     },
     {
       name: 'tag <model> <tag...>',
@@ -74,7 +74,8 @@ export const useCommands: CommandGroup = {
       example: 'athanor tag sentiment production team=search',
       options: [option('--remove', 'remove them')],
       needs: 'server',
-      act: ({ context, args, options }) => tag(context, args[0], args[1] as unknown as string[], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/registry.ts')).tag(context, args[0], args[1] as unknown as string[], options),
     },
     {
       name: 'run <model> [text...]',
@@ -92,7 +93,8 @@ export const useCommands: CommandGroup = {
         option('--system <text>', 'what a model of conversations is told first'),
       ],
       needs: 'server',
-      act: ({ context, args, options }) => run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/run.ts')).run(context, args[0], (args[1] ?? []) as unknown as string[], options),
     },
     {
       name: 'remote <action> <name> <url>',
@@ -117,21 +119,23 @@ export const useCommands: CommandGroup = {
         option('--description <text>', 'what it is for'),
       ],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<RemoteFlags>) => addRemote(context, args, options),
+      act: async ({ context, args, options }: ServerCall<RemoteFlags>) =>
+        (await import('../commands/remote.ts')).addRemote(context, args, options),
     },
     {
       name: 'client <model>',
       summary: 'Print a client of a model in TypeScript, with the types of its signature',
       example: 'athanor client sentiment > sentiment.ts',
       needs: 'server',
-      act: ({ context, args }) => typedClient(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/client.ts')).typedClient(context, args[0]),
     },
     {
       name: 'alias <model> <alias> [version]',
       summary: 'Point an alias to a version; without a version, remove it',
       example: 'athanor alias sentiment champion 3',
       needs: 'server',
-      act: ({ context, args }) => alias(context, args[0], args[1], args[2]),
+      act: async ({ context, args }) =>
+        (await import('../commands/models.ts')).alias(context, args[0], args[1], args[2]),
     },
     {
       name: 'rm <model>',
@@ -139,8 +143,10 @@ export const useCommands: CommandGroup = {
       example: 'athanor rm sentiment@2 --yes',
       options: [option('--yes', 'do not ask'), option('--undo', 'bring it back')],
       needs: 'server',
-      act: ({ context, args, options }: ServerCall<{ yes?: boolean; undo?: boolean }>) =>
-        options.undo ? undelete(context, args[0]) : remove(context, args[0], options),
+      act: async ({ context, args, options }: ServerCall<{ yes?: boolean; undo?: boolean }>) =>
+        options.undo
+          ? (await import('../commands/registry.ts')).undelete(context, args[0])
+          : (await import('../commands/models.ts')).remove(context, args[0], options),
     },
     {
       name: 'gc',
@@ -148,7 +154,7 @@ export const useCommands: CommandGroup = {
       example: 'athanor gc --days 0',
       options: [option('--days <number>', 'how long ago (30, or ATHANOR_RETENTION_DAYS)')],
       needs: 'server',
-      act: ({ context, options }) => gc(context, options),
+      act: async ({ context, options }) => (await import('../commands/registry.ts')).gc(context, options),
     },
     {
       name: 'webhooks',
@@ -160,7 +166,7 @@ export const useCommands: CommandGroup = {
         option('--remove <id>', 'one less'),
       ],
       needs: 'server',
-      act: ({ context, options }) => webhooks(context, options),
+      act: async ({ context, options }) => (await import('../commands/registry.ts')).webhooks(context, options),
     },
   ],
 }

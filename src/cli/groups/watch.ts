@@ -1,8 +1,4 @@
-import { alerts } from '../commands/alerts.ts'
-import { drift, feedback } from '../commands/drift.ts'
-import { errors, requests } from '../commands/failures.ts'
-import { type TopOptions, top } from '../commands/top.ts'
-import { logs, ps } from '../commands/watch.ts'
+import type { TopOptions } from '../commands/top.ts'
 import { type CommandGroup, option, type ServerCall } from '../entry.ts'
 
 export const watchCommands: CommandGroup = {
@@ -14,7 +10,7 @@ export const watchCommands: CommandGroup = {
       example: 'athanor ps --all',
       options: [option('--all', 'finished runs too')],
       needs: 'server',
-      act: ({ context, options }) => ps(context, options),
+      act: async ({ context, options }) => (await import('../commands/watch.ts')).ps(context, options),
     },
     {
       name: 'top',
@@ -25,14 +21,15 @@ export const watchCommands: CommandGroup = {
         option('--once', 'end after the first look'),
       ],
       needs: 'server',
-      act: ({ context, options }: ServerCall<TopOptions>) => top(context, options),
+      act: async ({ context, options }: ServerCall<TopOptions>) =>
+        (await import('../commands/top.ts')).top(context, options),
     },
     {
       name: 'drift <model>',
       summary: 'Show how requests compare with the held-out rows of a version, and the estimated accuracy',
       example: 'athanor drift sentiment@champion',
       needs: 'server',
-      act: ({ context, args }) => drift(context, args[0]),
+      act: async ({ context, args }) => (await import('../commands/drift.ts')).drift(context, args[0]),
     },
     {
       name: 'feedback <request> <label>',
@@ -40,7 +37,8 @@ export const watchCommands: CommandGroup = {
       example: 'athanor feedback req_1k8bq2fid3cf4ubro positive',
       options: [option('--row <number>', 'which text of the request, from 0')],
       needs: 'server',
-      act: ({ context, args, options }) => feedback(context, args[0], args[1], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/drift.ts')).feedback(context, args[0], args[1], options),
     },
     {
       name: 'alerts',
@@ -57,7 +55,7 @@ export const watchCommands: CommandGroup = {
         option('--remove <name>', 'end a rule'),
       ],
       needs: 'server',
-      act: ({ context, options }) => alerts(context, options),
+      act: async ({ context, options }) => (await import('../commands/alerts.ts')).alerts(context, options),
     },
     {
       name: 'logs',
@@ -73,7 +71,7 @@ export const watchCommands: CommandGroup = {
         option('--follow', 'go on until Ctrl-C'),
       ],
       needs: 'server',
-      act: ({ context, options }) => logs(context, options),
+      act: async ({ context, options }) => (await import('../commands/watch.ts')).logs(context, options),
     },
     {
       name: 'errors [fingerprint]',
@@ -81,7 +79,8 @@ export const watchCommands: CommandGroup = {
       example: 'athanor errors --model sentiment',
       options: [option('--model <name>', 'of one model'), option('--code <code>', 'of one error code')],
       needs: 'server',
-      act: ({ context, args, options }) => errors(context, args[0], options),
+      act: async ({ context, args, options }) =>
+        (await import('../commands/failures.ts')).errors(context, args[0], options),
     },
     {
       name: 'requests',
@@ -96,7 +95,7 @@ export const watchCommands: CommandGroup = {
         option('--limit <number>', 'how many (50)'),
       ],
       needs: 'server',
-      act: ({ context, options }) => requests(context, options),
+      act: async ({ context, options }) => (await import('../commands/failures.ts')).requests(context, options),
     },
     {
       name: 'demo',

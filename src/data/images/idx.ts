@@ -7,7 +7,7 @@ const SIZE_LIMIT = 2 ** 30
 
 /** Dimensions and bytes of an idx file of unsigned bytes, gzipped or not; throws DATA_MALFORMED. */
 function readIdx(file: Buffer, source: string, rank: number): { dims: number[]; data: Uint8Array } {
-  const refuse = (reason: string) => fail('DATA_MALFORMED', { source, line: 0, reason })
+  const refuse = (reason: string) => fail('DATA_MALFORMED', { source, reason })
   let bytes = file
   if (file[0] === 0x1f && file[1] === 0x8b) {
     try {
@@ -36,7 +36,7 @@ export function* idxImages(
   const [count, height, width] = dims
   if (answers.dims[0] !== count) {
     const reason = `${answers.dims[0]} labels for ${count} images`
-    throw fail('DATA_MALFORMED', { source: labels.name, line: 0, reason })
+    throw fail('DATA_MALFORMED', { source: labels.name, reason })
   }
   const size = height * width
   for (let i = 0; i < count; i++) {

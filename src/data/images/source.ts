@@ -58,7 +58,7 @@ async function* imagesOf(files: AsyncIterable<File>, source: string): AsyncGener
     const parts = path.split('/')
     const name = parts.at(-1)!
     if (name.startsWith('.') || name === 'Thumbs.db') continue // what file managers leave
-    if (++count > FILE_LIMIT) throw fail('DATA_MALFORMED', { source, line: 0, reason: `over ${FILE_LIMIT} files` })
+    if (++count > FILE_LIMIT) throw fail('DATA_MALFORMED', { source, reason: `over ${FILE_LIMIT} files` })
     const idx = idxName(name)
     if (idx) {
       const other = waiting.get(`${idx.part} ${idx.kind === 'images' ? 'labels' : 'images'}`)
@@ -76,7 +76,7 @@ async function* imagesOf(files: AsyncIterable<File>, source: string): AsyncGener
   const [alone] = waiting.values()
   if (alone) {
     const reason = 'its pair of images or labels is missing'
-    throw fail('DATA_MALFORMED', { source: alone.name, line: 0, reason })
+    throw fail('DATA_MALFORMED', { source: alone.name, reason })
   }
 }
 
@@ -140,7 +140,7 @@ async function* archiveFiles(path: string, source: string): AsyncGenerator<File>
     }
   } catch (error) {
     if (error instanceof Error && 'status' in error) throw error
-    throw fail('DATA_MALFORMED', { source, line: 0, reason: 'not a tar archive' }, { cause: error })
+    throw fail('DATA_MALFORMED', { source, reason: 'not a tar archive' }, { cause: error })
   } finally {
     bytes.destroy()
   }

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { type AthanorError, asAthanorError, fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
 import { type Caller, callerOf } from '../ask.ts'
 import type { Door } from '../door.ts'

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import { checkPath } from '../../store/artifacts.ts'
 import { type House, route } from '../route.ts'
 

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
 import { callerOf, findModel } from '../ask.ts'
 import type { Door } from '../door.ts'
@@ -32,10 +32,7 @@ const bad = (message: string) => fail('BAD_REQUEST', { message })
 const kinds = ['dataframe_split', 'dataframe_records', 'instances', 'inputs'] as const
 
 /** A table by columns, from whichever of its two forms. */
-function columnsOf({
-  dataframe_split: split,
-  dataframe_records: records,
-}: Type.Static<typeof Body>): Columns | undefined {
+function columnsOf({ dataframe_split: split, dataframe_records: records }: Static<typeof Body>): Columns | undefined {
   if (split) {
     const short = split.data.findIndex((row) => row.length !== split.columns.length)
     if (short >= 0)

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { Type } from 'typebox'
 import type * as Yaml from 'yaml'
 import { AthanorError, fail } from '../../base/errors.ts'
 import { checkName } from '../../base/ids.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
 import type { Version } from '../../registry/registry.ts'
 import { plainManifest } from '../plain.ts'
@@ -26,8 +26,7 @@ const Search = Type.Object({
 })
 
 const pairs = (of: Record<string, string>) => Object.entries(of).map(([key, value]) => ({ key, value }))
-const refOf = ({ name, version }: Type.Static<typeof Versioned>) =>
-  `${checkName(name)}@${Math.trunc(Number(version)) || 0}`
+const refOf = ({ name, version }: Static<typeof Versioned>) => `${checkName(name)}@${Math.trunc(Number(version)) || 0}`
 const time = (iso: string) => Date.parse(iso)
 
 /** Where an MLflow client says that a version is from. */

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import type { Experiment, LoggedModel, RunData, TrackedMetric } from '../../store/tracking.ts'
 import { type House, route } from '../route.ts'
 import { paged, parseFilter } from './filter.ts'
@@ -107,7 +107,7 @@ export { read, write }
 const ById = Type.Object({ experiment_id: Type.String() })
 const OfRun = Type.Object({ run_id: text, run_uuid: text })
 const runOf = ({ run_id, run_uuid }: { run_id?: string; run_uuid?: string }) => run_id || run_uuid || ''
-const metricOf = ({ key, value, timestamp, step }: Type.Static<typeof Metric>): TrackedMetric => ({
+const metricOf = ({ key, value, timestamp, step }: Static<typeof Metric>): TrackedMetric => ({
   name: key,
   value: Number(value),
   step: Math.trunc(step ?? 0),

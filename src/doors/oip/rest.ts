@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
 import { dataTypes, type Tensor } from '../../graph/dtype.ts'
 import { binaryOf, tensorFromBinary } from '../../graph/octets.ts'

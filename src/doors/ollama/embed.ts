@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../../base/schema.ts'
 import { askRef } from '../../serve/deployments.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'

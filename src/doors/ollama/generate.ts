@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { asAthanorError, fail } from '../../base/errors.ts'
+import { type Static, type TObject, Type } from '../../base/schema.ts'
 import type { GenerationEvent } from '../../engine/messages.ts'
 import { askRef } from '../../serve/deployments.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
@@ -18,7 +18,7 @@ const Common = {
   images: Type.Optional(Type.Unknown()),
   tools: Type.Optional(Type.Unknown()),
 }
-type Common = Type.Static<Type.TObject<typeof Common>>
+type Common = Static<TObject<typeof Common>>
 type Call = Pick<Parameters<Route['handle']>[1], 'request' | 'reply'>
 
 const names: Record<string, keyof GenerationInput> = {

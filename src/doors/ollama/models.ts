@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Version } from '../../registry/registry.ts'

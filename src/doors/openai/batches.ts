@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import { type Batch, Batches } from '../../store/batches.ts'
 import { route } from '../route.ts'
 import { startBatch } from './batch-run.ts'

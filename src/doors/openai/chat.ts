@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
+import { Type } from '../../base/schema.ts'
 import type { ChatMessage } from '../../engine/messages.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'

@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
+import { Type } from '../../base/schema.ts'
 import { callerOf, classify } from '../ask.ts'
 import { type House, route } from '../route.ts'
 import { tag } from './models.ts'

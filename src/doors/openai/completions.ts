@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { newId } from '../../base/ids.ts'
+import { Type } from '../../base/schema.ts'
 import type { TokenChance } from '../../engine/messages.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import type { DatasetRecord } from '../../store/datasets.ts'
 import { readForm } from '../form.ts'
 import { route } from '../route.ts'

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import type { GenerationEvent, TokenChance } from '../../engine/messages.ts'
 import type { Version } from '../../registry/registry.ts'
 import type { GenerationInput } from '../../serve/generation.ts'

@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import type { Run, RunSpec, RunState, TrainEvent } from '../../train/events.ts'
 import { findModel } from '../ask.ts'
 import { type House, route } from '../route.ts'

@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../../base/schema.ts'
 import { findModel } from '../ask.ts'
 import { route } from '../route.ts'
 

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import { asAthanorError } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { openEvents } from '../sse.ts'
@@ -47,7 +47,7 @@ const Body = Type.Object({
     }),
   ),
 })
-type Given = Type.Static<typeof Body>
+type Given = Static<typeof Body>
 
 function messagesOf({ input, instructions }: Given): Message[] {
   const given = typeof input === 'string' ? [{ role: 'user', content: input }] : input

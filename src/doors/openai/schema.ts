@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../../base/schema.ts'
 
 /*
  * Schemas as OpenAI's clients need them: `null` means absent, and a field of two types names both, so that the message of

@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { Type } from '../../base/schema.ts'
 import type { ChatMessage, ToolCall } from '../../engine/messages.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
 import type { TokenEvent } from './generation.ts'

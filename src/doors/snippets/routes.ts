@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../../base/schema.ts'
 import { route } from '../route.ts'
 
 const Ref = Type.Object({ model: Type.String() })

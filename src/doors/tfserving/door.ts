@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import type { DataType } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { callerOf, findModel } from '../ask.ts'
@@ -16,7 +16,7 @@ const Body = Type.Object({
   examples: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()), { minItems: 1 })),
   context: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 })
-export type PredictBody = Type.Static<typeof Body>
+export type PredictBody = Static<typeof Body>
 
 const names: Partial<Record<DataType, string>> = {
   float32: 'DT_FLOAT',

@@ -1,13 +1,18 @@
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
+import { vectorMeasures } from '../../drift/measures.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `embeddings` (batch, width). */
-export const featureExtractionRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+export const featureExtractionRunner: OpenRunner = async (manifest, read, options) => {
+  const { threads, tokenBudget, onWindow } = options
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
+  const centroid = manifest.reference?.centroid
+  const sketch = onWindow && centroid && manifest.reference && Sketch.ofMeasures(manifest.reference)
   return textRunner<{ ids: Int32Array }, { vector: Float32Array; tokens: number }>(
     {
       encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
@@ -19,6 +24,10 @@ export const featureExtractionRunner: OpenRunner = async (manifest, read, { thre
           vector: values.subarray(row * width, (row + 1) * width),
           tokens: ids.length,
         }))
+      },
+      observe(_row, { vector }) {
+        const window = sketch?.add({ measures: vectorMeasures(vector, centroid!) })
+        if (window) onWindow?.(window)
       },
       answer(results) {
         const width = results[0]?.vector.length ?? 0

@@ -1,6 +1,8 @@
 import ort from 'onnxruntime-node'
 import { asAthanorError } from '../../base/errors.ts'
 import { type ImagePipelineConfig, standardise, toPixels } from '../../data/images/pixels.ts'
+import { imageMeasures } from '../../drift/measures.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { failure, openSession } from '../session.ts'
@@ -15,13 +17,14 @@ interface Image {
 }
 
 /** Graphs of `pixels` that give `probabilities`. Images are decoded here, beside the model, not in the control process. */
-export const imageClassificationRunner: OpenRunner = async (manifest, read, { threads }) => {
+export const imageClassificationRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
   const session = await openSession(read('model.onnx'), threads)
   const config = manifest.pipeline as unknown as ImagePipelineConfig
   const { channels, height, width } = config
   const [size, classes] = [channels * height * width, manifest.labels.length]
   const atOnce = Math.max(1, Math.floor(PIXEL_BUDGET / size))
   const input = manifest.signature.inputs[0].name
+  const sketch = onWindow && manifest.reference && Sketch.ofMeasures(manifest.reference)
   let batches = 0
 
   async function infer(batch: readonly Image[]): Promise<Float32Array> {
@@ -75,9 +78,14 @@ export const imageClassificationRunner: OpenRunner = async (manifest, read, { th
         continue
       }
       const took = monotonic() - began
-      for (const [row, { request, index }] of batch.entries()) {
+      for (const [row, { request, index, pixels }] of batch.entries()) {
         const state = taken[request]
-        answers[request]!.set(values.subarray(row * classes, (row + 1) * classes), index * classes)
+        const probabilities = values.subarray(row * classes, (row + 1) * classes)
+        if (sketch && !requests[request].canary) {
+          const window = sketch.add({ measures: imageMeasures(pixels, channels), probabilities })
+          if (window) onWindow(window)
+        }
+        answers[request]!.set(probabilities, index * classes)
         state.run += took / batch.length
         state.batch = Math.max(state.batch, batch.length)
         if (--state.left !== 0) continue

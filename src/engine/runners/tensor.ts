@@ -1,10 +1,13 @@
+import { Sketch } from '../../drift/sketch.ts'
+import { tensorRows } from '../measured.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { failure, fromOrt, openSession, toOrt } from '../session.ts'
 
 /** Plain graphs are run request by request: nothing says that their rows are independent. */
-export const tensorRunner: OpenRunner = async (_manifest, read, { threads }) => {
+export const tensorRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
   const session = await openSession(read('model.onnx'), threads)
+  const sketch = onWindow && manifest.reference && Sketch.ofMeasures(manifest.reference)
   let batches = 0
   async function* run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer> {
     for (const request of requests) {
@@ -17,6 +20,12 @@ export const tensorRunner: OpenRunner = async (_manifest, read, { threads }) => 
         const done = monotonic()
         batches++
         const outputs = Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, fromOrt(tensor)]))
+        if (sketch && !request.canary) {
+          for (const row of tensorRows(manifest, request.inputs, outputs)) {
+            const window = sketch.add(row)
+            if (window) onWindow(window)
+          }
+        }
         const timings = {
           queue: started - request.at,
           pre: ready - started,

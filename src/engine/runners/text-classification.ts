@@ -14,7 +14,7 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length
   const output = outputOf[manifest.problem ?? 'classification']
-  const sketch = onWindow && manifest.reference && new Sketch(manifest.reference)
+  const sketch = onWindow && manifest.reference && Sketch.ofTexts(manifest.reference)
   return textRunner<{ ids: Int32Array; script: number }, Float32Array>(
     {
       encode: async (texts) =>

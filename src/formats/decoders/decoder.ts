@@ -5,7 +5,7 @@ import { type GenerationConfig, generationConfig } from '../../data/generation.t
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
-import { fromProto } from '../../graph/tensor.ts'
+import { fromProto } from '../../graph/tensor-proto.ts'
 import { type DecoderConfig, decoderGraph } from '../../nn/decoder.ts'
 
 /** Weights by our paths. */

@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox'
 import { Check, Errors } from 'typebox/value'
 import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 import type { EncoderConfig } from '../../nn/bert.ts'
 
 /** `model_type` of config.json and the layout it has. CamemBERT and XLM-RoBERTa are RoBERTa with other words. */

@@ -1,6 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
-import { fromProto, type Tensor } from '../../graph/tensor.ts'
+import type { Tensor } from '../../graph/tensor.ts'
+import { fromProto } from '../../graph/tensor-proto.ts'
 import type { EncoderConfig } from '../../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../../nn/encoders.ts'
 import { publishedName } from './names.ts'

@@ -2,7 +2,8 @@ import { fail } from '../../base/errors.ts'
 import { floatOf, intOf, stringOf } from '../../graph/attributes.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { operatorName } from '../../graph/operators.ts'
-import { dataTypes, float32, type Tensor } from '../../graph/tensor.ts'
+import { dataTypes } from '../../graph/tensor.ts'
+import { gatherBlockQuantized, matMulNBits } from './blocks.ts'
 import { gelu } from './opset.ts'
 import { type Rule, rewrite, type Site, sweep } from './rewrite.ts'
 
@@ -70,38 +71,6 @@ const dynamicQuantizeMatMul: Rule = (site) => {
   if (bias) site.add('Add', [scaled, bias], {}, [node.output[0]])
 }
 
-/** Weights of 4 or 8 bits in blocks become floats again: standard ONNX has no such product below opset 21. */
-const matMulNBits: Rule = (site) => {
-  const { node } = site
-  const [k, n, bits, size] = ['K', 'N', 'bits', 'block_size'].map((name) => intOf(node, name, name === 'bits' ? 4 : 0))
-  const [packed, scales] = [site.stored(node.input[1]), site.stored(node.input[2])]
-  const zeros = node.input[3] ? site.stored(node.input[3]) : undefined
-  if (!packed || !scales || node.input[4] || (bits !== 4 && bits !== 8) || scales.dtype !== 'float32')
-    return site.refuse('its weights are not stored as 4 or 8 bits with float scales')
-  const blocks = Math.ceil(k / size)
-  const zeroRow = bits === 8 ? blocks : Math.ceil(blocks / 2)
-  const at = ({ data }: Tensor, row: number, i: number, rowBytes: number) => {
-    const byte = Number(data[row * rowBytes + (bits === 8 ? i : i >> 1)])
-    return bits === 8 ? byte : i % 2 === 0 ? byte & 15 : byte >> 4
-  }
-  const weight = new Float32Array(k * n) // (K, N)
-  for (let row = 0; row < n; row++) {
-    for (let i = 0; i < k; i++) {
-      const block = Math.floor(i / size)
-      const zero = zeros ? at(zeros, row, block, zeroRow) : 2 ** (bits - 1)
-      const value = at(packed, row, i, (blocks * size * bits) / 8)
-      weight[i * n + row] = (value - zero) * Number(scales.data[row * blocks + block])
-    }
-  }
-  const product = site.add(
-    'MatMul',
-    [node.input[0], site.store(float32([k, n], weight))],
-    {},
-    node.input[5] ? undefined : node.output,
-  )
-  if (node.input[5]) site.add('Add', [product, node.input[5]], {}, node.output)
-}
-
 /** onnxruntime's own operators, by what they are in standard ONNX. */
 const rules: Record<string, Rule> = {
   FusedMatMul: fusedMatMul,
@@ -120,6 +89,7 @@ const rules: Record<string, Rule> = {
   FusedConv: fusedActivation('Conv'),
   FusedGemm: fusedActivation('Gemm'),
   DynamicQuantizeMatMul: dynamicQuantizeMatMul,
+  GatherBlockQuantized: gatherBlockQuantized,
   MatMulNBits: matMulNBits,
 }
 

@@ -12,7 +12,8 @@ import {
 import { inferModel } from '../../graph/infer.ts'
 import { operatorName } from '../../graph/operators.ts'
 import type { Shape } from '../../graph/shape.ts'
-import { type DataType, fromNumbers, fromProto, numbers, type Tensor, toProto } from '../../graph/tensor.ts'
+import { type DataType, fromNumbers, numbers, type Tensor } from '../../graph/tensor.ts'
+import { fromProto, toProto } from '../../graph/tensor-proto.ts'
 
 /** Where a rule adds what replaces a node, and what it can know of the node's values. */
 export interface Site {

@@ -1,26 +1,9 @@
 import { floatOf, intOf, intsOf, stringOf, tensorOf } from '../../graph/attributes.ts'
-import type { NodeProto } from '../../graph/gen/onnx_pb.js'
-import type { Shape } from '../../graph/shape.ts'
-import { type DataType, dataTypeOf, float32, numbers, type Tensor } from '../../graph/tensor.ts'
-import { permuted } from '../keras/convolution.ts'
-import type { Attr, TfGraph } from './graphdef.ts'
+import { dataTypeOf, float32, numbers, type Tensor } from '../../graph/tensor.ts'
+import type { Attr } from './graphdef.ts'
 import { type CellKind, loopOver } from './recurrent.ts'
-
-/** A node that is written: its inputs in the TensorFlow graph, and what is known of them. */
-interface Writing {
-  readonly g: TfGraph
-  readonly node: NodeProto
-  /** Inputs by their TensorFlow names; '' where absent. */
-  readonly inputs: readonly string[]
-  /** The type of the i-th input, as in the TensorFlow graph. */
-  type(i: number): DataType
-  shape(i: number): Shape
-  /** The i-th input, if it is stored. */
-  stored(i: number): Tensor | undefined
-  /** The names of its outputs are what a rule returns. */
-  refuse(why: string): never
-}
-type Rule = (w: Writing) => string | string[]
+import { averagePool, batchNormalization, conv, globalAveragePool, maxPool, transposed } from './windows.ts'
+import type { Rule, Writing } from './writing.ts'
 
 const plain =
   (op: string, attrs: Record<string, Attr> = {}): Rule =>
@@ -42,7 +25,7 @@ const intsAt = (w: Writing, i: number): number[] => {
 const axes = (w: Writing, i: number) => (w.inputs[i] ? intsAt(w, i) : intsOf(w.node, 'axes'))
 
 const reduce =
-  (op: string): Rule =>
+  (op: string, of?: string): Rule =>
   (w) => {
     const all = w.shape(0).map((_, i) => i)
     const over = axes(w, 1) ?? all
@@ -51,11 +34,8 @@ const reduce =
       Tidx: { type: 'int32' },
       keep_dims: { flag: intOf(w.node, 'keepdims', 1) === 1 },
     } as const
-    return w.g.add(op, [w.inputs[0], w.g.ints(over)], attrs)
+    return w.g.add(op, [of ?? w.inputs[0], w.g.ints(over)], attrs)
   }
-
-const transposed = (g: TfGraph, x: string, type: DataType, perm: readonly number[]) =>
-  g.add('Transpose', [x, g.ints(perm)], { T: { type }, Tperm: { type: 'int32' } })
 
 const slice: Rule = (w) => {
   const { g } = w
@@ -144,42 +124,6 @@ const pad: Rule = (w) => {
     T: { type: w.type(0) },
     Tpaddings: { type: 'int32' },
   })
-}
-
-/** Convolution over (batch, channels, time) or (batch, channels, height, width), by TensorFlow's over (batch, height, width, channels). */
-const conv: Rule = (w) => {
-  const { g, node } = w
-  const kernel = w.stored(1) ?? w.refuse('its weights are computed')
-  const rank = kernel.dims.length - 2
-  if (rank > 2 || intOf(node, 'group', 1) !== 1 || stringOf(node, 'auto_pad', 'NOTSET') !== 'NOTSET')
-    w.refuse('its groups, rank or padding')
-  const [strides, dilations] = ['strides', 'dilations'].map((name) => intsOf(node, name) ?? Array<number>(rank).fill(1))
-  const pads = intsOf(node, 'pads') ?? Array<number>(2 * rank).fill(0)
-  const two = (list: readonly number[], one: number) => (rank === 1 ? [one, ...list] : [...list])
-  const spatial = Array.from({ length: rank }, (_, i) => i + 2)
-  let x = transposed(g, w.inputs[0], 'float32', [0, ...spatial, 1])
-  if (pads.some((by) => by > 0)) {
-    const pairs = [[0, 0], ...spatial.map((_, i) => [pads[i], pads[i + rank]]), [0, 0]].flat()
-    x = g.add('Pad', [x, g.ints(pairs, [rank + 2, 2])], { T: { type: 'float32' }, Tpaddings: { type: 'int32' } })
-  }
-  const axis = g.ints([1], [])
-  if (rank === 1) x = g.add('ExpandDims', [x, axis], { T: { type: 'float32' }, Tdim: { type: 'int32' } })
-  const turned = permuted(kernel, [...spatial, 1, 0]) // (…, channels, filters)
-  const filter = g.constant(
-    float32([...two(turned.dims.slice(0, rank), 1), ...turned.dims.slice(rank)], turned.data as Float32Array),
-  )
-  let y = g.add('Conv2D', [x, filter], {
-    T: { type: 'float32' },
-    strides: { ints: [1, ...two(strides, 1), 1] },
-    dilations: { ints: [1, ...two(dilations, 1), 1] },
-    padding: { text: 'VALID' },
-    data_format: { text: 'NHWC' },
-    use_cudnn_on_gpu: { flag: true },
-    explicit_paddings: { ints: [] },
-  })
-  if (w.inputs[2]) y = g.add('AddV2', [y, w.inputs[2]], { T: { type: 'float32' } })
-  if (rank === 1) y = g.add('Squeeze', [y], { T: { type: 'float32' }, squeeze_dims: { ints: [1] } })
-  return transposed(g, y, 'float32', [0, rank + 1, ...spatial.map((i) => i - 1)])
 }
 
 const recurrent: Rule = (w) => {
@@ -281,7 +225,23 @@ export const writers: Record<string, Rule> = {
     if (axis !== -1 && axis !== w.shape(0).length - 1) w.refuse('its axis is not the last')
     return w.g.add('Softmax', w.inputs, { T: { type: w.type(0) } })
   },
+  ReduceSumSquare: (w) => reduce('Sum', w.g.add('Square', [w.inputs[0]], { T: { type: w.type(0) } }))(w),
+  Flatten: (w) => {
+    if (intOf(w.node, 'axis', 1) !== 1) w.refuse('its axis is not the second')
+    const sizes = w.shape(0).slice(1)
+    const known = sizes.every((size) => typeof size === 'number')
+    if (!known) w.refuse('the sizes that it makes one are not known')
+    const size = sizes.reduce((a: number, b) => a * Number(b), 1)
+    return w.g.add('Reshape', [w.inputs[0], w.g.ints([-1, size])], {
+      T: { type: w.type(0) },
+      Tshape: { type: 'int32' },
+    })
+  },
+  BatchNormalization: batchNormalization,
   Conv: conv,
+  MaxPool: maxPool,
+  AveragePool: averagePool,
+  GlobalAveragePool: globalAveragePool,
   Split: (w) => {
     const sizes = intsAt(w, 1)
     const axis = w.g.ints([intOf(w.node, 'axis', 0)], [])

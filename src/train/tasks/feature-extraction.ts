@@ -2,6 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { type Grouped, readPairs } from '../../data/pairs.ts'
 import { PublishedTokenizer } from '../../data/published.ts'
+import { type Reference, vectorReference } from '../../drift/reference.ts'
 import type { EncoderHead } from '../../nn/encoders.ts'
 import { feedsOf } from '../assemble.ts'
 import type { Batch } from '../batch.ts'
@@ -63,7 +64,11 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     return { tensors: { ids, lengths, ...(scored && { scores }) }, rows: rows.length, sizes: { sides, time } }
   }
   /** Vectors of one side of all rows. */
-  const evaluate = (rows: EncodedRow[], model: ReturnType<typeof network.served>): Promise<Metrics> =>
+  const evaluate = (
+    rows: EncodedRow[],
+    model: ReturnType<typeof network.served>,
+    saw: (vectors: readonly Float32Array[]) => void = () => {},
+  ): Promise<Metrics> =>
     withSession(model, threads, async (session) => {
       const embed = async (side: number) => {
         const texts = rows.map((row) => row.sides[side])
@@ -88,6 +93,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
         return vectors
       }
       const [anchors, matches] = [await embed(0), await embed(1)]
+      saw([...anchors, ...matches])
       return scored
         ? spearman(
             anchors,
@@ -109,7 +115,11 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     chosenBy: { metric: scored ? 'spearman' : 'retrievalAccuracy', better: 'higher' },
     async bundle(weights) {
       const { manifest, files } = network.bundle(weights)
-      return { manifest: { ...manifest, data: report, dataset: data.dataset }, files }
+      let reference: Reference | undefined
+      await evaluate(test, network.served(weights), (vectors) => {
+        reference = vectorReference(vectors)
+      })
+      return { manifest: { ...manifest, data: report, ...(reference && { reference }), dataset: data.dataset }, files }
     },
   }
 }

@@ -9,6 +9,8 @@ import { augmentation, type Vary } from '../../data/images/augment.ts'
 import { type ImagePipelineConfig, standardise } from '../../data/images/pixels.ts'
 import { type ImageSplit, openPreparedImages, type PreparedImages, prepareImages } from '../../data/images/prepare.ts'
 import { openImages } from '../../data/images/source.ts'
+import { imageMeasures, type Measured } from '../../drift/measures.ts'
+import { measuredReference } from '../../drift/reference.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
@@ -63,6 +65,9 @@ export async function* openImageClassifier(context: TaskContext, around?: Around
     async bundle(weights) {
       const model = network.inference(weights)
       const { report } = prepared
+      const seen: (Measured & { right: boolean })[] = []
+      await evaluateModel(writeModel(model), pipeline, test, labels, threads, (row) => seen.push(row))
+      const reference = measuredReference(seen)
       return {
         manifest: {
           task: 'image-classification',
@@ -72,6 +77,7 @@ export async function* openImageClassifier(context: TaskContext, around?: Around
           pipeline: pipeline as unknown as Record<string, unknown>,
           parameters: imported ? countStored(model) : countParameters(graph.parameters),
           data: report as unknown as Record<string, unknown>,
+          ...(reference && { reference }),
           dataset: { digest: prepared.digest, source: report.source, rows: report.rowsRead },
         },
         files: { 'model.onnx': writeModel(model) },
@@ -147,13 +153,14 @@ function assemble(split: ImageSplit, rows: Int32Array, pipeline: ImagePipelineCo
 
 const AT_ONCE = 128
 
-/** Accuracy, macro-F1 and loss of a model on a split. */
+/** Accuracy, macro-F1 and loss of a model on a split; `saw` is told of each image. */
 async function evaluateModel(
   model: Uint8Array,
   pipeline: ImagePipelineConfig,
   split: ImageSplit,
   labels: readonly string[],
   threads: number,
+  saw?: (row: Measured & { right: boolean }) => void,
 ): Promise<Metrics> {
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, logSeverityLevel: 3 })
   try {
@@ -168,7 +175,13 @@ async function evaluateModel(
       rows.forEach((row, r) => {
         const scores = values.subarray(r * labels.length, (r + 1) * labels.length)
         const truth = split.label(row)
-        confusion.add(truth, scores.indexOf(Math.max(...scores)))
+        const chosen = scores.indexOf(Math.max(...scores))
+        confusion.add(truth, chosen)
+        saw?.({
+          measures: imageMeasures(split.pixels(row), pipeline.channels),
+          probabilities: scores.slice(),
+          right: chosen === truth,
+        })
         loss -= Math.log(Math.max(scores[truth], 1e-12))
       })
     }

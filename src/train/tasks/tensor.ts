@@ -15,6 +15,7 @@ import type { TrainEvent } from '../events.ts'
 import { countStored, initialWeights, openGraph } from '../graph.ts'
 import type { DataSource } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
+import { type HeldOut, tensorReference } from '../measured.ts'
 import { Confusion } from '../metrics.ts'
 
 /** What an ONNX graph of tensors should answer, row by row: classes or numbers, by a loss of choice. */
@@ -112,12 +113,20 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     chosenBy: classifier ? { metric: 'accuracy', better: 'higher' } : { metric: 'loss', better: 'lower' },
     async bundle(weights) {
       const model = exportImported(imported, weights, false)
+      const signature = signatureOf(model)
+      const reference = await tensorReference(
+        writeModel(model),
+        { signature, labels },
+        partsOf(test, (at) => batch(test, at), classifier ? labels : []),
+        threads,
+      )
       return {
         manifest: {
           task: 'tensor',
           family: name,
-          signature: signatureOf(model),
+          signature,
           labels,
+          ...(reference && { reference }),
           parameters: countStored(model),
         },
         files: { 'model.onnx': writeModel(model) },
@@ -190,6 +199,15 @@ function assemble(
 }
 
 const AT_ONCE = 256
+
+/** The inputs of held-out rows, some at a time, with the place of their labels. */
+function* partsOf(rows: Rows, batch: (at: Int32Array) => Batch, labels: readonly string[]): Generator<HeldOut> {
+  for (let start = 0; start < rows.of.length; start += AT_ONCE) {
+    const at = Int32Array.from({ length: Math.min(AT_ONCE, rows.of.length - start) }, (_, i) => start + i)
+    const { [TARGET]: _target, ...tensors } = batch(at).tensors
+    yield { tensors, ...(labels.length > 0 && { classes: Array.from(at, (row) => rows.classes[rows.of[row]]) }) }
+  }
+}
 
 /** Loss and, for classes, accuracy and macro-F1 of the model that will be served. */
 async function evaluateModel(

@@ -41,14 +41,9 @@ def read_savedmodel(path, ids, lengths):
 def read_tflite(path, ids, lengths):
     import tensorflow as tf
     interpreter = tf.lite.Interpreter(os.path.join(path, 'model.tflite'))
-    rows = []
-    for row, length in zip(ids, lengths):
-        interpreter.resize_tensor_input(0, [1, length])
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]['index'], row[None, :length].astype('int32'))
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(interpreter.get_output_details()[0]['index'])[0])
-    return np.stack(rows)
+    whole = interpreter.get_input_details()[0]['dtype']
+    serve = interpreter.get_signature_runner('serving_default')
+    return serve(ids=ids.astype(whole), lengths=lengths.astype(whole))['probabilities']
 
 
 readers = {'onnx': read_onnx, 'keras': read_keras, 'keras-h5': read_h5, 'savedmodel': read_savedmodel, 'tflite': read_tflite}
