@@ -15,6 +15,7 @@ import { encoderLoss, encoderParameters } from '../src/nn/encoders.ts'
 import type { Batch } from '../src/train/batch.ts'
 import type { Weights } from '../src/train/checkpoint.ts'
 import { TrainingSession } from '../src/train/session.ts'
+import { peakMemory } from './lib/racer.ts'
 import { median } from './lib/statistics.ts'
 import type { Result } from './main.ts'
 
@@ -69,6 +70,7 @@ async function compare(weights: Weights, folder: string, log: (line: string) => 
       else times[turn].push(...((await peers[turn]?.('time', steps)) ?? []))
     }
   }
+  const memory = { ours: peakMemory(process.pid), peer: peers.default?.peakMemory() }
   for (const peer of Object.values(peers)) peer?.end()
   const step = median(times.ours)
   const results: Result[] = [
@@ -78,6 +80,12 @@ async function compare(weights: Weights, folder: string, log: (line: string) => 
       : []),
     { measure: 'throughput', value: (rows * 1000) / step, unit: 'samples/s' },
     { measure: 'matrix products', value: products() / step / 1e6, unit: 'GFLOP/s' },
+    {
+      measure: 'peak resident memory',
+      value: memory.ours,
+      unit: 'MB',
+      ...(memory.peer && { peer: memory.peer, ratio: memory.peer / memory.ours }),
+    },
   ]
   if (peerLosses) {
     const difference = Math.max(...ourLosses.map((loss, i) => Math.abs(loss - peerLosses[i]) / peerLosses[i]))
@@ -173,5 +181,5 @@ async function startPeer(folder: string, optimizer: string, log: (line: string) 
     child.stdin.write(`${what} ${count}\n`)
     return next()
   }
-  return Object.assign(ask, { end: () => child.stdin.end() })
+  return Object.assign(ask, { end: () => child.stdin.end(), peakMemory: () => peakMemory(child.pid!) })
 }

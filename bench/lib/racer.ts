@@ -2,6 +2,12 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
+/** The most memory that a process ever had resident, in MB. */
+export function peakMemory(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024
+}
+
 /** A process that trains when asked: one line to it, one line of JSON from it. */
 export class Racer {
   readonly #child
@@ -33,10 +39,8 @@ export class Racer {
     return (this.#processor * 10) / this.times.length
   }
 
-  /** The most memory that the process ever had resident, in MB. */
   get peakMemory(): number {
-    const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
-    return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024
+    return peakMemory(this.#child.pid!)
   }
 
   end() {

@@ -5,7 +5,7 @@ import { openCorpus } from '../../src/data/corpus/corpus.ts'
 const url = process.env.ATHANOR_URL ?? 'http://127.0.0.1:7700'
 const athanor = new Athanor({ url })
 const files = process.env.POEMS ?? 'dist/quantangshi/poet.tang.1'
-const TITLES = ['春望', '山中', '送友人']
+const TITLES = ['送別', '春望', '山中']
 
 const dataset = await athanor.datasets.upload('poems.jsonl', new TextEncoder().encode(await conversations()))
 const { run } = await athanor.runs.create({
@@ -14,7 +14,7 @@ const { run } = await athanor.runs.create({
   family: 'llama',
   dataset: dataset.id,
   options: {
-    context: 64,
+    context: Number(process.env.CONTEXT ?? 80),
     layers: 2,
     batchSize: 32,
     epochs: Number(process.env.EPOCHS ?? 8),
