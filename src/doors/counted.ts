@@ -21,9 +21,13 @@ export async function counted(
       ...(texts && { input: texts.join('\n') }),
       output: JSON.stringify(nativeOutputs(prediction, 3)),
     })
-    house.observe({ ...about, rows: rowsOf(prediction), ms: total, at: Date.now(), timings, content })
-    if (texts && output.kind === 'texts')
-      house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
+    const at = Date.now()
+    // after the answers of this turn are on their way, one after the other
+    setImmediate(() => {
+      house.observe({ ...about, rows: rowsOf(prediction), ms: total, at, timings, content })
+      if (texts && output.kind === 'texts')
+        house.feedback.answered(requestId, { model, version, labels: manifest.labels }, output.probabilities, texts)
+    })
     return { ...prediction, total }
   } catch (thrown) {
     const error = asAthanorError(thrown)

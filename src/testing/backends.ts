@@ -16,10 +16,13 @@ export interface Backend {
 const { ATHANOR_TEST_POSTGRES: postgres, ATHANOR_TEST_S3: s3 } = process.env
 
 const DUPLICATE_DATABASE = '42P04'
-const root = mkdtempSync(join(tmpdir(), 'athanor-backend-'))
+let root: string | undefined
 const databases = new Set<string>()
 let homes = 0
-const newHome = () => join(root, `home${homes++}`)
+function newHome(): string {
+  root ??= mkdtempSync(join(tmpdir(), 'athanor-backend-'))
+  return join(root, `home${homes++}`)
+}
 
 /** Runs a statement on the server whose databases the tests make. */
 async function administer(statement: string) {
@@ -72,7 +75,7 @@ export const backends: readonly Backend[] = [
 
 /** Removes what `fresh` made. */
 export async function removeBackends() {
-  rmSync(root, { recursive: true, force: true })
+  if (root !== undefined) rmSync(root, { recursive: true, force: true })
   for (const name of databases) await administer(`drop database ${name} with (force)`)
   databases.clear()
 }
