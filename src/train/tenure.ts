@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, readdir, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { LEASE, type RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 
@@ -71,7 +71,8 @@ export class Tenure {
 
   async #keep() {
     for (const name of await readdir(this.#folder, { recursive: true })) {
-      if (!/\.(safetensors|json)$/.test(name)) continue
+      // what is made of the data is made again elsewhere: without its rows its description would only mislead
+      if (!/\.(safetensors|json)$/.test(name) || name.split(sep)[0] === 'data') continue
       const path = join(this.#folder, name)
       const { mtimeMs } = await stat(path)
       if (this.#kept.get(name) === mtimeMs) continue
