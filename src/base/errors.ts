@@ -113,6 +113,11 @@ export const errors = {
     'the loss became {loss} at step {step}',
     'Lower the learning rate, e.g. --set learningRate=0.0005. Kept in the folder of the run: {checkpoint}.',
   ],
+  TRAINING_MEMORY: [
+    422,
+    'training would take about {needed} MB of memory, and {available} MB are free; nothing was started',
+    '{instead}',
+  ],
   SELECTION_EMPTY: [
     422,
     'none of the trials gave a model; the last one: {reason}',

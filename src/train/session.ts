@@ -141,8 +141,10 @@ export class TrainingSession {
 }
 
 /** How many threads share a batch; one where it must not be shared out. */
-const waysOf = ({ running }: TrainingGraph, { threads, batchSize }: SessionOptions) =>
-  running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS)))
+export const waysOf = (
+  { running }: TrainingGraph,
+  { threads, batchSize }: Pick<SessionOptions, 'threads' | 'batchSize'>,
+) => (running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS))))
 
 function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: SessionOptions): Shared {
   const { threads, seed, weightDecay, clipNorm, optimizer, average = 0 } = options

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { keptBy, type Optimizer } from '../autograd/optimizers.ts'
 import type { Parameter } from '../autograd/training.ts'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
@@ -11,10 +12,11 @@ import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'
 import type { TrainEvent } from './events.ts'
 import { familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
 import type { Learner, Task } from './learner.ts'
+import { assertFits } from './memory.ts'
 import { defaultEpochs, type Options } from './options.ts'
 import { Pulse } from './pulse.ts'
 import { schedules } from './schedule.ts'
-import { TrainingSession } from './session.ts'
+import { TrainingSession, waysOf } from './session.ts'
 import { tasks } from './tasks.ts'
 
 interface Progress {
@@ -72,7 +74,7 @@ export class Training {
     this.#clock = new Clock(progress.seconds)
   }
 
-  /** Has the task prepare the data, and takes up the last checkpoint where there is one. */
+  /** Has the task prepare the data, and takes up the last checkpoint where there is one. Throws TRAINING_MEMORY. */
   static async *open(job: TrainJob, open?: Task['open']): AsyncGenerator<TrainEvent, Training> {
     const { spec, folder } = job
     const seed = spec.seed ?? 1
@@ -85,15 +87,18 @@ export class Training {
     const learner = yield* (open ?? tasks[task].open)({ job, name, family, options, seed, threads })
     const epochs = options.epochs === null ? defaultEpochs(learner.rows) : number('epochs')
     const decays = decayingBy(String(options.decayOf))
+    const [optimizer, average, batchSize] = [options.optimizer as Optimizer, number('average'), number('batchSize')]
+    const ways = waysOf(learner.graph, { threads, batchSize })
+    assertFits(learner, { ways, kept: 1 + keptBy(optimizer, average > 0).length })
     const session = await TrainingSession.create(learner.graph, {
-      optimizer: options.optimizer as 'adamw' | 'sgd',
+      optimizer,
       weightDecay: number('weightDecay'),
       clipNorm: number('clipNorm'),
-      average: number('average'),
+      average,
       ...(decays && { decays }),
       seed,
       threads,
-      batchSize: number('batchSize'),
+      batchSize,
     })
     if (learner.initial) session.restore(learner.initial, 0)
     const parameters = countParameters(learner.graph.parameters)

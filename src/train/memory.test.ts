@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { trainingGraph } from '../autograd/training.ts'
+import { AthanorError } from '../base/errors.ts'
+import { classifierInputs, families } from '../nn/families.ts'
+import { classifierLoss } from '../nn/losses.ts'
+import type { Batch } from './batch.ts'
+import type { Learner } from './learner.ts'
+import { assertFits, memoryOfStep } from './memory.ts'
+
+const config = { vocabulary: 100, classes: 2, width: 64, layers: 2, heads: 4, inner: 256, dropout: 0.1 }
+const graph = trainingGraph((network) => {
+  const { ids, lengths } = classifierInputs(network.graph)
+  const labels = network.graph.input('labels', 'int64', ['batch'])
+  return classifierLoss(families.transformer.build(network, ids, lengths, config), labels)
+})
+const batch = (rows: number, time: number): Batch => {
+  const tensor = (...dims: number[]) => ({
+    type: 'int64' as const,
+    dims,
+    data: new BigInt64Array(dims.reduce((a, b) => a * b, 1)),
+  })
+  const tensors = { ids: tensor(rows, time), lengths: tensor(rows), labels: tensor(rows) }
+  return { tensors, rows, sizes: { time } }
+}
+const work = { ways: 2, kept: 3 }
+const memory = (rows: number, time: number) => memoryOfStep(graph, batch(rows, time), work)
+
+test('what is alive between forward and backward pass grows with rows and, through attention, with the square of time', () => {
+  const base = memory(2, 1)
+  const [one, two, longer] = [memory(32, 128), memory(64, 128), memory(32, 256)].map((bytes) => bytes - base)
+  assert.ok(two / one > 1.95 && two / one < 2.05, String(two / one))
+  assert.ok(longer / one > 2.2 && longer / one < 4, String(longer / one))
+  // at the least what each layer must keep: the widened rows before and after GELU, and the attention of four heads
+  const kept = config.layers * 32 * (2 * 128 * config.inner + config.heads * 128 ** 2) * 4
+  assert.ok(one > kept && one < 6 * kept, `${one} of ${kept}`)
+})
+
+test('training that would not fit is refused, with what would', () => {
+  const rows = [Int32Array.of(0, 1), Int32Array.of(2, 3)]
+  // the second batch is the longer one
+  const assemble = ([first]: Int32Array) => batch(64, first === 2 ? 512 : 8)
+  const learner = { graph, batches: () => rows, assemble } as unknown as Learner
+  assertFits(learner, work, memory(64, 512))
+  const refused = (available: number) => {
+    try {
+      assertFits(learner, work, available)
+    } catch (error) {
+      assert.ok(error instanceof AthanorError)
+      return error
+    }
+    return assert.fail('it fits')
+  }
+  const error = refused(memory(16, 512))
+  assert.equal(error.code, 'TRAINING_MEMORY')
+  assert.match(error.message, /would take about \d+ MB of memory, and \d+ MB are free/)
+  assert.match(error.hint, /^--set batchSize=16 would fit; with --set accumulate=4 as well/)
+  assert.match(refused(1e6).hint, /^Not even one row/)
+})
