@@ -68,6 +68,11 @@ export const errors = {
     '{source} has no usable rows',
     'It needs a header and rows; the data report says what was dropped and why.',
   ],
+  CORPUS_SHORT: [
+    400,
+    '{source} has {tokens} tokens to learn from, and a context is {context}',
+    'Add text, or make the context shorter than what there is: --set context=…',
+  ],
   DATA_UNDECODABLE: [
     400,
     '{source}, line {line}: bytes that are not {encoding}',

@@ -1,4 +1,6 @@
+import type { Selectable } from 'kysely'
 import type { Store } from './store.ts'
+import type { RunsTables } from './tables/runs.ts'
 
 /** A run as it is stored: `spec`, `metrics` and `error` are JSON values that the caller knows. */
 export interface RunRecord {
@@ -197,17 +199,7 @@ export class RunRecords {
   }
 }
 
-function fromRow(row: {
-  run: string
-  model: string
-  state: string
-  spec: string
-  metrics: string | null
-  version: number | null
-  error: string | null
-  created_at: string
-  updated_at: string
-}): RunRecord {
+function fromRow(row: Selectable<RunsTables['runs']>): RunRecord {
   return {
     run: row.run,
     model: row.model,

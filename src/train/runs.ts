@@ -15,9 +15,9 @@ import { finishedStates, type RunRecord, RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 import type { RefineSpec, Run, RunSpec, RunState, TrainEvent } from './events.ts'
 import type { DataSource, TrainJob } from './job.ts'
-import type { FromTrainer, RunJob, ToTrainer } from './process.ts'
+import type { RunJob, ToTrainer } from './process.ts'
 import { Tenure } from './tenure.ts'
-import { failureOf, sourceIn, startTrainer } from './trainer.ts'
+import { converse, failureOf, sourceIn, startTrainer } from './trainer.ts'
 
 export interface NumberedEvent {
   id: number
@@ -64,9 +64,6 @@ const isFinished = (state: string) => (finishedStates as readonly string[]).incl
 
 /** Milliseconds between two looks at a database that other processes work on too. */
 const LOOK_EVERY = 500
-
-/** Step events kept of a run, about; the others are only passed on while they are new. */
-const STEP_EVENTS_KEPT = 400
 
 /**
  * Training runs of this server: a queue worked off one at a time, each in a process of its own and at low priority. What
@@ -325,7 +322,12 @@ export class Runs {
     if (active.wanted !== 'done') return this.#endAs(run, active.wanted)
     const child = startTrainer(kind.worker)
     active.child = child
-    const outcome = await this.#converse(run, child, job, () => active.tenure?.keepFiles())
+    const outcome = await converse(child, job, {
+      state: (state) => this.#state(run, state),
+      keep: (event) => this.#emit(run, event),
+      pass: (event) => this.#live.emit(run, { id: 0, event } satisfies NumberedEvent),
+      progress: () => active.tenure?.keepFiles(),
+    })
     const wanted = active.wanted as Active['wanted'] // changed while it worked
     if (wanted === 'cancelled') {
       await this.#end(run, 'cancelled')
@@ -352,38 +354,6 @@ export class Runs {
   async #clear(run: string) {
     await rm(this.#folder(run), { recursive: true, force: true })
     await this.#records.dropFiles(run)
-  }
-
-  /** Passes events on until the process has said how it ends, or is gone. */
-  #converse(
-    run: string,
-    child: ChildProcess,
-    job: RunJob,
-    onProgress: () => void,
-  ): Promise<Exclude<FromTrainer, { type: 'event' }>> {
-    const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
-    let handling = Promise.resolve()
-    let steps = 0
-    let [every, seen] = [1, 0]
-    const receive = async (message: FromTrainer) => {
-      if (message.type !== 'event') return resolve(message)
-      const { event } = message
-      if (event.type === 'state') return this.#state(run, event.state)
-      if (event.type === 'checkpoint' || event.type === 'epoch' || event.type === 'trial') onProgress()
-      if (event.type !== 'step' && event.type !== 'progress') return this.#emit(run, event)
-      // of many steps only some are stored, more sparsely the longer the run
-      const keep = event.type === 'step' && seen++ % every === 0
-      if (keep && ++steps % STEP_EVENTS_KEPT === 0) every *= 2
-      await (keep ? this.#emit(run, event) : this.#live.emit(run, { id: 0, event }))
-    }
-    child.on('message', (message: FromTrainer) => {
-      handling = handling.then(() => receive(message)).catch(reject)
-    })
-    child.once('exit', (code, signal) => {
-      handling = handling.then(() => reject(fail('TRAINER_DIED', { reason: signal ?? `exit code ${code}`, run })))
-    })
-    child.send({ type: 'start', job } satisfies ToTrainer)
-    return promise.finally(() => child.kill('SIGKILL'))
   }
 
   async #version(ref: string): Promise<NonNullable<TrainJob['from']>> {

@@ -127,7 +127,7 @@ test('conversations are learnt by their answers; the model goes on learning, who
 test('what cannot be learnt is refused with the reason', async () => {
   const refused = (code: string, part: string) => (error: Error & { code?: string }) =>
     error.code === code && error.message.includes(part)
-  await assert.rejects(learn('short.txt', 'too short', {}), refused('DATA_EMPTY', 'tokens'))
+  await assert.rejects(learn('short.txt', 'too short', {}), refused('CORPUS_SHORT', 'tokens'))
   const from = { ref: 'x@1', files: {}, manifest: { task: 'tensor' } as Manifest }
   await assert.rejects(learn('a.txt', 'text', { from: 'x@1' }, from), refused('UNSUPPORTED', 'decoder'))
   await assert.rejects(

@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { type AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { Datasets } from '../store/datasets.ts'
 import type { Store } from '../store/store.ts'
+import type { RunState, TrainEvent } from './events.ts'
 import type { DataSource } from './job.ts'
-import type { FromTrainer } from './process.ts'
+import type { FromTrainer, RunJob, ToTrainer } from './process.ts'
 
 /** A process that waits for a job of training, at low priority: serving comes first. */
 export function startTrainer(worker: URL): ChildProcess {
@@ -22,6 +23,52 @@ export function startTrainer(worker: URL): ChildProcess {
     // not allowed everywhere; training runs all the same
   }
   return child
+}
+
+/** Step events kept of a run, about; the others are only passed on while they are new. */
+const STEP_EVENTS_KEPT = 400
+
+/** What becomes of what a process tells. */
+interface Listener {
+  state(state: RunState): Promise<void>
+  /** Of events that are stored. */
+  keep(event: TrainEvent): Promise<void>
+  /** Of those that are told only while they are new. */
+  pass(event: TrainEvent): void
+  /** Its files may have changed. */
+  progress(): void
+}
+
+/** Gives a process its job and passes on what it tells until it has said how it ends; throws TRAINER_DIED when it is gone before. */
+export function converse(
+  child: ChildProcess,
+  job: RunJob,
+  listener: Listener,
+): Promise<Exclude<FromTrainer, { type: 'event' }>> {
+  const { promise, resolve, reject } = Promise.withResolvers<Exclude<FromTrainer, { type: 'event' }>>()
+  let handling = Promise.resolve()
+  let steps = 0
+  let [every, seen] = [1, 0]
+  const receive = async (message: FromTrainer) => {
+    if (message.type !== 'event') return resolve(message)
+    const { event } = message
+    if (event.type === 'state') return listener.state(event.state)
+    if (event.type === 'checkpoint' || event.type === 'epoch' || event.type === 'trial') listener.progress()
+    if (event.type !== 'step' && event.type !== 'progress') return listener.keep(event)
+    // of many steps only some are stored, more sparsely the longer the run
+    const kept = event.type === 'step' && seen++ % every === 0
+    if (kept && ++steps % STEP_EVENTS_KEPT === 0) every *= 2
+    await (kept ? listener.keep(event) : listener.pass(event))
+  }
+  child.on('message', (message: FromTrainer) => {
+    handling = handling.then(() => receive(message)).catch(reject)
+  })
+  child.once('exit', (code, signal) => {
+    const { run } = job
+    handling = handling.then(() => reject(fail('TRAINER_DIED', { reason: signal ?? `exit code ${code}`, run })))
+  })
+  child.send({ type: 'start', job } satisfies ToTrainer)
+  return promise.finally(() => child.kill('SIGKILL'))
 }
 
 /** What a process failed by, as it was thrown there. */

@@ -67,7 +67,7 @@ const AT_ONCE = 1 << 20
 type Stretch = { part: Part; text: string; ends: boolean } | { part: Part; messages: Message[] }
 
 /**
- * Splits and tokenizes a corpus, streaming: it is read twice or three times, never held whole. Throws DATA_EMPTY and
+ * Splits and tokenizes a corpus, streaming: it is read twice or three times, never held whole. Throws DATA_EMPTY, CORPUS_SHORT and
  * SPLIT_IMPOSSIBLE when there is too little text.
  */
 export async function prepareCorpus(
@@ -125,8 +125,7 @@ export async function prepareCorpus(
   }
   for (const writer of writers.values()) writer.close()
   const { train, validation: held } = report.parts
-  if (train.tokens <= context)
-    throw fail('DATA_EMPTY', { source: `${corpus.source} (${train.tokens} tokens, a context is ${context})` })
+  if (train.tokens <= context) throw fail('CORPUS_SHORT', { source: corpus.source, tokens: train.tokens, context })
   if (held.tokens < 2) throw fail('SPLIT_IMPOSSIBLE', { reason: 'there is too little text to hold some out' })
   report.charactersPerToken = train.characters / train.tokens
   const digest = validation ? `${await corpus.digest()}+${await validation.digest()}` : await corpus.digest()
