@@ -91,6 +91,7 @@ const cases: readonly Case[] = [
   { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 1 } },
   { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
+  { what: 'int8', model: 'reviews', passes: [quantized('int8')] },
   { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
   { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },

@@ -11,6 +11,7 @@ import { Edit } from '../graph/edit.ts'
 import { type ModelProto, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
 import type { TrainEvent } from '../train/events.ts'
 import { optionsOf, type TrainJob } from '../train/job.ts'
+import type { Task } from '../train/learner.ts'
 import type { Teacher } from '../train/lessons.ts'
 import type { Options } from '../train/options.ts'
 import { openImageClassifier } from '../train/tasks/image-classification.ts'
@@ -79,15 +80,29 @@ export async function* learn(
   }
 }
 
+/** Trains the graph of an image classifier on. */
+export const learnImages = (subject: Subject, context: PassContext, options: Options, around?: Around) =>
+  goOn(subject, context, { family: 'onnx-images', options, what: around !== undefined }, (opened) =>
+    openImageClassifier(opened, around),
+  )
+
+/** A training that begins with a version: its family and task, and what tells it from others in the same folder. */
+interface Further {
+  readonly family: string
+  readonly task?: string
+  readonly options: Options
+  readonly what?: unknown
+}
+
 /**
- * Trains the graph of an image classifier on, on the source's training images: split by the version's own seed, so that what it
- * is judged by stays out of it. Throws REFINE_NEEDS_DATA when they are not here.
+ * Trains a version further on the source's training data: split by the version's own seed, so that what it is judged by stays
+ * out of it. Throws REFINE_NEEDS_DATA when that is not here.
  */
-export async function* learnImages(
+export async function* goOn(
   subject: Subject,
   { training, folder, stop }: PassContext,
-  options: Options,
-  around?: Around,
+  { family, task, options, what }: Further,
+  open?: Task['open'],
 ): AsyncGenerator<TrainEvent, Subject> {
   const { manifest } = subject
   const { lineage } = manifest
@@ -96,7 +111,8 @@ export async function* learnImages(
   const files = await writeSubject(begun, subject)
   const spec = {
     dataset: training.data.path,
-    family: 'onnx-images',
+    family,
+    ...(task !== undefined && { task }),
     from: lineage.run ?? 'source',
     seed: lineage.seed ?? 1,
     options: given({ ...options, ...training.options }),
@@ -107,14 +123,14 @@ export async function* learnImages(
     folder: folderFor(folder, [
       options,
       subject.model.graph!.initializer.map(({ name, dims }) => [name, dims.map(Number)]),
-      around !== undefined,
+      what,
     ]),
     spec,
     dataset: training.data,
     ...(training.heldOut && { validation: training.heldOut }),
     from: { ref: spec.from, manifest, files },
   }
-  const result = yield* train(job, stop, (opened) => openImageClassifier(opened, around))
+  const result = yield* train(job, stop, open)
   if (!result) return subject // stopped
   const bundle = await readBundle(result.bundle)
   const { model } = readSubject(bundle.manifest, bundle.files)

@@ -4,6 +4,7 @@ import { fail } from '../../base/errors.ts'
 import { intOf } from '../../graph/attributes.ts'
 import type { Value } from '../../graph/builder.ts'
 import * as o from '../../graph/ops.ts'
+import { WEIGHTS } from '../../graph/stored.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { initialWeights } from '../../train/graph.ts'
 import { learn, learnImages, teacherOf, trainedWith } from '../learn.ts'
@@ -22,9 +23,6 @@ export interface Rounding {
 const [SLOWER, RATE] = [0.2, 1e-4]
 /** What the version's own soft answers count beside the labels. */
 const TAUGHT = { temperature: 2, share: 0.5 }
-
-/** Constants of a graph that is built here are named so; all other floats are weights. */
-export const WEIGHTS = /^(?!(.*\/)?constant(\.\d+)?$)/
 
 /**
  * Trains the graph on while its layers are rounded as they will be once they are quantized (Jacob et al. 2018), by its labels
