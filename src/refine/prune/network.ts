@@ -4,6 +4,7 @@ import { fail } from '../../base/errors.ts'
 import type { Value } from '../../graph/builder.ts'
 import type { Weights } from '../../train/checkpoint.ts'
 import type { TrainEvent } from '../../train/events.ts'
+import type { Teacher } from '../../train/lessons.ts'
 import type { Options } from '../../train/options.ts'
 import type { Example } from '../examples/example.ts'
 import type { PassContext } from '../pass.ts'
@@ -16,10 +17,7 @@ export interface Sized {
 }
 
 /** How a version teaches what is left of it. */
-export interface Teaching {
-  readonly temperature: number
-  readonly share: number
-}
+type Teaching = Pick<Teacher, 'temperature' | 'share'>
 
 /** A version as a network that units and layers can be taken out of. */
 export interface Prunable {
