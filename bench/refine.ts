@@ -16,7 +16,7 @@ import { snippets } from './lib/snippets.ts'
 import type { Result } from './main.ts'
 
 export const description =
-  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them)'
+  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases, with ; between them; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them)'
 
 const folder = process.env.ATHANOR_BENCH_FOLDER ?? join(tmpdir(), `athanor-bench-refine-${process.pid}`)
 const {
@@ -88,6 +88,20 @@ const cases: readonly Case[] = [
     options: { epochs: 1 },
   },
   { what: 'int8-static', model: 'textcnn', passes: [quantized('int8-static')] },
+  { what: 'int8-static', model: 'lstm', passes: [quantized('int8-static')] },
+  { what: 'int4', model: 'lstm', passes: [quantized('int4', { leave: 0 })] },
+  ...['aware', 'learned'].map((how) => ({
+    what: `int8 ${how}`,
+    model: 'lstm',
+    passes: [quantized('int8', { leave: 0, [how]: true })],
+    options: { epochs: 1 },
+  })),
+  {
+    what: 'int4 learned',
+    model: 'transformer',
+    passes: [quantized('int4', { leave: 0, learned: true })],
+    options: { epochs: 1 },
+  },
   { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 1 } },
   { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
@@ -95,6 +109,7 @@ const cases: readonly Case[] = [
   { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
   { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
+  { what: 'pruned', model: 'encoder', passes: [pruned], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, by answers alone',
@@ -106,8 +121,12 @@ const cases: readonly Case[] = [
 
 export async function run(log: (line: string) => void): Promise<Result[]> {
   const results: Result[] = []
+  const names = cases.map(({ model, what }) => `${model}: ${what}`)
+  const wanted = only?.split(';') ?? names
+  const unknown = wanted.find((name) => !names.includes(name))
+  if (unknown !== undefined) throw new Error(`no case "${unknown}"; there are ${names.join('; ')}`)
   for (const { what, model, passes, options } of cases) {
-    if (only && !only.split(',').includes(`${model}: ${what}`)) continue
+    if (!wanted.includes(`${model}: ${what}`)) continue
     const source = sources[model]
     if (!source) {
       log(`${model}: ${what} left out: its data is not named`)
