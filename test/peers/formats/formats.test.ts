@@ -1,5 +1,5 @@
-// Formats against their own readers and writers. Needs Python with tensorflow-cpu (or tensorflow), keras 3, onnx,
-// onnxruntime and tokenizers: ATHANOR_PYTHON names it.
+// Formats against their own readers and writers. Needs Python with tensorflow-cpu (or tensorflow), keras 3, onnx
+// and onnxruntime: ATHANOR_PYTHON names it.
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -8,17 +8,14 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import ort from 'onnxruntime-node'
-import { type PipelineConfig, TextPipeline } from '../../../src/data/pipeline.ts'
-import { exportBundle } from '../../../src/formats/export.ts'
 import { formats, type WriteOptions } from '../../../src/formats/formats.ts'
 import { sourceOf } from '../../../src/formats/source.ts'
 import { writeModel } from '../../../src/graph/codec.ts'
 import { madeRows, madeVariants } from '../../../src/testing/variants.ts'
 
 const python = process.env.ATHANOR_PYTHON ?? 'python3'
-const there =
-  spawnSync(python, ['-c', 'import tensorflow, keras, onnx, onnxruntime, tokenizers'], { stdio: 'ignore' }).status === 0
-const skip = there ? false : `${python} has no tensorflow, keras, onnx, onnxruntime and tokenizers; set ATHANOR_PYTHON`
+const there = spawnSync(python, ['-c', 'import tensorflow, keras, onnx, onnxruntime'], { stdio: 'ignore' }).status === 0
+const skip = there ? false : `${python} has no tensorflow, keras, onnx and onnxruntime; set ATHANOR_PYTHON`
 const script = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'athanor-formats-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -64,49 +61,6 @@ test('what is exported, the formats’ own readers load and compute alike', { sk
   assert.ok(Object.keys(results).length > 40)
   for (const [name, difference] of Object.entries(results)) {
     assert.ok(typeof difference === 'number' && difference <= 1e-5, `${name}: ${difference}`)
-  }
-})
-
-test('the Python programs that go with an export answer as the server does', { skip }, async () => {
-  const all = await madeVariants()
-  const texts = ['w1 sun w2 w9', 'W7 rain', 'w3 '.repeat(60)]
-  for (const family of ['lstm', 'gru', 'rnn', 'textcnn', 'bow', 'bow-ngrams', 'transformer']) {
-    const made = all.find(({ name }) => name === family)!
-    const pipeline = TextPipeline.load(made.manifest.pipeline as unknown as PipelineConfig, made.tokenizer)
-    const session = await ort.InferenceSession.create(writeModel(made.model), { logSeverityLevel: 3 })
-    const wanted: number[][] = []
-    for (const row of await pipeline.encode(texts)) {
-      const { probabilities } = await session.run({
-        ids: new ort.Tensor('int64', BigInt64Array.from(row, BigInt), [1, row.length]),
-        lengths: new ort.Tensor('int64', BigInt64Array.of(BigInt(row.length)), [1]),
-      })
-      wanted.push(Array.from(probabilities.data as Float32Array))
-    }
-    const programs: string[] = []
-    for (const name of ['onnx', 'keras', 'keras-h5', 'savedmodel', 'tflite']) {
-      const files = { 'model.onnx': writeModel(made.model), 'tokenizer.json': Buffer.from(made.tokenizer) }
-      const written = await exportBundle(made.manifest, files, name, {}).catch((error: { code?: string }) => {
-        assert.equal(error.code, 'UNSUPPORTED', `${family} ${name}: ${error}`)
-      })
-      if (!written) continue
-      const folder = join(root, `usage-${family}-${name}`)
-      mkdirSync(folder)
-      for (const [file, content] of Object.entries(written)) writeFileSync(join(folder, file), content)
-      const output = execFileSync(python, [join(folder, 'usage.py'), ...texts], { stdio: ['ignore', 'pipe', 'ignore'] })
-      const answers = String(output)
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line) as Record<string, number>)
-      assert.equal(answers.length, texts.length)
-      answers.forEach((answer, i) => {
-        made.manifest.labels.forEach((label, k) => {
-          const difference = Math.abs(answer[label] - wanted[i][k])
-          assert.ok(difference <= 1e-5, `${family} ${name}: ${answer[label]}, expected ${wanted[i][k]}`)
-        })
-      })
-      programs.push(name)
-    }
-    assert.ok(programs.length >= 2, `${family}: ${programs}`)
   }
 })
 
