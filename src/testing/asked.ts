@@ -73,7 +73,8 @@ const texts = ['W1 sun　w2\tｓｕｎ w9', "don't w7 constructor, w8! 3.5", '',
 const beyondPython = ['今天 rain w7']
 
 async function classifier(name: Parameters<typeof madeClassifier>[0], tokenizer: 'character' | 'word' | 'bpe') {
-  const made = await madeClassifier(name, name === 'lstm' ? { width: 12, hidden: 10 } : {}, tokenizer)
+  const options: Record<string, number> = name === 'lstm' ? { width: 12, hidden: 10 } : { ngrams: 1 }
+  const made = await madeClassifier(name, options, tokenizer)
   const bundle = bundled(made.manifest, { 'model.onnx': writeModel(made.model), ...made.files })
   const asked = [...texts, ...beyondPython]
   const answers = await classes(bundle, { kind: 'texts', texts: asked }, asked.length)
@@ -250,7 +251,9 @@ export function difference(found: unknown, expected: unknown): number {
   if (typeof found === 'number' && typeof expected === 'number') return Math.abs(found - expected)
   if (typeof expected !== 'object' || expected === null) return found === expected ? 0 : Number.POSITIVE_INFINITY
   // classes come as pairs in JavaScript, by their labels in Python
-  const [a, b] = [byLabel(found), expected].map((one) => Object.entries(one as object))
+  const [a, b] = [byLabel(found), expected].map((one) =>
+    Object.entries(one as object).toSorted(([one], [other]) => (one < other ? -1 : 1)),
+  )
   if (a.length !== b.length || a.some(([key], i) => key !== b[i][0])) return Number.POSITIVE_INFINITY
   return Math.max(0, ...a.map(([, value], i) => difference(value, b[i][1])))
 }

@@ -8,13 +8,12 @@ const printed: Record<string, string> = {
   'text-generation': `answer[0]['generated_text']`,
 }
 const options: Record<string, string> = {
-  'text-classification': ', top_k=None',
   'token-classification': ', ignore_labels=[]',
   'text-generation': ', do_sample=False, max_new_tokens=32, return_full_text=False',
 }
 
 const call: Record<string, string> = {
-  'text-classification': ', truncation=True',
+  'text-classification': ', top_k=None, truncation=True',
   'fill-mask': ", tokenizer_kwargs={'truncation': True}",
 }
 

@@ -2,7 +2,7 @@
 // names a Python with any of onnxruntime, tensorflow-cpu, keras, transformers with torch, and with tokenizers, uniseg and pillow;
 // ATHANOR_LLAMA a folder in whose node_modules node-llama-cpp is installed.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,12 +27,12 @@ const needs = {
 }
 
 /** What a program prints: a line of JSON for each argument. */
-const printed = (command: string, args: readonly string[]) =>
-  execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-    .trim()
-    .split('\n')
-    .filter((line) => /^["[{]/.test(line))
-    .map((line) => JSON.parse(line) as unknown)
+function printed(command: string, args: readonly string[]): unknown[] {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
+  assert.equal(status, 0, stderr.slice(-2000))
+  const lines = stdout.trim().split('\n')
+  return lines.filter((line) => /^["[{]/.test(line)).map((line) => JSON.parse(line) as unknown)
+}
 
 for (const [format, modules] of Object.entries(needs)) {
   const skip = has(modules) ? false : `${python} has not all of ${modules}; set ATHANOR_PYTHON`
