@@ -10,12 +10,12 @@ import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
 import type { EncoderConfig } from '../nn/bert.ts'
 import type { EncoderHead } from '../nn/encoders.ts'
 import { sentences } from '../testing/classifiers.ts'
+import { anySpeed, wholeManifest } from '../testing/refining.ts'
 import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import type { GateEvent, RefineSpec, RunSpec } from '../train/events.ts'
 import { train } from '../train/train.ts'
 import { refine } from './refine.ts'
 
-const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100,size<=2'
 const home = mkdtempSync(join(tmpdir(), 'athanor-kinds-'))
 after(() => rmSync(home, { recursive: true, force: true }))
 
@@ -113,17 +113,9 @@ test('images: the held-out part of the same data judges, convolutions become int
 
 /** An encoder as a version. */
 async function published(encoder: PublishedEncoder) {
-  const { manifest, files } = bundleEncoder(encoder)
+  const bundle = bundleEncoder(encoder)
   const folder = folderOf('published')
-  const whole: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    ...manifest,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
-  }
-  await writeBundle(folder, whole, files)
+  await writeBundle(folder, wholeManifest(bundle), bundle.files)
   return { folder, version: await readBundle(folder) }
 }
 

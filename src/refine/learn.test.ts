@@ -7,8 +7,8 @@ import { Athanor, type RefineSpec, type TrainEvent } from '../../client/src/inde
 import { type App, startApp } from '../app.ts'
 import { placesAt } from '../testing/backends.ts'
 import { sentences } from '../testing/classifiers.ts'
+import { anySpeed } from '../testing/refining.ts'
 
-const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100'
 const home = mkdtempSync(join(tmpdir(), 'athanor-learn-'))
 let app: App
 let client: Athanor

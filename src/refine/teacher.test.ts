@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Manifest } from '../bundle/manifest.ts'
 import { bundleEncoder } from '../formats/huggingface/bundle.ts'
-import { readModel } from '../graph/codec.ts'
 import { madeClassifier, sentences } from '../testing/classifiers.ts'
+import { subjectOf } from '../testing/refining.ts'
 import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { teacherOf } from './learn.ts'
 import { ownClassifier } from './prune/classifier.ts'
@@ -18,15 +17,8 @@ const teachers: Record<string, () => Promise<Prunable>> = {
     ownClassifier(await madeClassifier('transformer', { width: 16, layers: 4, heads: 2, inner: 32, headSize: 8 })),
   'a classifier by an encoder': async () => {
     const head = { task: 'text-classification', classes: 2 } as const
-    const { manifest, files } = bundleEncoder(
-      tinyEncoder(texts, head, { labels: ['bad', 'good'], sizes: { layers: 4 } }),
-    )
-    const whole = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'test' } } as const
-    return encoderNetwork({
-      manifest: { ...whole, ...manifest, createdAt: new Date(0).toISOString() } as Manifest,
-      model: readModel(files['model.onnx'] as Uint8Array),
-      files: { 'tokenizer.json': Buffer.from(files['tokenizer.json']) },
-    })
+    const encoder = tinyEncoder(texts, head, { labels: ['bad', 'good'], sizes: { layers: 4 } })
+    return encoderNetwork(subjectOf(bundleEncoder(encoder)))
   },
 }
 

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Manifest } from '../../bundle/manifest.ts'
 import { bundleDecoder } from '../../formats/decoders/decoder.ts'
 import { bundleEncoder } from '../../formats/huggingface/bundle.ts'
-import { readModel } from '../../graph/codec.ts'
 import { madeClassifier, sentences } from '../../testing/classifiers.ts'
 import { smallDecoder } from '../../testing/decoders.ts'
+import { subjectOf } from '../../testing/refining.ts'
 import { tinyEncoder } from '../../testing/tiny-encoder.ts'
 import type { Weights } from '../../train/checkpoint.ts'
 import { difference, runOn } from '../compare.ts'
@@ -24,22 +23,6 @@ import { kindsOf } from './units.ts'
 const rows: Example[] = sentences(48).map(({ text, label }) => ({ text, label }))
 const texts = rows.map(({ text }) => text)
 
-/** What a bundle of parts is to passes. */
-const subjectOf = ({ manifest, files }: { manifest: object; files: Record<string, Uint8Array | string> }): Subject => {
-  const { 'model.onnx': model, ...others } = files
-  return {
-    manifest: {
-      format: 'athanor-bundle',
-      formatVersion: 1,
-      metrics: {},
-      lineage: { code: 'test' },
-      createdAt: new Date(0).toISOString(),
-      ...manifest,
-    } as Manifest,
-    model: readModel(model as Uint8Array),
-    files: Object.fromEntries(Object.entries(others).map(([name, content]) => [name, Buffer.from(content)])),
-  }
-}
 const decoder = async (layout: 'gpt' | 'llama') => {
   const corpus = texts.join('\n').repeat(3)
   const stored = await smallDecoder(layout, { corpus, keyHeads: layout === 'gpt' ? 4 : 2, sizes: { layers: 3 } })
