@@ -37,6 +37,7 @@ export interface Model {
   createContext(options: {
     sequences: number
     contextSize: number
+    batchSize: number
     threads: number
     batching: { itemPrioritizationStrategy: Prioritise }
   }): Promise<Context>
@@ -56,16 +57,14 @@ export interface Sequence {
     tokens: readonly number[],
     options: Draw & { evaluationPriority: number; grammarEvaluationState?: GrammarState },
   ): AsyncGenerator<number, void>
+  evaluateWithoutGeneratingNewTokens(tokens: readonly number[], options: { evaluationPriority: number }): Promise<void>
   controlledEvaluate(
-    input: readonly (number | [number, object])[],
+    input: readonly (number | readonly [number, object])[],
     options: { evaluationPriority: number },
   ): Promise<({ next: Next } | undefined)[]>
 }
 /** Chooses how many tokens of what waits are run next, and in which order. */
-export type Prioritise = (waiting: {
-  items: readonly Waiting[]
-  size: number
-}) => { item: Waiting; processAmount: number }[]
+export type Prioritise = (waiting: { items: readonly Waiting[] }) => { item: Waiting; processAmount: number }[]
 interface Waiting {
   readonly tokens: readonly number[]
   readonly evaluationPriority: number
