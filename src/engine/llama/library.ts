@@ -39,6 +39,7 @@ export interface Model {
     contextSize: number
     batchSize: number
     threads: number
+    flashAttention: 'auto'
     batching: { itemPrioritizationStrategy: Prioritise }
   }): Promise<Context>
   createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>

@@ -44,6 +44,7 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
     contextSize,
     batchSize: BATCH,
     threads,
+    flashAttention: 'auto',
     batching: { itemPrioritizationStrategy: bySeat },
   })
   const seats = new Seats(Array.from({ length: sequences }, () => context.getSequence()))
