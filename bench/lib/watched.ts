@@ -1,12 +1,12 @@
-// A server for the bench of watching's own cost: `node watched.ts on|off HOME` prints its address.
+// A server for the bench of watching's own cost, whose requests are watched or not as its parent tells it: `node watched.ts HOME`
+// prints its address. `on` is a version with a reference of held-out rows, `off` the same without.
 import { startApp } from '../../src/app.ts'
 import { TextPipeline } from '../../src/data/pipeline.ts'
 import { classifierReference } from '../../src/train/reference.ts'
 import { benchClassifier } from './server.ts'
 import { texts } from './texts.ts'
 
-const [mode, home] = process.argv.slice(2)
-const app = await startApp({ home, port: 0, logLevel: 'silent' })
+const app = await startApp({ home: process.argv[2], port: 0, logLevel: 'silent' })
 const { manifest, files } = await benchClassifier()
 const pipeline = TextPipeline.load(manifest.pipeline as never, files['tokenizer.json'].toString())
 const { labels } = manifest
@@ -15,12 +15,21 @@ const samples = Array.from({ length: 400 }, (_, i) => ({
   label: labels[i % labels.length],
 }))
 const reference = await classifierReference(files['model.onnx'], pipeline, labels, samples, 1)
-await app.house.registry.register('text', mode === 'on' ? { ...manifest, reference } : manifest, files)
-if (mode === 'off') {
-  const nothing = () => undefined
-  Object.assign(app.house, { observe: nothing })
-  Object.assign(app.house.feedback, { answered: nothing })
-  Object.assign(app.house.metrics, { answeredHttp: nothing })
+const { registry, feedback, metrics, observe } = app.house
+await registry.register('on', { ...manifest, reference }, files)
+await registry.register('off', manifest, files)
+const watching = {
+  observe,
+  answered: feedback.answered.bind(feedback),
+  answeredHttp: metrics.answeredHttp.bind(metrics),
 }
+const nothing = () => undefined
+process.on('message', (mode) => {
+  const { observe, answered, answeredHttp } =
+    mode === 'on' ? watching : { observe: nothing, answered: nothing, answeredHttp: nothing }
+  Object.assign(app.house, { observe })
+  Object.assign(feedback, { answered })
+  Object.assign(metrics, { answeredHttp })
+})
 process.once('SIGTERM', () => void app.close().then(() => process.exit(0)))
 console.log(JSON.stringify({ url: app.url }))

@@ -44,20 +44,38 @@ const scripts = [
   'Hebrew',
   'Thai',
 ] as const
-const patterns = scripts.map((script) => [script, new RegExp(`\\p{Script=${script}}`, 'u')] as const)
+const patterns = scripts.map((script) => new RegExp(`\\p{Script=${script}}`, 'u'))
+const OTHER = scripts.length
+
+/** Of every character that was met, the place of its script, with 1 for what is no letter and 0 for not met: asked for each request. */
+const met = new Uint8Array(0x11_0000)
+
+/** The place of a letter's script among the common ones, `OTHER` for the rest, -1 for what is no letter. */
+function scriptAt(point: number): number {
+  if (met[point] === 0) {
+    const character = String.fromCodePoint(point)
+    const found = patterns.findIndex((pattern) => pattern.test(character))
+    met[point] = /\p{L}/u.test(character) ? 2 + (found < 0 ? OTHER : found) : 1
+  }
+  return met[point] - 2
+}
 
 /** The script most of a text is written in, judged by its first letters; `Other` when it is none of the common ones. */
 export function mainScript(text: string, letters = 64): string {
-  const counts = new Map<string, number>()
+  const counts = new Uint32Array(OTHER + 1)
+  const order: number[] = []
   let seen = 0
-  for (const character of text) {
-    if (seen >= letters) break
-    if (!/\p{L}/u.test(character)) continue
+  for (let i = 0; i < text.length && seen < letters; i++) {
+    const point = text.codePointAt(i)!
+    if (point > 0xffff) i++
+    const at = scriptAt(point)
+    if (at < 0) continue
     seen++
-    const script = patterns.find(([, pattern]) => pattern.test(character))?.[0] ?? 'Other'
-    counts.set(script, (counts.get(script) ?? 0) + 1)
+    if (counts[at]++ === 0) order.push(at)
   }
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'None'
+  if (seen === 0) return 'None'
+  // of two that are equally frequent, the one that came first
+  return scripts[order.reduce((most, at) => (counts[at] > counts[most] ? at : most))] ?? 'Other'
 }
 
 /** A script's place among the common ones; 0 for none and `Other`'s after them. */

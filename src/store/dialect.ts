@@ -1,4 +1,4 @@
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import {
   CompiledQuery,
   type DatabaseConnection,
@@ -71,13 +71,38 @@ class NodeSqliteDriver implements Driver {
   }
 }
 
+interface Ready {
+  statement: StatementSync
+  answers: boolean
+}
+
+/** Statements kept ready, those asked for last: preparing one takes longer than most take to run. */
+const READY = 100
+/** Characters of a statement that is kept; longer ones insert so many rows that they hardly come again. */
+const LONGEST = 2_000
+
 function connectionTo(database: DatabaseSync): DatabaseConnection {
   const prepare = ({ sql }: CompiledQuery) => database.prepare(sql)
+  const ready = new Map<string, Ready>()
+  const readyOf = (query: CompiledQuery): Ready => {
+    const { sql } = query
+    let found = ready.get(sql)
+    ready.delete(sql)
+    if (!found) {
+      const statement = prepare(query)
+      found = { statement, answers: statement.columns().length > 0 }
+      // a pragma may take effect when it is prepared (https://www.sqlite.org/pragma.html)
+      if (sql.length > LONGEST || /^\s*pragma/i.test(sql)) return found
+      if (ready.size >= READY) ready.delete(ready.keys().next().value!)
+    }
+    ready.set(sql, found)
+    return found
+  }
   return {
     async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-      const statement = prepare(query)
+      const { statement, answers } = readyOf(query)
       const parameters = query.parameters as SQLInputValue[]
-      if (statement.columns().length > 0) return { rows: statement.all(...parameters) as R[] }
+      if (answers) return { rows: statement.all(...parameters) as R[] }
       const { changes, lastInsertRowid } = statement.run(...parameters)
       return { rows: [], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
     },

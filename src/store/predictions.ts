@@ -38,11 +38,17 @@ export class Predictions {
     if (predictions.length === 0) return
     const moments = Map.groupBy(predictions, ({ model, version }) => `${model}@${version}`)
     const values = [...moments.values()].map((moment) => {
-      const ids = moment.map(({ requestId }) => requestId).sort()
       const { model, version } = moment[0]
-      const [first, last] = [ids[0], ids.at(-1)!]
-      const requests = new Set(ids).size
-      return { model, version, first, last, requests, rows: moment.length, body: JSON.stringify(moment) }
+      const ids = new Set(moment.map(({ requestId }) => requestId))
+      let [first, last] = [moment[0].requestId, moment[0].requestId]
+      for (const id of ids) {
+        if (id < first) first = id
+        if (id > last) last = id
+      }
+      const body = JSON.stringify(
+        moment.map(({ requestId, row, label, score, at, text }) => ({ requestId, row, label, score, at, text })),
+      )
+      return { model, version, first, last, requests: ids.size, rows: moment.length, body }
     })
     await this.#lightly((transaction) => transaction.insertInto('answers').values(values).execute())
     this.#sincePrune += predictions.length
@@ -64,12 +70,14 @@ export class Predictions {
     }
     const moments = await this.#db
       .selectFrom('answers')
-      .select('body')
+      .select(['model', 'version', 'body'])
       .where('first', '<=', requestId)
       .where('last', '>=', requestId)
       .execute()
     return moments
-      .flatMap(({ body }) => JSON.parse(body) as StoredPrediction[])
+      .flatMap(({ body, ...version }) =>
+        (JSON.parse(body) as Omit<StoredPrediction, 'model' | 'version'>[]).map((row) => ({ ...version, ...row })),
+      )
       .find((one) => one.requestId === requestId && one.row === row)
   }
 

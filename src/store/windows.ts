@@ -7,8 +7,9 @@ export interface StoredWindow {
   judgement: unknown
 }
 
-/** Windows kept of a version. */
+/** Windows kept of a version, and how many more there may be until the oldest are looked for. */
 const KEPT = 2_000
+const MORE = 100
 
 /** Judged windows of requests by version, bounded. */
 export class Windows {
@@ -23,7 +24,8 @@ export class Windows {
   async add(model: string, version: number, judgement: unknown): Promise<void> {
     const row = { model, version, at: new Date().toISOString(), judgement: JSON.stringify(judgement) }
     await this.#lightly(async (transaction) => {
-      await transaction.insertInto('drift_windows').values(row).execute()
+      const { id } = await transaction.insertInto('drift_windows').values(row).returning('id').executeTakeFirstOrThrow()
+      if (id % MORE !== 0) return
       const older = transaction.selectFrom('drift_windows').where('model', '=', model).where('version', '=', version)
       const oldest = await older.select('id').orderBy('id', 'desc').offset(KEPT).limit(1).executeTakeFirst()
       if (!oldest) return
