@@ -38,7 +38,7 @@ const house: Record<string, readonly string[]> = {
     'access',
   ],
   app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
+  testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'engine', 'app'],
   cli: [
     'formats',
     'client',

@@ -1,6 +1,7 @@
 import type { Init, Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
+import { attend, headsOf, joined } from './attention.ts'
 import { count } from './layers.ts'
 
 /** How an encoder of BERT's kind is laid out (Devlin et al. 2019; RoBERTa, Liu et al. 2019; DistilBERT, Sanh et al. 2019). */
@@ -101,11 +102,8 @@ function layer(
   }
   const [query, key, value] = (['query', 'key', 'value'] as const).map((name) => product(attention, name, x, width))
   const heard = o.within(graph, () => {
-    const apart = (part: Value) => o.reshape(part, [0, 0, heads, size])
-    const q = o.mul(o.transpose(apart(query), [0, 2, 1, 3]), 1 / Math.sqrt(size)) // (batch, heads, time, size)
-    const scores = o.matMul(q, o.transpose(apart(key), [0, 2, 3, 1])) // (batch, heads, time, time)
-    const mixed = o.matMul(o.softmax(o.add(scores, bias)), o.transpose(apart(value), [0, 2, 1, 3]))
-    return o.reshape(o.transpose(mixed, [0, 2, 1, 3]), [0, 0, width])
+    const [q, k, v] = [query, key, value].map((part) => headsOf(part, heads, size)) // (batch, heads, time, size)
+    return joined(attend(network, q, k, v, bias), width)
   })
   const answer = drop(attention, product(attention, 'output', heard, width))
   const attended = normalised(
