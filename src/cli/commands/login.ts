@@ -21,7 +21,7 @@ export async function login(address: string, options: GlobalOptions) {
   let entry = entryOf(before)
   const who = await new Athanor({ url, ...entry }).whoami().catch(async (error: unknown) => {
     if (!(error instanceof AthanorError && error.code === 'UNAUTHORIZED') || process.env.ATHANOR_KEY) throw error
-    if (url.startsWith('http:'))
+    if (open.test(url))
       out.say(`${out.style('yellow', '!')} ${url} is not encrypted: others on the way can read the key`)
     entry = entryOf(await askKey(url))
     return new Athanor({ url, ...entry }).whoami()
@@ -65,6 +65,9 @@ export async function whoami(options: GlobalOptions) {
   for (const { budget, remaining, period } of budgets)
     out.data(`  budget    ${remaining} of ${budget} left${period === 'total' ? '' : ` this ${period}`}`)
 }
+
+/** Plain HTTP to another machine. */
+const open = /^http:\/\/(?!localhost\b|127\.|\[::1\])/
 
 const described = ({ key, role, tenant, operator }: WhoAmI) =>
   `${role} of the tenant "${tenant}"${operator ? ', operator' : ''} (${key})`
