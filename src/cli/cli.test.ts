@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,6 +30,7 @@ async function startWith(
   ...args: string[]
 ): Promise<ChildProcess & { ended: Promise<Ended> }> {
   const child = spawn(process.execPath, [bin, ...args], {
+    cwd: root,
     env: { ...process.env, CI: '1', ...(await variablesAt(home)) },
     stdio: 'pipe',
   })
@@ -124,6 +125,18 @@ test('an ONNX file is imported and printed', async () => {
   const refused = await athanor('import', file, '--name', 'bad')
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /MODEL_INVALID/)
+  // from a package; not through links, nor from a hub
+  const published = join(root, 'node_modules/@some/models')
+  mkdirSync(join(published, 'tiny'), { recursive: true })
+  writeFileSync(join(published, 'package.json'), '{"name":"@some/models","version":"1.2.3"}')
+  writeFileSync(join(published, 'tiny/model.onnx'), tinyGraph())
+  assert.equal((await athanor('import', 'npm:@some/models@1.2.3#tiny')).stdout, 'tiny@1\n')
+  assert.equal((await athanor('import', 'npm:@some/models@1.2.3')).stdout, 'models@1\n')
+  assert.match((await athanor('import', 'npm:@some/models@1.2.3#none')).stderr, /DATA_EMPTY/)
+  assert.match((await athanor('import', 'hf:some/model')).stderr, /hf download[\s\S]*UNSUPPORTED/)
+  mkdirSync(join(root, 'linked'))
+  symlinkSync('/etc/passwd', join(root, 'linked/model.onnx'))
+  assert.match((await athanor('import', join(root, 'linked'))).stderr, /link[\s\S]*FORMAT_INVALID/)
 })
 
 test('what is wrong is said with what to do next, and an exit code', async () => {

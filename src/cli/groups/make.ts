@@ -142,7 +142,8 @@ export const makeCommands: CommandGroup = {
     },
     {
       name: 'import <path>',
-      summary: 'Register a model of another format: a file, or a folder with all of its files',
+      summary:
+        'Register a model of another format: a file, a folder with all of its files, or npm:<package>@<version>#<path>',
       brief: 'Register a model of another format',
       example: 'athanor import model.h5 --name reviews --tokenizer tokenizer.json --labels bad,good',
       options: [
