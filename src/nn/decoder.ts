@@ -5,7 +5,7 @@ import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 import { attend, headsOf, joined } from './attention.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
-import { affine, affineParts, count, normalise, rootMeanNormalise } from './layers.ts'
+import { affine, affineParts, count, headSizeOf, normalise, rootMeanNormalise } from './layers.ts'
 
 /** A decoder's sizes. `gpt` is GPT-2's layout (Radford et al. 2019), `llama` that of Llama 2 and 3 (Touvron et al. 2023). */
 export interface DecoderConfig {
@@ -18,6 +18,8 @@ export interface DecoderConfig {
   readonly heads: number
   /** Heads of keys and values, each shared by as many heads of queries (Ainslie et al. 2023); llama alone. */
   readonly keyHeads: number
+  /** Size of a head, where they do not make up the width. */
+  readonly headSize?: number
   /** Size of the feed-forward part. */
   readonly inner: number
   /** Scores come from the embedding table itself. */
@@ -95,7 +97,7 @@ const DEVIATION = 0.02
 function attention(network: Network, x: Value, places: Places, config: DecoderConfig, past?: KeysAndValues) {
   const { width, heads, layers, layout } = config
   const keyHeads = layout === 'gpt' ? heads : config.keyHeads
-  const [size, group] = [width / heads, heads / keyHeads]
+  const [size, group] = [headSizeOf(config), heads / keyHeads]
   const parts = projections(network, x, config)
   const { graph } = network
   const present = {} as KeysAndValues
@@ -111,19 +113,20 @@ function attention(network: Network, x: Value, places: Places, config: DecoderCo
     const bias = group === 1 ? places.bias : o.concat(Array<Value>(group).fill(places.bias), 2)
     const heard = attend(network, grouped, present.key, present.value, bias)
     const ungrouped = group === 1 ? heard : o.reshape(heard, [0, heads, -1, size])
-    return joined(ungrouped, width)
+    return joined(ungrouped, heads * size)
   })
   const y = linear(network.scope('out'), context, width, { bias: layout === 'gpt', deviation: narrowing(layers) })
   return { y, present }
 }
 
-function projections(network: Network, x: Value, { layout, width, heads, keyHeads }: DecoderConfig) {
-  if (layout === 'llama') {
-    const kept = (width / heads) * keyHeads
+function projections(network: Network, x: Value, config: DecoderConfig) {
+  const size = headSizeOf(config)
+  const [wide, kept] = [config.heads * size, config.keyHeads * size]
+  if (config.layout === 'llama') {
     const of = (name: string, outputs: number) => linear(network.scope(name), x, outputs)
-    return { query: of('query', width), key: of('key', kept), value: of('value', kept) }
+    return { query: of('query', wide), key: of('key', kept), value: of('value', kept) }
   }
-  const { weight, bias } = linearParameters(network.scope('in'), x, 3 * width, { bias: true })
+  const { weight, bias } = linearParameters(network.scope('in'), x, 3 * wide, { bias: true })
   const [query, key, value] = affineParts(network, x, weight, bias!, 3)
   return { query, key, value }
 }
@@ -173,10 +176,10 @@ function rotate(x: Value, { cos, sin }: { cos: Value; sin: Value }): Value {
   return o.concat([o.sub(o.mul(a, cos), o.mul(b, sin)), o.add(o.mul(b, cos), o.mul(a, sin))], 3)
 }
 
-function rotation(positions: Value, { layout, width, heads, base }: DecoderConfig): Places['rotation'] {
-  if (layout === 'gpt') return undefined
-  const size = width / heads
-  const frequencies = Array.from({ length: size / 2 }, (_, i) => base ** ((-2 * i) / size))
+function rotation(positions: Value, config: DecoderConfig): Places['rotation'] {
+  if (config.layout === 'gpt') return undefined
+  const size = headSizeOf(config)
+  const frequencies = Array.from({ length: size / 2 }, (_, i) => config.base ** ((-2 * i) / size))
   const steps = o.unsqueeze(o.cast(positions, 'float32'), [1, 3]) // (batch, 1, sequence, 1)
   const angle = o.mul(steps, o.constant(positions, float32([size / 2], frequencies)))
   return { cos: o.cos(angle), sin: o.sin(angle) }
@@ -229,7 +232,7 @@ export function decoderGraph(config: DecoderConfig, weights: Weights, { lastOnly
   const mask = graph.input('attention_mask', 'int64', ['batch', 'total'])
   const positions = graph.input('position_ids', 'int64', ['batch', 'sequence'])
   const heads = config.layout === 'gpt' ? config.heads : config.keyHeads
-  const shape = ['batch', heads, 'past', config.width / config.heads]
+  const shape = ['batch', heads, 'past', headSizeOf(config)]
   const past = Array.from(
     { length: config.layers },
     (_, i): KeysAndValues => ({

@@ -64,6 +64,10 @@ export function rootMeanNormalise(network: Network, x: Value, epsilon: number): 
   })
 }
 
+/** The size of an attention head: given where heads were taken out or never made up the width. */
+export const headSizeOf = ({ width, heads, headSize }: { width: number; heads: number; headSize?: number }): number =>
+  headSize ?? width / heads
+
 export type Pooling = 'last' | 'mean' | 'max'
 
 /** One vector a sequence from its valid steps alone: y (time, batch, width), lengths int64 (batch) → (batch, width). */
