@@ -114,7 +114,7 @@ const cases: readonly Case[] = [
   { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
   { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
-  { what: 'pruned', model: 'encoder', passes: [pruned], options: { epochs: 1 } },
+  { what: 'pruned', model: 'letters', passes: [pruned], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
   { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
   {
