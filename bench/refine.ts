@@ -272,7 +272,9 @@ async function gateOf(job: RefineJob, log: (line: string) => void): Promise<Gate
 }
 
 function tell(event: TrainEvent, log: (line: string) => void) {
-  if (event.type === 'epoch') log(`epoch ${event.epoch}: accuracy ${event.validation.accuracy.toFixed(4)}`)
+  if (event.type === 'epoch')
+    for (const [name, value] of Object.entries(event.validation))
+      log(`epoch ${event.epoch}: ${name} ${value.toFixed(4)}`)
   if (event.type === 'model') log(`${event.family}, ${event.parameters.toLocaleString('en')} parameters`)
   if (event.type === 'pass') log(`${event.name}: ${event.note}`)
   if (event.type === 'gate') for (const reason of event.reasons) log(reason)
