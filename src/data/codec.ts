@@ -1,6 +1,8 @@
 import { fail } from '../base/errors.ts'
+import { templateHolds } from './template.ts'
 
 interface TokenizerJson {
+  post_processor?: unknown
   model: { type?: string; vocab: Record<string, number> | [string, number][] }
   added_tokens?: { id: number; content: string; special?: boolean }[]
   decoder?: unknown
@@ -29,6 +31,7 @@ export class TextCodec {
     this.json = json
     const file = JSON.parse(json) as TokenizerJson
     const { vocab } = file.model
+    if (!templateHolds(file.post_processor)) throw new Error('tokens around texts that are not described')
     const entries: [string, number][] = Array.isArray(vocab)
       ? vocab.map(([token], id) => [token, id])
       : Object.entries(vocab)

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative, sep } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -39,9 +39,9 @@ export async function visitPackage(
 ) {
   const folder = await installed(spec)
   if (folder) {
-    for (const path of (await readdir(folder, { recursive: true })).sort()) {
-      if (wanted(path)) await visit(path, await readFile(join(folder, path)))
-    }
+    const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+    const paths = files.map(({ parentPath, name }) => relative(folder, join(parentPath, name)).split(sep).join('/'))
+    for (const path of paths.sort()) if (wanted(path)) await visit(path, await readFile(join(folder, path)))
     return
   }
   const folderForTarball = await mkdtemp(join(tmpdir(), 'athanor-npm-'))

@@ -1,4 +1,5 @@
 import { fail } from '../base/errors.ts'
+import { templateHolds } from './template.ts'
 import type { Tokenizer } from './tokenizers.ts'
 
 /** A text cut into tokens, and where each stands in it. */
@@ -26,6 +27,7 @@ interface Library {
 interface TokenizerJson {
   truncation: unknown
   padding: unknown
+  post_processor?: unknown
   added_tokens?: { id: number; content: string; special?: boolean }[]
   model: { type?: string; vocab: Record<string, number> | [string, number][] }
 }
@@ -124,6 +126,8 @@ function parse(json: string): TokenizerJson {
   // files of early libraries do not name their kind
   if (!file || typeof vocab !== 'object' || vocab === null || (type !== undefined && !kinds.includes(type)))
     throw fail('BUNDLE_INVALID', { reason: `tokenizer.json is none of ${kinds.join(', ')}` })
+  if (!templateHolds(file.post_processor))
+    throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json puts tokens around texts that it does not describe' })
   return file
 }
 

@@ -1,11 +1,19 @@
 import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { strToU8, zipSync } from 'fflate'
+import { pack } from 'tar-stream'
 import { AthanorError, type ErrorCode } from '../base/errors.ts'
+import { TextCodec } from '../data/codec.ts'
+import { openImages } from '../data/images/source.ts'
+import { PublishedTokenizer } from '../data/published.ts'
 import { readModel, writeModel } from '../graph/codec.ts'
 import { TensorProto_DataLocation as Location, StringStringEntryProtoSchema } from '../graph/gen/onnx_pb.js'
 import { goldenSavedModels } from '../testing/savedmodels.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { madeVariants } from '../testing/variants.ts'
 import { readGguf, writeGguf } from './gguf/file.ts'
 import { importBundle } from './import.ts'
@@ -211,4 +219,42 @@ test('GGUF tensors lie within their file, whatever is declared (CVE-2026-7482, -
 
 test('formats that are written but not read are named as such', async () => {
   await refused({ x: new Uint8Array(9) }, 'UNSUPPORTED', 'TensorFlow Lite', 'tflite')
+})
+
+test('a tokenizer.json whose template names tokens that it does not describe is refused: its library would end the process', () => {
+  const { tokenizerJson } = tinyEncoder(['sun and rain'])
+  const changes: [string, string][] = [
+    ['"special_tokens":{"[CLS]"', '"special_tokens":{"[CLR]"'],
+    ['"ids":[3]', '"ids":3'],
+    ['"tokens":["[SEP]"]', '"tokens":[]'],
+  ]
+  for (const [from, to] of changes) {
+    assert.ok(tokenizerJson.includes(from), from)
+    const json = tokenizerJson.replace(from, to)
+    assert.throws(() => new PublishedTokenizer(json, { maxLength: 8 }), { code: 'BUNDLE_INVALID' })
+    assert.throws(() => TextCodec.load(json), { code: 'BUNDLE_INVALID' })
+  }
+})
+
+test('links and names that lead elsewhere in a tar of images are never followed (CVE-2024-5187, -2024-7776)', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-tar-'))
+  try {
+    writeFileSync(join(folder, 'secret.png'), 'secret')
+    const archive = pack()
+    archive.entry({ name: 'cat/1.png' }, 'a cat')
+    for (const type of ['symlink', 'link'] as const)
+      archive.entry({ name: `cat/${type}.png`, type, linkname: join(folder, 'secret.png') })
+    archive.entry({ name: '../../../tmp/athanor-escaped/2.png' }, 'a dog')
+    archive.finalize()
+    const path = join(folder, 'images.tar')
+    writeFileSync(path, new Uint8Array(await new Response(archive as unknown as ReadableStream).arrayBuffer()))
+    const contents: string[] = []
+    const opened = await openImages(path)
+    for await (const { content } of opened.images()) contents.push(Buffer.from(content as Uint8Array).toString())
+    assert.ok(contents.includes('a cat') && !contents.includes('secret'), String(contents))
+    assert.deepEqual(readdirSync(folder).sort(), ['images.tar', 'secret.png'])
+    assert.equal(existsSync('/tmp/athanor-escaped'), false)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 })

@@ -2,13 +2,16 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { passed } from '../base/passing.ts'
+import { watchdog } from '../base/watchdog/watchdog.ts'
 import type { Conversion, FromConverter } from './convert.ts'
 import { exportBundle } from './export.ts'
 import { importBundle } from './import.ts'
 import { checkFileName, type Files, type Source } from './source.ts'
 
+const watch = watchdog()
 process.on('disconnect', () => process.exit(0))
 process.on('message', (job: Conversion) => {
+  watch.allow(job.allowance)
   void work(job).then((answer) => {
     process.send!(answer, () => process.exit(0))
   })

