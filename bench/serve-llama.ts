@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import { availableParallelism, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Athanor } from '../client/src/index.ts'
@@ -17,6 +17,7 @@ const [ROUNDS, SECONDS, TOKENS] = [Number(process.env.ROUNDS ?? 2), Number(proce
 const CLIENTS = (process.env.CLIENTS ?? '1,8,32').split(',').map(Number)
 /** Of both sides. With more than one, neighbours on the same processors slow both down beyond measure: threads wait for each other. */
 const THREADS = Number(process.env.THREADS ?? availableParallelism())
+const NICENESS = 5
 /** Places for texts in llama-server; with fewer it lets callers wait. */
 const PLACES = Number(process.env.PLACES ?? 32)
 
@@ -63,6 +64,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
       const given = ['-m', path, '-t', String(THREADS), '-np', String(PLACES), '-c', context, '--port', String(port)]
       const child = spawn(binary, [...given, '--host', '127.0.0.1', '--log-disable'], { stdio: 'ignore' })
       children.push(child)
+      setPriority(child.pid!, NICENESS) // as our engines have it, for what else runs on the machine
       const url = `http://127.0.0.1:${port}/v1/completions`
       sides.peer = { url, pids: async () => [child.pid!], loads: new Map() }
       await ready(url)

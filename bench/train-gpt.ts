@@ -16,40 +16,56 @@ import type { Result } from './main.ts'
 export const description =
   'nanoGPT’s recipe for a processor: a step against PyTorch, and the validation loss after equal steps (ATHANOR_PYTHON; ATHANOR_STEPS, 200)'
 
-const [rows, time, vocabulary] = [12, 64, 65]
-const config: DecoderConfig = {
-  layout: 'gpt',
-  vocabulary,
-  context: time,
-  width: 128,
-  layers: 4,
-  heads: 4,
-  keyHeads: 4,
-  inner: 512,
-  tied: true,
-  base: 10_000,
-  epsilon: 1e-5,
-  dropout: 0,
+interface Sizes {
+  rows: number
+  time: number
+  vocabulary: number
+  width: number
+  layers: number
+  heads: number
 }
-const { width, layers, inner } = config
-const products =
-  layers * rows * time * (4 * width * width + 2 * width * inner + 2 * time * width) + rows * time * width * vocabulary
-const graph = () => trainingGraph((network) => decoderLoss(network, config))
 
-export const work: Work = {
-  peer: 'decoders.py',
-  config: { ...config, family: 'gpt', rows, time },
-  rows,
-  flops: 3 * 2 * products,
-  goal: 1,
-  learningRate: 1e-3,
-  turn: 1.2,
-  graph,
-  batch: (step) => batchOf((i) => (i * 7919 + step * 104_729) % vocabulary),
+/** Next-token prediction by a decoder of GPT-2's layout. */
+export function decoderWork({ rows, time, vocabulary, width, layers, heads }: Sizes) {
+  const inner = 4 * width
+  const config: DecoderConfig = {
+    layout: 'gpt',
+    vocabulary,
+    context: time,
+    width,
+    layers,
+    heads,
+    keyHeads: heads,
+    inner,
+    tied: true,
+    base: 10_000,
+    epsilon: 1e-5,
+    dropout: 0,
+  }
+  const products =
+    layers * rows * time * (4 * width * width + 2 * width * inner + 2 * time * width) + rows * time * width * vocabulary
+  const work: Work = {
+    peer: 'decoders.py',
+    config: { ...config, family: 'gpt', rows, time },
+    rows,
+    flops: 3 * 2 * products,
+    goal: 1,
+    learningRate: 1e-3,
+    turn: 1.2,
+    graph: () => trainingGraph((network) => decoderLoss(network, config)),
+    batch: (step) => batchOf(rows, time, (i) => (i * 7919 + step * 104_729) % vocabulary),
+  }
+  return { config, work }
 }
+
+const sizes = { rows: 12, time: 64, vocabulary: 65, width: 128, layers: 4, heads: 4 }
+const { rows, time, vocabulary } = sizes
+const { config, work } = decoderWork(sizes)
+
+export { work }
 
 /** Windows of one token more than the context; `token` by place in (rows, time + 1). */
-function batchOf(token: (i: number) => number): Batch {
+function batchOf(rows: number, time: number, token: (i: number) => number): Batch {
   const part = (shift: number) => ({
     type: 'int64' as const,
     dims: [rows, time],
@@ -78,7 +94,7 @@ const HELD_OUT = 20
 async function validation(log: (line: string) => void): Promise<Result[]> {
   const steps = Number(process.env.ATHANOR_STEPS ?? 200)
   const { train, held } = await tokens()
-  const session = await TrainingSession.create(graph(), {
+  const session = await TrainingSession.create(work.graph(), {
     optimizer: 'adamw',
     weightDecay: 0.1,
     clipNorm: 1,
@@ -86,13 +102,13 @@ async function validation(log: (line: string) => void): Promise<Result[]> {
     threads: 2,
     batchSize: rows,
   })
-  const initial = fills(graph())
+  const initial = fills(work.graph())
   session.restore(
     Object.fromEntries(initial.map((one, k) => [one.name, { dims: one.dims, data: valuesOf(one, k) }])),
     0,
   )
   const windows = (ids: Uint8Array, step: number) =>
-    batchOf((i) => ids[startOf(step, Math.floor(i / (time + 1)), ids.length) + (i % (time + 1))])
+    batchOf(rows, time, (i) => ids[startOf(step, Math.floor(i / (time + 1)), ids.length) + (i % (time + 1))])
   const started = performance.now()
   for (let step = 0; step < steps; step++) await session.train(windows(train, step), rateAt(step, steps))
   const seconds = (performance.now() - started) / 1000

@@ -20,7 +20,7 @@ const house: Record<string, readonly string[]> = {
   engine: ['graph', 'data', 'drift', 'bundle'],
   registry: ['store', 'bundle', 'graph'],
   train: ['data', 'graph', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine'],
-  refine: ['graph', 'data', 'autograd', 'nn', 'bundle', 'store', 'registry', 'engine', 'train'],
+  refine: ['graph', 'data', 'autograd', 'nn', 'drift', 'bundle', 'formats', 'store', 'registry', 'engine', 'train'],
   serve: ['graph', 'data', 'store', 'drift', 'bundle', 'engine', 'registry', 'train'],
   watch: ['graph', 'store', 'drift', 'bundle', 'engine'],
   doors: [
@@ -38,7 +38,7 @@ const house: Record<string, readonly string[]> = {
     'access',
   ],
   app: ['store', 'access', 'registry', 'engine', 'train', 'refine', 'serve', 'watch', 'doors'],
-  testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'app'],
+  testing: ['store', 'access', 'graph', 'data', 'autograd', 'nn', 'bundle', 'formats', 'engine', 'app'],
   cli: [
     'formats',
     'client',

@@ -410,15 +410,19 @@ export interface Transfer {
 
 export interface ImportOptions {
   format?: string
-  /** `tensor` for a model that looks as if it read texts and is to take tensors; what a folder for transformers.js is for. */
+  /** `tensor` for a model that looks as if it read texts or saw images; what a folder for transformers.js is for. */
   task?: string
-  /** The JSON of a Keras Tokenizer: the model then takes texts. */
+  /** The JSON of a Keras Tokenizer, or Hugging Face's tokenizer.json: the model then takes texts. */
   tokenizer?: string
   labels?: string[]
   /** Ids in a row, where the model itself does not say. */
   length?: number
   padding?: 'pre' | 'post'
   truncating?: 'pre' | 'post'
+  /** What pixels were in training: 0 to 255, 0 to 1, -1 to 1, or by ImageNet's mean and deviation. */
+  pixels?: 'bytes' | 'unit' | 'signed' | 'imagenet'
+  /** How an image of another shape is brought to size: its middle (unless told otherwise), all of it, or stretched. */
+  fit?: 'cover' | 'contain' | 'fill'
   description?: string
 }
 

@@ -141,11 +141,15 @@ function checkRules(model: ModelProto, needed: readonly NodeProto[], trained: Re
   if (missing.size > 0) throw fail('GRADIENT_MISSING', { operators: [...missing].sort().join(', ') })
 }
 
-/** What is made in place of a node of the model; `make` gives its own outputs, for these inputs or others. */
+/**
+ * What is made in place of a node of the model; `make` gives its own outputs, for these inputs or others. What else is to be
+ * learnt are parameters of `network`, which is at `model/`.
+ */
 export type Around = (
   node: NodeProto,
   inputs: readonly (Value | undefined)[],
   make: (inputs: readonly (Value | undefined)[]) => Value[],
+  network: Network,
 ) => Value[]
 
 /**
@@ -178,7 +182,7 @@ export function buildImported(
     const constant = node.opType === 'Constant' && constantOf(node)
     const make = (inputs: readonly (Value | undefined)[]) =>
       (decompositions[operatorName(node)] ?? upgraded)(scope.graph, node, [...inputs], opset)
-    const made = constant ? [scope.graph.constant(constant)] : around(node, given, make)
+    const made = constant ? [scope.graph.constant(constant)] : around(node, given, make, scope)
     node.output.forEach((name, i) => {
       if (name !== '' && made[i]) values.set(name, folded(scope, made[i]))
     })

@@ -24,12 +24,13 @@ export function unbroadcast(gradient: Value, like: Value): Value {
   return result
 }
 
-/** A·B with either side transposed, by the fused kernel where it exists (float32). */
-export function product(a: Value, b: Value, transA: boolean, transB: boolean): Value {
-  if (a.dtype === 'float32') return o.fusedMatMul(a, b, { transA, transB })
+/** α·A·B with either side transposed, by the fused kernel where it exists (float32). */
+export function product(a: Value, b: Value, transA: boolean, transB: boolean, alpha = 1): Value {
+  if (a.dtype === 'float32') return o.fusedMatMul(a, b, { transA, transB, alpha })
   const swap = (x: Value) =>
     o.transpose(x, [...x.shape.keys()].slice(0, -2).concat(x.shape.length - 1, x.shape.length - 2))
-  return o.matMul(transA ? swap(a) : a, transB ? swap(b) : b)
+  const plain = o.matMul(transA ? swap(a) : a, transB ? swap(b) : b)
+  return alpha === 1 ? plain : o.mul(plain, alpha)
 }
 
 /** All rows of a tensor as one matrix: (…, n) → (rows, n). */

@@ -308,6 +308,18 @@ const cases: Record<string, Case[]> = {
       }),
     ),
   ),
+  'com.microsoft:FusedMatMul': [false, true].flatMap((transA) =>
+    [false, true].map(
+      (transB): Case => ({
+        inputs: (n, m) => [
+          [2, ...(transA ? [m, n] : [n, m])],
+          [1, ...(transB ? [3, m] : [m, 3])], // broadcast
+        ],
+        build: ([a, b]) => o.fusedMatMul(a, b, { transA, transB, alpha: 0.5 }),
+        dtype: 'float32',
+      }),
+    ),
+  ),
   Softmax: [plain((x) => o.softmax(x)), plain((x) => o.softmax(x, 0))],
   LogSoftmax: [plain((x) => o.logSoftmax(x))],
   LayerNormalization: [false, true].map((statistics) => ({

@@ -33,15 +33,25 @@ const matMul = rule(({ x: [a, b], dy }) => {
 })
 const sumTo = (x: Value, like: Value) => unbroadcast(x, like)
 
-const gemm = rule(({ x: [a, b, c], dy, node: { proto } }) => {
+/** Gradients of α·A'·B' where either side may be transposed in its last two axes. */
+function productGradients(a: Value, b: Value, dy: Value, { proto }: Node): [Value, Value] {
   const [transA, transB] = [intOf(proto, 'transA', 0) === 1, intOf(proto, 'transB', 0) === 1]
-  const [alpha, beta] = [floatOf(proto, 'alpha', 1), floatOf(proto, 'beta', 1)]
-  const scaled = alpha === 1 ? dy : o.mul(dy, alpha)
+  const alpha = floatOf(proto, 'alpha', 1)
   return [
-    transA ? product(b, scaled, transB, true) : product(scaled, b, false, !transB),
-    transB ? product(scaled, a, true, transA) : product(a, scaled, !transA, false),
-    c && unbroadcast(beta === 1 ? dy : o.mul(dy, beta), c),
+    transA ? product(b, dy, transB, true, alpha) : product(dy, b, false, !transB, alpha),
+    transB ? product(dy, a, true, transA, alpha) : product(a, dy, !transA, false, alpha),
   ]
+}
+
+const gemm = rule(({ x: [a, b, c], dy, node }) => {
+  const beta = floatOf(node.proto, 'beta', 1)
+  return [...productGradients(a, b, dy, node), c && unbroadcast(beta === 1 ? dy : o.mul(dy, beta), c)]
+})
+
+/** Of batches of matrices; models that have it are taken apart before, for it may exchange batch axes there. */
+const fusedMatMul = rule(({ x: [a, b], dy, node }) => {
+  const [da, db] = productGradients(a, b, dy, node)
+  return [unbroadcast(da, a), unbroadcast(db, b)]
 })
 
 /** The axes a reduction ran over; all of them when none are given. */
@@ -78,10 +88,13 @@ const gelu = rule(({ x: [x], dy, node: { proto } }) => {
   return [inPieces([x, dy], ([x, dy]) => o.mul(dy, slope(x)))]
 })
 
+/** Φ(x) + x·φ(x) in as few passes over the elements as there are operators for. */
 function exactSlope(x: Value): Value {
   const u = o.mul(x, Math.SQRT1_2)
-  const density = o.mul(o.mul(u, o.exp(o.neg(o.mul(u, u)))), 2 / Math.sqrt(Math.PI)) // 2x · density of x
-  return o.mul(o.add(o.add(o.erf(u), density), 1), 0.5)
+  // φ's constant is in the exponent: 2u · e^(-u²) / sqrt(4π) = u · e^(-u² - log sqrt(π))
+  const tail = o.mul(u, o.exp(o.sub(-0.5 * Math.log(Math.PI), o.mul(u, u))))
+  const [half] = x.graph.node('HardSigmoid', [o.erf(u)], { alpha: { float: 0.5 }, beta: { float: 0.5 } })
+  return o.add(half, tail)
 }
 
 /** Of x·s with s = sigmoid(w), w = ax³ + bx, which is the same and takes fewer operators than the hyperbolic tangent. */
@@ -151,6 +164,7 @@ export const rules: Record<string, Rule> = {
 
   MatMul: matMul,
   Gemm: gemm,
+  'com.microsoft:FusedMatMul': fusedMatMul,
 
   Softmax: rule(({ y, dy, node }) => {
     const scaled = o.mul(dy, y)

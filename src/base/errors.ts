@@ -37,7 +37,7 @@ export const errors = {
   TASK_UNKNOWN: [
     422,
     'the files do not say what the model is for: it takes {inputs} and gives {outputs}',
-    'If it reads texts: --tokenizer tokenizer.json --labels a,b (in a request: tokenizer, labels). If it takes tensors: --task tensor.',
+    'If it reads texts: --tokenizer tokenizer.json --labels a,b (in a request: tokenizer, labels). If it sees images: --labels a,b --pixels unit. If it takes tensors: --task tensor.',
   ],
   FILE_NOT_FOUND: [404, 'no file of the sha256 {digest} is here', 'Send it first; files are kept for a day.'],
   FILE_DIFFERS: [

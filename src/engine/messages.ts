@@ -38,6 +38,17 @@ export interface Tool {
   parameters?: Record<string, unknown>
 }
 
+/** The likeliest token each time, and nothing else asked for. */
+export const GREEDY = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  stop: [] as string[],
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+}
+
 /** What a decoder is asked to write: one of `prompt` and `messages`, and how tokens are drawn. */
 export interface GenerationRequest {
   prompt?: string

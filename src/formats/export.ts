@@ -4,10 +4,11 @@ import type { Manifest } from '../bundle/manifest.ts'
 import { readModel } from '../graph/codec.ts'
 import { formats, type WriteOptions } from './formats.ts'
 import type { Files } from './source.ts'
-import { usageFiles } from './usage.ts'
+import { publishedUsage } from './usage/published.ts'
+import { usageFiles } from './usage/usage.ts'
 
 /**
- * Writes a version in a format: its files, and for text models the pipeline as data beside them. Throws OPTION_INVALID
+ * Writes a version in a format: its files, the pipeline as data and programs that use it beside them. Throws OPTION_INVALID
  * for an unknown format, UNSUPPORTED naming what the format cannot express.
  */
 export async function exportBundle(
@@ -26,7 +27,7 @@ export async function exportBundle(
     )
   }
   const whole = await format.writeBundle?.(manifest, files)
-  if (whole) return whole
+  if (whole) return { ...whole, ...publishedUsage(manifest.task, format.name) }
   if (!format.write) throw fail('UNSUPPORTED', { what: `writing ${format.title}`, instead: format.out })
   if (!files['model.onnx']) {
     throw fail('UNSUPPORTED', {

@@ -6,12 +6,13 @@ import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import { signatureOf } from '../graph/signature.ts'
+import { imagesSeen, servingImages } from './bare/images.ts'
+import { readsTexts, servingTexts } from './bare/texts.ts'
 import type { StoredDecoder } from './decoders/decoder.ts'
 import { type Format, formats } from './formats.ts'
 import type { ImportOptions } from './options.ts'
 import { refusePickles } from './pickle.ts'
 import type { Files, Source } from './source.ts'
-import { readsTexts, servingTexts } from './text.ts'
 
 /** Tokens kept of a text by models that take any number. */
 const LENGTH = 512
@@ -39,17 +40,20 @@ export async function importBundle(
   if (whole) refusePickles(source)
   const read = await format.read!(model)
   if (read.decoder) return importDecoder(read.decoder, format.name, options)
-  checkTask(read.model, options)
-  const pipeline =
-    options.tokenizer === undefined ? undefined : textParts(read.model, read.masksPadding ?? false, options)
-  const graph = pipeline?.model ?? read.model
+  const task = taskOf(read.model, options)
+  const served = {
+    'text-classification': () => textParts(read.model, read.masksPadding ?? false, options),
+    'image-classification': () => servingImages(read.model, options),
+    tensor: () => undefined,
+  }[task]()
+  const graph = served?.model ?? read.model
   const manifest: Manifest = {
     ...common,
-    task: pipeline ? 'text-classification' : 'tensor',
+    task,
     family: format.name,
     signature: signatureOf(graph),
-    labels: pipeline?.labels ?? options.labels ?? [],
-    ...(pipeline && { pipeline: pipeline.config as unknown as Record<string, unknown> }),
+    labels: served ? labelsOf(served.classes, options) : (options.labels ?? []),
+    ...(served && { pipeline: served.config as unknown as Record<string, unknown> }),
     parameters: countStored(graph),
   }
   const files: Files = { 'model.onnx': writeModel(graph) }
@@ -57,11 +61,20 @@ export async function importBundle(
   return { manifest, files }
 }
 
-/** What a graph is for must be said where it may read texts: how they become its ids is in no file of it. */
-function checkTask(model: ModelProto, { task, tokenizer }: ImportOptions) {
-  if (tokenizer !== undefined && task === 'tensor')
+type BareTask = 'text-classification' | 'image-classification' | 'tensor'
+
+/**
+ * What a graph is for. It must be said where it may read texts or see images: how they become its numbers is in no file of
+ * it. A tokenizer says it, and so do labels for images. Throws TASK_UNKNOWN or OPTION_INVALID.
+ */
+function taskOf(model: ModelProto, { task, tokenizer, labels }: ImportOptions): BareTask {
+  if (tokenizer !== undefined && task !== undefined && task !== 'text-classification')
     throw fail('OPTION_INVALID', { option: 'task', reason: 'a model with a tokenizer takes texts' })
-  if (tokenizer !== undefined || task === 'tensor' || (task === undefined && !readsTexts(model))) return
+  if (tokenizer !== undefined) return 'text-classification'
+  if (task === 'tensor' || task === 'image-classification') return task
+  const images = imagesSeen(model) !== undefined
+  if (task === undefined && images && labels) return 'image-classification'
+  if (task === undefined && !images && !readsTexts(model)) return 'tensor'
   const { inputs, outputs } = signatureOf(model)
   const told = (list: typeof inputs) =>
     list
@@ -69,6 +82,13 @@ function checkTask(model: ModelProto, { task, tokenizer }: ImportOptions) {
       .join(', ')
       .slice(0, 200)
   throw fail('TASK_UNKNOWN', { inputs: told(inputs), outputs: told(outputs) })
+}
+
+function labelsOf(classes: number, options: ImportOptions): string[] {
+  const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
+  if (labels.length !== classes)
+    throw fail('OPTION_INVALID', { option: 'labels', reason: `the model has ${classes} classes, not ${labels.length}` })
+  return labels
 }
 
 /** A source without what our exports put beside a model; all of a Hugging Face folder is the model's own. */
@@ -112,9 +132,11 @@ function formatOf(source: Source, name: string | undefined): Format {
 
 function textParts(read: ModelProto, masksPadding: boolean, options: ImportOptions) {
   const { tokenizer = '', padding = 'pre', truncating = 'pre' } = options
-  const time = signatureOf(read).inputs[0]?.shape[1]
+  const { inputs } = signatureOf(read)
+  const time = inputs[0]?.shape[1]
   const fixed = typeof time === 'number' ? time : options.length
-  if (fixed === undefined && !masksPadding) {
+  const masked = masksPadding || inputs.some(({ name }) => name === 'attention_mask')
+  if (fixed === undefined && !masked) {
     throw fail('OPTION_INVALID', {
       option: 'length',
       reason:
@@ -123,20 +145,31 @@ function textParts(read: ModelProto, masksPadding: boolean, options: ImportOptio
   }
   if (typeof time === 'number' && options.length !== undefined && options.length !== time)
     throw fail('OPTION_INVALID', { option: 'length', reason: `the model takes rows of ${time} ids` })
-  const { model, classes } = servingTexts(read, { length: fixed, padding })
-  const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
-  if (labels.length !== classes)
-    throw fail('OPTION_INVALID', { option: 'labels', reason: `the model has ${classes} classes, not ${labels.length}` })
+  const maxLength = fixed ?? LENGTH
+  // Hugging Face's tokenizers cut texts themselves, and pad them at the end
+  const published = isPublished(tokenizer)
+  const served = servingTexts(read, { length: fixed, padding: published && !options.padding ? 'post' : padding })
+  if (published) return { ...served, config: TextPipeline.published(tokenizer, maxLength).config }
   const config: PipelineConfig = {
     normalise: { unicode: 'none', lowercase: false },
     tokenizer: 'keras',
     vocabulary: 0,
     minimumCount: 1,
-    maxLength: fixed ?? LENGTH,
+    maxLength,
     truncate: truncating === 'pre' ? 'start' : 'end',
   }
   const { vocabularySize } = TextPipeline.load(config, tokenizer)
-  return { model, labels, config: { ...config, vocabulary: vocabularySize } }
+  return { ...served, config: { ...config, vocabulary: vocabularySize } }
+}
+
+/** Whether this is a tokenizer.json of Hugging Face's, not the JSON of a Keras Tokenizer. */
+function isPublished(tokenizer: string): boolean {
+  try {
+    const { model, class_name } = JSON.parse(tokenizer) as { model?: unknown; class_name?: unknown }
+    return typeof model === 'object' && model !== null && class_name === undefined
+  } catch {
+    return false
+  }
 }
 
 const countStored = ({ graph }: ModelProto) =>

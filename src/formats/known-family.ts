@@ -3,8 +3,8 @@ import type { Problem } from '../base/problem.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
+import { storedWeights } from '../graph/stored.ts'
 import type { Tensor } from '../graph/tensor.ts'
-import { fromProto } from '../graph/tensor-proto.ts'
 import { families, inferenceGraph } from '../nn/families.ts'
 import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
 
@@ -62,8 +62,8 @@ export function knownFamily(model: ModelProto, manifest: Manifest, refuse: (why:
   if (!Object.hasOwn(sizes, manifest.family)) throw refuse(`Known are the families ${Object.keys(sizes).join(', ')}.`)
   const name = manifest.family as TextFamilyName
   const family: TextFamily = families[name]
-  const stored = new Map((model.graph?.initializer ?? []).map((tensor) => [tensor.name, tensor]))
-  const dims = (path: string) => stored.get(path)?.dims.map(Number) ?? []
+  const weights = new Map(Object.entries(storedWeights(model)))
+  const dims = (path: string) => weights.get(path)?.dims ?? []
   const [vocabulary, width] = dims('embedding/weight')
   const classes = dims('classifier/bias')[0]
   if (vocabulary === undefined || classes === undefined) throw refuse('Its weights are not those of the family.')
@@ -77,11 +77,6 @@ export function knownFamily(model: ModelProto, manifest: Manifest, refuse: (why:
   }
   for (const candidate of candidates(family, { ...given, ...found })) {
     const config = { ...base, ...candidate, ...found }
-    const weights = new Map(
-      [...stored].flatMap(([path, tensor]) =>
-        path.startsWith('constant') ? [] : [[path, fromProto(tensor)] as const],
-      ),
-    )
     if (sameGraph(model, family, config, weights, manifest.problem)) return { family: name, config, weights }
   }
   if (name === 'bow' && given.ngrams !== 1)

@@ -1,7 +1,8 @@
 import type { Init, Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
-import { count } from './layers.ts'
+import { attend, headsOf, joined } from './attention.ts'
+import { count, headSizeOf } from './layers.ts'
 
 /** How an encoder of BERT's kind is laid out (Devlin et al. 2019; RoBERTa, Liu et al. 2019; DistilBERT, Sanh et al. 2019). */
 export interface EncoderConfig {
@@ -10,6 +11,8 @@ export interface EncoderConfig {
   readonly width: number
   readonly layers: number
   readonly heads: number
+  /** Size of a head, where heads were taken out; otherwise they make up the width. */
+  readonly headSize?: number
   readonly inner: number
   /** Rows of the table of positions, and the row of the first token. */
   readonly positions: number
@@ -86,26 +89,26 @@ function layer(
   network: Network,
   x: Value,
   bias: Value,
-  { width, heads, inner, activation, epsilon }: EncoderConfig,
+  config: EncoderConfig,
   drop: Drop,
   trainable: boolean,
   tuning: Tuning,
 ): Value {
   const { graph } = network
-  const size = width / heads
+  const { width, heads, inner, activation, epsilon } = config
+  const size = headSizeOf(config)
   const attention = network.scope('attention')
   const feedForward = network.scope('feedForward')
   const product = (at: Network, target: Target, input: Value, outputs: number) => {
     const adapter = tuning.mode === 'lora' && tuning.targets.has(target) ? tuning : undefined
     return linear(at.scope(target), input, outputs, { trainable, ...(adapter && { adapter }) })
   }
-  const [query, key, value] = (['query', 'key', 'value'] as const).map((name) => product(attention, name, x, width))
+  const [query, key, value] = (['query', 'key', 'value'] as const).map((name) =>
+    product(attention, name, x, heads * size),
+  )
   const heard = o.within(graph, () => {
-    const apart = (part: Value) => o.reshape(part, [0, 0, heads, size])
-    const q = o.mul(o.transpose(apart(query), [0, 2, 1, 3]), 1 / Math.sqrt(size)) // (batch, heads, time, size)
-    const scores = o.matMul(q, o.transpose(apart(key), [0, 2, 3, 1])) // (batch, heads, time, time)
-    const mixed = o.matMul(o.softmax(o.add(scores, bias)), o.transpose(apart(value), [0, 2, 1, 3]))
-    return o.reshape(o.transpose(mixed, [0, 2, 1, 3]), [0, 0, width])
+    const [q, k, v] = [query, key, value].map((part) => headsOf(part, heads, size)) // (batch, heads, time, size)
+    return joined(attend(network, q, k, v, bias), heads * size)
   })
   const answer = drop(attention, product(attention, 'output', heard, width))
   const attended = normalised(

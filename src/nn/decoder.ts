@@ -3,8 +3,9 @@ import { GraphBuilder, type Value } from '../graph/builder.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { attend, headsOf, joined } from './attention.ts'
 import { inferenceNetwork, type Weights } from './inference.ts'
-import { count, normalise, rootMeanNormalise } from './layers.ts'
+import { affine, affineParts, count, headSizeOf, normalise, rootMeanNormalise } from './layers.ts'
 
 /** A decoder's sizes. `gpt` is GPT-2's layout (Radford et al. 2019), `llama` that of Llama 2 and 3 (Touvron et al. 2023). */
 export interface DecoderConfig {
@@ -17,6 +18,8 @@ export interface DecoderConfig {
   readonly heads: number
   /** Heads of keys and values, each shared by as many heads of queries (Ainslie et al. 2023); llama alone. */
   readonly keyHeads: number
+  /** Size of a head, where they do not make up the width. */
+  readonly headSize?: number
   /** Size of the feed-forward part. */
   readonly inner: number
   /** Scores come from the embedding table itself. */
@@ -85,7 +88,7 @@ function decoder(
   const head = tied
     ? table
     : network.scope('head').parameter('weight', [vocabulary, width], { kind: 'normal', deviation: DEVIATION })
-  return { logits: project(graph, y, head), present }
+  return { logits: o.within(graph, () => affine(y, head)), present }
 }
 
 const DEVIATION = 0.02
@@ -94,39 +97,37 @@ const DEVIATION = 0.02
 function attention(network: Network, x: Value, places: Places, config: DecoderConfig, past?: KeysAndValues) {
   const { width, heads, layers, layout } = config
   const keyHeads = layout === 'gpt' ? heads : config.keyHeads
-  const [size, group] = [width / heads, heads / keyHeads]
+  const [size, group] = [headSizeOf(config), heads / keyHeads]
   const parts = projections(network, x, config)
   const { graph } = network
   const present = {} as KeysAndValues
   const context = o.within(graph, () => {
-    const apart = (y: Value, count: number) => o.transpose(o.reshape(y, [0, 0, count, size]), [0, 2, 1, 3])
     const turned = (y: Value) => (places.rotation ? rotate(y, places.rotation) : y)
-    const query = turned(apart(parts.query, heads)) // (batch, heads, sequence, size)
-    const key = turned(apart(parts.key, keyHeads))
-    const value = apart(parts.value, keyHeads)
+    const query = turned(headsOf(parts.query, heads, size)) // (batch, heads, sequence, size)
+    const key = turned(headsOf(parts.key, keyHeads, size))
+    const value = headsOf(parts.value, keyHeads, size)
     present.key = past ? o.concat([past.key, key], 2) : key // (batch, keyHeads, total, size)
     present.value = past ? o.concat([past.value, value], 2) : value
     // queries that share keys stand under one another
-    const scaled = o.mul(query, 1 / Math.sqrt(size))
-    const grouped = group === 1 ? scaled : o.reshape(scaled, [0, keyHeads, -1, size]) // (batch, keyHeads, group · sequence, size)
-    const scores = o.matMul(grouped, o.transpose(present.key, [0, 1, 3, 2]))
+    const grouped = group === 1 ? query : o.reshape(query, [0, keyHeads, -1, size]) // (batch, keyHeads, group · sequence, size)
     const bias = group === 1 ? places.bias : o.concat(Array<Value>(group).fill(places.bias), 2)
-    const heard = o.matMul(o.softmax(o.add(scores, bias)), present.value)
+    const heard = attend(network, grouped, present.key, present.value, bias)
     const ungrouped = group === 1 ? heard : o.reshape(heard, [0, heads, -1, size])
-    return o.reshape(o.transpose(ungrouped, [0, 2, 1, 3]), [0, 0, width])
+    return joined(ungrouped, heads * size)
   })
   const y = linear(network.scope('out'), context, width, { bias: layout === 'gpt', deviation: narrowing(layers) })
   return { y, present }
 }
 
-function projections(network: Network, x: Value, { layout, width, heads, keyHeads }: DecoderConfig) {
-  if (layout === 'llama') {
-    const kept = (width / heads) * keyHeads
+function projections(network: Network, x: Value, config: DecoderConfig) {
+  const size = headSizeOf(config)
+  const [wide, kept] = [config.heads * size, config.keyHeads * size]
+  if (config.layout === 'llama') {
     const of = (name: string, outputs: number) => linear(network.scope(name), x, outputs)
-    return { query: of('query', width), key: of('key', kept), value: of('value', kept) }
+    return { query: of('query', wide), key: of('key', kept), value: of('value', kept) }
   }
-  const all = linear(network.scope('in'), x, 3 * width, { bias: true })
-  const [query, key, value] = o.within(network.graph, () => o.split(all, [width, width, width], 2))
+  const { weight, bias } = linearParameters(network.scope('in'), x, 3 * wide, { bias: true })
+  const [query, key, value] = affineParts(network, x, weight, bias!, 3)
   return { query, key, value }
 }
 
@@ -147,19 +148,25 @@ function gatedFeedForward(network: Network, x: Value, { inner, width, layers }: 
 /** What is added to the residual stream starts smaller the more layers there are (Radford et al. 2019). */
 const narrowing = (layers: number) => DEVIATION / Math.sqrt(2 * layers)
 
-function linear(network: Network, x: Value, outputs: number, { bias = false, deviation = DEVIATION } = {}): Value {
-  const init: Init = { kind: 'normal', deviation }
-  const weight = network.parameter('weight', [outputs, Number(x.shape.at(-1))], init)
-  return project(network.graph, x, weight, bias ? network.parameter('bias', [outputs], { kind: 'zeros' }) : undefined)
+function linear(
+  network: Network,
+  x: Value,
+  outputs: number,
+  options: { bias?: boolean; deviation?: number } = {},
+): Value {
+  const { weight, bias } = linearParameters(network, x, outputs, options)
+  return o.within(network.graph, () => affine(x, weight, bias))
 }
 
-/** x (batch, sequence, inputs) times the transpose of weight (outputs, inputs), in one large product. */
-function project(graph: GraphBuilder, x: Value, weight: Value, bias?: Value): Value {
-  return o.within(graph, () => {
-    const [outputs, inputs] = weight.shape.map(Number)
-    const rows = o.gemm(o.reshape(x, [-1, inputs]), weight, bias, { transB: true })
-    return o.reshape(rows, o.concat([o.dimension(x, 0), o.dimension(x, 1), o.ints(x, [outputs])], 0))
-  })
+function linearParameters(
+  network: Network,
+  x: Value,
+  outputs: number,
+  { bias = false, deviation = DEVIATION }: { bias?: boolean; deviation?: number },
+) {
+  const init: Init = { kind: 'normal', deviation }
+  const weight = network.parameter('weight', [outputs, Number(x.shape.at(-1))], init)
+  return { weight, bias: bias ? network.parameter('bias', [outputs], { kind: 'zeros' }) : undefined }
 }
 
 /** Rotary positions (Su et al. 2021), the halves of a head paired as Hugging Face's Llama does. */
@@ -169,10 +176,10 @@ function rotate(x: Value, { cos, sin }: { cos: Value; sin: Value }): Value {
   return o.concat([o.sub(o.mul(a, cos), o.mul(b, sin)), o.add(o.mul(b, cos), o.mul(a, sin))], 3)
 }
 
-function rotation(positions: Value, { layout, width, heads, base }: DecoderConfig): Places['rotation'] {
-  if (layout === 'gpt') return undefined
-  const size = width / heads
-  const frequencies = Array.from({ length: size / 2 }, (_, i) => base ** ((-2 * i) / size))
+function rotation(positions: Value, config: DecoderConfig): Places['rotation'] {
+  if (config.layout === 'gpt') return undefined
+  const size = headSizeOf(config)
+  const frequencies = Array.from({ length: size / 2 }, (_, i) => config.base ** ((-2 * i) / size))
   const steps = o.unsqueeze(o.cast(positions, 'float32'), [1, 3]) // (batch, 1, sequence, 1)
   const angle = o.mul(steps, o.constant(positions, float32([size / 2], frequencies)))
   return { cos: o.cos(angle), sin: o.sin(angle) }
@@ -225,7 +232,7 @@ export function decoderGraph(config: DecoderConfig, weights: Weights, { lastOnly
   const mask = graph.input('attention_mask', 'int64', ['batch', 'total'])
   const positions = graph.input('position_ids', 'int64', ['batch', 'sequence'])
   const heads = config.layout === 'gpt' ? config.heads : config.keyHeads
-  const shape = ['batch', heads, 'past', config.width / config.heads]
+  const shape = ['batch', heads, 'past', headSizeOf(config)]
   const past = Array.from(
     { length: config.layers },
     (_, i): KeysAndValues => ({

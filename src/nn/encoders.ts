@@ -46,13 +46,13 @@ export function encoderLoss(
   const { graph } = network
   if (head.task === 'feature-extraction') return likenessLoss(network, config, head, tuning, scored)
   const { ids, lengths } = classifierInputs(graph)
+  if (head.task === 'text-classification') {
+    const logits = encoderLogits(network, { ids, lengths }, config, head.classes, { tuning, dropout })
+    return classifierLoss(logits, graph.input('labels', 'int64', ['batch']))
+  }
   const valid = o.within(graph, () => tokens(ids, lengths))
   const drop = dropping(dropout)
   const { hidden, words } = encoder(network, { ids, valid }, config, { drop, tuning })
-  if (head.task === 'text-classification') {
-    const logits = classifierHead(network, hidden, config, head.classes, drop)
-    return classifierLoss(logits, graph.input('labels', 'int64', ['batch']))
-  }
   const flat = (value: Value) => o.within(graph, () => o.reshape(value, [-1]))
   if (head.task === 'token-classification') {
     const labels = graph.input('labels', 'int64', ['batch', 'time'])
@@ -63,6 +63,40 @@ export function encoderLoss(
   const positions = graph.input('positions', 'int64', ['batch', 'places'])
   const labels = graph.input('labels', 'int64', ['batch', 'places'])
   return labelledLoss(maskedHead(network, { hidden, words }, positions, config), flat(labels))
+}
+
+/** Scores (batch, classes) of texts: ids int64 (batch, time), lengths int64 (batch). */
+export function encoderLogits(
+  network: Network,
+  { ids, lengths }: { ids: Value; lengths: Value },
+  config: EncoderConfig,
+  classes: number,
+  { tuning, dropout }: LearningOptions,
+): Value {
+  const valid = o.within(network.graph, () => tokens(ids, lengths))
+  const drop = dropping(dropout)
+  const { hidden } = encoder(network, { ids, valid }, config, { drop, tuning })
+  return classifierHead(network, hidden, config, classes, drop)
+}
+
+/**
+ * How far the vectors of texts point elsewhere than others: minus the mean product of vectors of length 1 and `directions`
+ * float32 (batch, width), beside ids and lengths as for all encoders; `correct` counts cosines above 0.95.
+ */
+export function directionLoss(
+  network: Network,
+  config: EncoderConfig,
+  pooling: TextPooling,
+): { loss: Value; correct: Value } {
+  const { graph } = network
+  const { ids, lengths } = classifierInputs(graph)
+  const directions = graph.input('directions', 'float32', ['batch', config.width])
+  const valid = o.within(graph, () => tokens(ids, lengths))
+  const { hidden } = encoder(network, { ids, valid }, config)
+  return o.within(graph, () => {
+    const alike = o.reduceSum(o.mul(embedding(hidden, valid, pooling, true), directions), [1]) // (batch)
+    return { loss: o.neg(o.reduceMean(alike)), correct: o.reduceSum(o.cast(o.greater(alike, 0.95), 'int64')) }
+  })
 }
 
 /** How much more alike than others texts that belong together must be: the inverse temperature of the softmax. */

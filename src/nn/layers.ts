@@ -10,15 +10,39 @@ export function embedding(network: Network, ids: Value, vocabulary: number, widt
 
 /** `x·W' + b`: (…, inputs) → (…, outputs), started as PyTorch's Linear. */
 export function dense(network: Network, x: Value, outputs: number): Value {
+  const { weight, bias } = denseParameters(network, x, outputs)
+  return o.within(network.graph, () => affine(x, weight, bias))
+}
+
+/** Weight (outputs, inputs) and bias of a dense layer on x (…, inputs). */
+export function denseParameters(network: Network, x: Value, outputs: number): { weight: Value; bias: Value } {
   const inputs = Number(x.shape.at(-1))
   const init = { kind: 'uniform', bound: 1 / Math.sqrt(inputs) } as const
-  const weight = network.parameter('weight', [outputs, inputs], init)
-  const bias = network.parameter('bias', [outputs], init)
+  return {
+    weight: network.parameter('weight', [outputs, inputs], init),
+    bias: network.parameter('bias', [outputs], init),
+  }
+}
+
+/** `x·W' + b` over the last axis in one large product: x (…, inputs), weight (outputs, inputs) → (…, outputs). */
+export function affine(x: Value, weight: Value, bias?: Value): Value {
+  const [outputs, inputs] = weight.shape.map(Number)
+  const product = (rows: Value) => o.gemm(rows, weight, bias, { transB: true }) // (rows, outputs)
+  if (x.shape.length === 2) return product(x)
+  const outer = x.shape.slice(0, -1).map((_, axis) => o.dimension(x, axis))
+  return o.reshape(product(o.reshape(x, [-1, inputs])), o.concat([...outer, o.ints(x, [outputs])], 0))
+}
+
+/**
+ * `affine` cut into `parts` equal ones along the last axis. In training each is a product of its own: that copies weights
+ * instead of what is made of all rows, and smaller results stay in the cache.
+ */
+export function affineParts(network: Network, x: Value, weight: Value, bias: Value, parts: number): Value[] {
+  const sizes = Array<number>(parts).fill(Number(weight.shape[0]) / parts)
   return o.within(network.graph, () => {
-    const product = (rows: Value) => o.gemm(rows, weight, bias, { transB: true }) // (rows, outputs)
-    if (x.shape.length === 2) return product(x)
-    const outer = x.shape.slice(0, -1).map((_, axis) => o.dimension(x, axis))
-    return o.reshape(product(o.reshape(x, [-1, inputs])), o.concat([...outer, o.ints(x, [outputs])], 0))
+    if (!network.training) return o.split(affine(x, weight, bias), sizes, -1)
+    const [weights, biases] = [o.split(weight, sizes, 0), o.split(bias, sizes, 0)]
+    return weights.map((part, i) => affine(x, part, biases[i]))
   })
 }
 
@@ -39,6 +63,10 @@ export function rootMeanNormalise(network: Network, x: Value, epsilon: number): 
     return o.mul(o.div(x, o.sqrt(o.add(square, epsilon))), scale)
   })
 }
+
+/** The size of an attention head: given where heads were taken out or never made up the width. */
+export const headSizeOf = ({ width, heads, headSize }: { width: number; heads: number; headSize?: number }): number =>
+  headSize ?? width / heads
 
 export type Pooling = 'last' | 'mean' | 'max'
 

@@ -3,8 +3,9 @@ import { fail } from '../base/errors.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
+import { attend, headsOf, joined } from './attention.ts'
 import type { Build } from './family.ts'
-import { count, dense, embedding, normalise, shares, tokens, weighted } from './layers.ts'
+import { affineParts, count, dense, denseParameters, embedding, normalise, shares, tokens, weighted } from './layers.ts'
 
 /** Transformer encoder (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), pooling, dense head. */
 export const transformer: Build = (network, ids, lengths, config) => {
@@ -51,13 +52,11 @@ export const transformer: Build = (network, ids, lengths, config) => {
 function selfAttention(network: Network, x: Value, bias: Value, heads: number, size: number): Value {
   const width = Number(x.shape[2])
   const inner = heads * size // the width, unless heads were pruned
-  const projected = dense(network.scope('in'), x, 3 * inner) // (batch, time, 3 · inner)
+  const { weight, bias: shift } = denseParameters(network.scope('in'), x, 3 * inner)
+  const parts = affineParts(network, x, weight, shift, 3) // each (batch, time, inner)
   const context = o.within(network.graph, () => {
-    const [q, k, v] = o.split(projected, [inner, inner, inner], 2).map((part) => o.reshape(part, [0, 0, heads, size]))
-    const query = o.mul(o.transpose(q, [0, 2, 1, 3]), 1 / Math.sqrt(size)) // (batch, heads, time, size)
-    const scores = o.matMul(query, o.transpose(k, [0, 2, 3, 1])) // (batch, heads, time, time)
-    const heard = o.matMul(o.softmax(o.add(scores, bias)), o.transpose(v, [0, 2, 1, 3]))
-    return o.reshape(o.transpose(heard, [0, 2, 1, 3]), [0, 0, inner])
+    const [query, key, value] = parts.map((part) => headsOf(part, heads, size)) // (batch, heads, time, size)
+    return joined(attend(network, query, key, value, bias), inner)
   })
   return dense(network.scope('out'), context, width)
 }

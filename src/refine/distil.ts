@@ -2,9 +2,10 @@ import { fail } from '../base/errors.ts'
 import { Edit } from '../graph/edit.ts'
 import { families } from '../nn/families.ts'
 import type { Weights } from '../train/checkpoint.ts'
-import type { Option, Options } from '../train/options.ts'
+import type { Option } from '../train/options.ts'
 import { pipelineOf } from './inputs.ts'
 import { learn, teacherOf, vectorsOf } from './learn.ts'
+import { narrowed } from './narrow.ts'
 import type { Pass } from './pass.ts'
 import type { Subject } from './subject.ts'
 import { labelledBy } from './unlabelled.ts'
@@ -37,10 +38,18 @@ const options = {
     maximum: 100,
     description: `weight of the teacher’s vectors before its last product beside that loss: ${HIDDEN} where it has such, if not given; 0 teaches by answers alone`,
   },
+  states: {
+    type: 'number',
+    default: 0,
+    minimum: 0,
+    maximum: 100,
+    description:
+      'weight of the means of the tokens after each layer beside that loss, for a transformer taught by a Transformer: its layers learn of layers spread over the teacher’s',
+  },
   table: {
     type: 'boolean',
     default: true,
-    description: 'begin with the teacher’s vectors of tokens; the student’s width becomes theirs',
+    description: 'begin with the teacher’s vectors of tokens, in as many numbers as the student has for them',
   },
 } as const satisfies Record<string, Option>
 
@@ -49,22 +58,34 @@ export const distil: Pass = {
   description: 'teach a smaller family what this version makes of the training texts, labelled or not',
   options,
   wantsFloats: false,
-  async *apply(subject, { family, temperature, share, hidden, table }, context) {
+  async *apply(subject, { family, temperature, share, hidden, states, table }, context) {
     if (subject.manifest.task !== 'text-classification')
       throw fail('UNSUPPORTED', {
         what: `distilling a model of the task ${subject.manifest.task}`,
         instead: 'Classifiers of texts can teach.',
       })
     const known = vectorsOf(subject.model) === undefined ? 0 : HIDDEN
+    if (Number(states) > 0 && family !== 'transformer')
+      throw fail('OPTION_INVALID', { option: 'states', reason: `the family ${family} has no such layers` })
+    const layers = Number(context.training.options.layers ?? families.transformer.options.layers.default)
     const teacher = await teacherOf(
       subject,
-      { temperature: Number(temperature), share: Number(share), hidden: hidden === null ? known : Number(hidden) },
+      {
+        temperature: Number(temperature),
+        share: Number(share),
+        hidden: hidden === null ? known : Number(hidden),
+        ...(Number(states) > 0 && { states: { weight: Number(states), layers } }),
+      },
       context.threads,
     )
     const { data, filled } = await labelledBy(teacher, subject, context)
     const training = { ...context.training, ...(data && { data }), ...(filled > 0 && { read: {} }) }
     const { maxLength } = subject.manifest.pipeline as { maxLength?: number }
-    const tokens = table === true && family !== 'bow' ? tokenTable(subject, context.training.options.width) : undefined
+    const { width: usual } = families[String(family) as keyof typeof families].options as {
+      width?: { default: number }
+    }
+    const width = Number(context.training.options.width ?? usual?.default)
+    const tokens = table === true && family !== 'bow' ? tokenTable(subject, width) : undefined
     const learnt = yield* learn(
       subject,
       { ...context, training },
@@ -84,15 +105,17 @@ export const distil: Pass = {
 }
 
 /**
- * The vectors of tokens that the teacher begins with, float32 (vocabulary, width); undefined where it stores none such, or
- * none of the width that was asked for.
+ * The vectors of tokens that the teacher begins with, float32 (vocabulary, width), in fewer numbers where it has more;
+ * undefined where it stores none such, or narrower ones.
  */
-function tokenTable(subject: Subject, width: Options[string] | undefined): Weights[string] | undefined {
+function tokenTable(subject: Subject, width: number): Weights[string] | undefined {
   const { model } = subject
   const edit = new Edit(model)
   const ids = new Set(['ids', 'input_ids'])
   const gather = edit.nodes.find(({ opType, input }) => opType === 'Gather' && ids.has(input[1]))
   const tensor = gather && edit.dims(gather.input[0])?.length === 2 ? edit.tensor(gather.input[0]) : undefined
-  const fits = tensor?.dims[0] === pipelineOf(subject).vocabularySize && (width ?? tensor.dims[1]) === tensor.dims[1]
-  return fits && tensor.dtype === 'float32' ? { dims: tensor.dims, data: tensor.data as Float32Array } : undefined
+  if (tensor?.dtype !== 'float32' || tensor.dims[0] !== pipelineOf(subject).vocabularySize) return undefined
+  const [{ dims }, data] = [tensor, tensor.data as Float32Array]
+  if (dims[1] < width) return undefined
+  return dims[1] === width ? { dims, data } : { dims: [dims[0], width], data: narrowed(data, dims[1], width) }
 }

@@ -91,7 +91,8 @@ const emptyPast = ({ signature }: Manifest, rows: number): Record<string, Tensor
     ),
   )
 
-async function encodedBy(subject: Subject, texts: readonly string[]): Promise<Int32Array[]> {
+/** Token ids of texts: of those that are written with, the first few of each. */
+export async function encodedBy(subject: Subject, texts: readonly string[]): Promise<Int32Array[]> {
   const { manifest, files } = subject
   if (manifest.task !== 'text-generation') return tokenizerOf(subject).encode(texts)
   const codec = TextCodec.load(Buffer.from(files['tokenizer.json']).toString('utf8'))
@@ -116,7 +117,7 @@ function imageFeeds(manifest: Manifest, examples: readonly Example[]): Feeds[] {
 }
 
 /** The tokenizer of a model that reads texts; encoders of fill-mask and labelled tokens have the published one alone. */
-function tokenizerOf(subject: Subject) {
+export function tokenizerOf(subject: Subject) {
   const { manifest, files } = subject
   if (manifest.pipeline?.tokenizer !== undefined) return pipelineOf(subject)
   const json = Buffer.from(files['tokenizer.json']).toString('utf8')

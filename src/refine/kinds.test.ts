@@ -6,14 +6,16 @@ import { after, test } from 'node:test'
 import { readBundle, writeBundle } from '../bundle/bundle.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { bundleEncoder } from '../formats/huggingface/bundle.ts'
+import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
+import type { EncoderConfig } from '../nn/bert.ts'
 import type { EncoderHead } from '../nn/encoders.ts'
 import { sentences } from '../testing/classifiers.ts'
+import { anySpeed, wholeManifest } from '../testing/refining.ts'
 import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import type { GateEvent, RefineSpec, RunSpec } from '../train/events.ts'
 import { train } from '../train/train.ts'
 import { refine } from './refine.ts'
 
-const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100,size<=2'
 const home = mkdtempSync(join(tmpdir(), 'athanor-kinds-'))
 after(() => rmSync(home, { recursive: true, force: true }))
 
@@ -104,6 +106,40 @@ test('images: the held-out part of the same data judges, convolutions become int
   await assert.rejects(refined(version, { passes: int8('int8-static') }), { code: 'REFINE_UNMEASURABLE' })
   const given = await refined(version, { passes: [{ name: 'merge' }], force: true }, undefined, stripes())
   assert.equal(given.gate.rows, 240)
+  const { reference } = given.version.manifest
+  assert.deepEqual(Object.keys(reference!.edges!), ['brightness', 'contrast', 'detail'])
+  assert.equal(reference!.accuracy, line(given.gate, 'accuracy').refined)
+})
+
+/** An encoder as a version. */
+async function published(encoder: PublishedEncoder) {
+  const bundle = bundleEncoder(encoder)
+  const folder = folderOf('published')
+  await writeBundle(folder, wholeManifest(bundle), bundle.files)
+  return { folder, version: await readBundle(folder) }
+}
+
+test('a classifier by an encoder loses heads and neurons, learns on by its labels, and stays an encoder', async () => {
+  const rows = sentences(500)
+  const texts = rows.map(({ text }) => text)
+  const head = { task: 'text-classification', classes: 2 } as const
+  const { folder, version } = await published(tinyEncoder(texts, head, { labels: ['bad', 'good'] }))
+  const table = (name: string, part: typeof rows) => {
+    writeFileSync(join(folder, name), ['text,label', ...part.map(({ text, label }) => `${text},${label}`)].join('\n'))
+    return join(folder, name)
+  }
+  const passes = [{ name: 'prune', options: { share: 0.5, layers: 1, taught: 0 } }]
+  const spec = { passes, options: { epochs: 8, learningRate: 0.003, threads: 1 }, force: true }
+  const {
+    gate,
+    version: pruned,
+    notes,
+  } = await refined(version, spec, table('train.csv', rows.slice(100)), table('held.csv', rows.slice(0, 100)))
+  assert.match(notes[0], /^without layers [01], inner 64 → 32, heads 4 → 2/)
+  assert.ok(line(gate, 'accuracy').refined > 0.85, JSON.stringify(gate.table))
+  assert.equal(pruned.manifest.family, 'bert')
+  const { config } = pruned.manifest.encoder as { config: EncoderConfig }
+  assert.deepEqual([config.layers, config.inner, config.heads, config.headSize], [1, 32, 2, 8])
 })
 
 const encoders: Record<string, { head: EncoderHead; labels: string[] }> = {
@@ -114,26 +150,37 @@ const encoders: Record<string, { head: EncoderHead; labels: string[] }> = {
 for (const [task, { head, labels }] of Object.entries(encoders)) {
   test(`${task}: quantized by how alike its answers stay`, async () => {
     const texts = sentences(60).map(({ text }) => text)
-    const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
-    const folder = folderOf(task)
-    const whole: Manifest = {
-      format: 'athanor-bundle',
-      formatVersion: 1,
-      ...manifest,
-      metrics: {},
-      lineage: { code: 'test' },
-      createdAt: new Date(0).toISOString(),
-    }
-    await writeBundle(folder, whole, files)
-    const version = await readBundle(folder)
+    const { folder, version } = await published(tinyEncoder(texts, head, { labels }))
     const passes = [{ name: 'tidy' }, ...int8('int8')]
     const { gate, version: small } = await refined(version, { passes, tolerance: `agreement>=50%,${anySpeed}` })
     assert.ok(line(gate, 'agreement').refined > 0.5 && line(gate, 'size').change < 0.9)
     assert.equal(small.manifest.encoder, undefined, 'integers cannot be trained on as an encoder')
-    const path = join(folder, 'texts.txt')
-    writeFileSync(path, texts.join('\n'))
-    const given = await refined(version, { passes: int8('int8-weights'), force: true }, path, path)
-    assert.equal(given.gate.rows, 60)
+    assert.equal(small.manifest.reference, undefined, 'drawn texts are no reference')
+    const file = (name: string, count: number) => {
+      const lines = sentences(count).map(({ text }) => text)
+      writeFileSync(join(folder, name), lines.join('\n'))
+      return join(folder, name)
+    }
+    const [data, held] = [file('texts.txt', 60), file('held.txt', 240)]
+    if (task === 'token-classification') {
+      // it would be trained on by words with labels
+      const given = await refined(version, { passes: int8('int8-weights'), force: true }, data, held)
+      assert.equal(given.gate.rows, 240)
+      return
+    }
+    const half = { passes: [{ name: 'prune', options: { share: 0.5 } }], options: { epochs: 1, threads: 1 } }
+    const pruned = await refined(version, { ...half, force: true }, data, held)
+    const { manifest: about } = pruned.version
+    assert.match(pruned.notes[0], /inner 64 → 32, heads 4 → 2; trained on/)
+    assert.equal(pruned.gate.rows, 240)
+    // what is left is an encoder that can be trained on
+    const { config } = about.encoder as { config: EncoderConfig }
+    assert.deepEqual([config.inner, config.heads, config.headSize], [32, 2, 8])
+    if (task === 'feature-extraction') {
+      assert.ok(line(pruned.gate, 'agreement').refined > 0.5, JSON.stringify(pruned.gate.table))
+      assert.equal(about.reference?.centroid?.length, 32)
+    }
+    await assert.rejects(refined(version, { ...half, force: true }), { code: 'REFINE_NEEDS_DATA' })
   })
 }
 
@@ -154,10 +201,13 @@ test('a model that writes is held to its perplexity on the held-out part of its 
     epochs: 6,
   }
   const version = await trained({ task: 'text-generation', family: 'gpt', options }, path, 'animals.txt')
-  for (const scheme of ['int8', 'int4']) {
-    const { gate } = await refined(version, { passes: int8(scheme), force: true }, path)
-    assert.ok(gate.rows > 0)
-    assert.ok(line(gate, 'perplexity').source < 3, JSON.stringify(gate.table))
-    assert.ok(line(gate, 'perplexity').change < 1.5 && line(gate, 'size').change < 1)
-  }
+  const { gate } = await refined(version, { passes: int8('int4'), force: true }, path)
+  assert.ok(gate.rows > 0)
+  assert.ok(line(gate, 'perplexity').source < 3, JSON.stringify(gate.table))
+  assert.ok(line(gate, 'perplexity').change < 1.5 && line(gate, 'size').change < 1)
+  const passes = [{ name: 'prune', options: { share: 0.5, layers: 1 } }, ...int8('int8')]
+  const pruned = await refined(version, { passes, options: { epochs: 3, threads: 1 }, force: true }, path)
+  assert.match(pruned.notes[0], /^without layers [01], inner 128 → 64, heads 2 → 1; trained on/)
+  assert.ok(line(pruned.gate, 'perplexity').refined < 3, JSON.stringify(pruned.gate.table))
+  assert.ok(line(pruned.gate, 'size').change < 0.5)
 })

@@ -7,8 +7,8 @@ import { Athanor, type RefineSpec, type TrainEvent } from '../../client/src/inde
 import { type App, startApp } from '../app.ts'
 import { placesAt } from '../testing/backends.ts'
 import { sentences } from '../testing/classifiers.ts'
+import { anySpeed } from '../testing/refining.ts'
 
-const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100'
 const home = mkdtempSync(join(tmpdir(), 'athanor-learn-'))
 let app: App
 let client: Athanor
@@ -101,7 +101,7 @@ test('a smaller family learns from the version, by its soft answers', async () =
   const { manifest, notes } = await refined({
     refine: 'transformer@1',
     passes: [{ name: 'distil', options: { family: 'textcnn' } }],
-    options: { epochs: 6, learningRate: 0.005, width: 8, filters: 4, threads: 1 },
+    options: { epochs: 6, learningRate: 0.005, width: 8, filters: 8, threads: 1 },
     tolerance: `accuracy>=-8pt,size<=1.5,${anySpeed}`,
     name: 'pupil',
   })
@@ -110,15 +110,37 @@ test('a smaller family learns from the version, by its soft answers', async () =
   assert.ok(manifest.metrics.accuracy > 0.85, `accuracy ${manifest.metrics.accuracy}`)
 })
 
+test('a shallower Transformer learns layer by layer, and serves nothing of what it only learnt by', async () => {
+  const how = { options: { epochs: 4, learningRate: 0.005, width: 16, layers: 2, heads: 2, inner: 16, threads: 1 } }
+  const { manifest } = await refined({
+    refine: 'transformer@1',
+    passes: [{ name: 'distil', options: { family: 'transformer', states: 1 } }],
+    ...how,
+    force: true,
+    name: 'shallow',
+  })
+  assert.equal(manifest.lineage.options?.layers, 2)
+  assert.ok(manifest.metrics.accuracy > 0.85, `accuracy ${manifest.metrics.accuracy}`)
+  const model = new TextDecoder('latin1').decode(await client.models.file('shallow', 'model.onnx'))
+  assert.ok(model.includes('layer.1/attention') && !model.includes('hint/'))
+  const { run } = await client.refine({
+    refine: 'transformer@1',
+    passes: [{ name: 'distil', options: { family: 'textcnn', states: 1 } }],
+  })
+  const events: TrainEvent[] = []
+  for await (const event of client.runs.events(run)) events.push(event)
+  assert.equal(events.find((event) => event.type === 'failed')?.error.code, 'OPTION_INVALID')
+})
+
 test('int4 after training on while rounded: the float weights themselves lie near what they are rounded to', async () => {
   const { manifest, notes, gate } = await refined({
     refine: 'transformer@1',
-    passes: [{ name: 'quantize', options: { scheme: 'int4', block: 16, aware: true, leave: 0 } }],
+    passes: [{ name: 'quantize', options: { scheme: 'int4', block: 16, learned: true, leave: 0 } }],
     options: { epochs: 2, learningRate: 0.002, threads: 1 },
     tolerance: `accuracy>=-8pt,${anySpeed}`,
     name: 'rounded',
   })
-  assert.match(notes[0], /trained on while rounded/)
+  assert.match(notes[0], /trained on while rounded and clipped/)
   assert.equal(manifest.family, 'transformer')
   assert.ok(gate.table.find(({ name }) => name === 'size')!.change < 0.9)
 })

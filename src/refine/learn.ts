@@ -9,8 +9,10 @@ import { openSession } from '../engine/session.ts'
 import { writeModel } from '../graph/codec.ts'
 import { Edit } from '../graph/edit.ts'
 import { type ModelProto, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
+import { layerStates } from '../nn/states.ts'
 import type { TrainEvent } from '../train/events.ts'
 import { optionsOf, type TrainJob } from '../train/job.ts'
+import type { Task } from '../train/learner.ts'
 import type { Teacher } from '../train/lessons.ts'
 import type { Options } from '../train/options.ts'
 import { openImageClassifier } from '../train/tasks/image-classification.ts'
@@ -53,7 +55,7 @@ export async function* learn(
     options: given({ ...options, ...training.options, heldInRows: 0, heldOutRows: 0 }),
   }
   optionsOf(spec)
-  const taught = teacher && [teacher.temperature, teacher.share, teacher.hidden]
+  const taught = teacher && [teacher.temperature, teacher.share, teacher.hidden, teacher.states]
   const job: TrainJob = {
     run: training.run,
     folder: folderFor(context.folder, [family, options, initial && shapesOf(initial), graph !== undefined, taught]),
@@ -79,15 +81,29 @@ export async function* learn(
   }
 }
 
+/** Trains the graph of an image classifier on. */
+export const learnImages = (subject: Subject, context: PassContext, options: Options, around?: Around) =>
+  goOn(subject, context, { family: 'onnx-images', options, what: around !== undefined }, (opened) =>
+    openImageClassifier(opened, around),
+  )
+
+/** A training that begins with a version: its family and task, and what tells it from others in the same folder. */
+interface Further {
+  readonly family: string
+  readonly task?: string
+  readonly options: Options
+  readonly what?: unknown
+}
+
 /**
- * Trains the graph of an image classifier on, on the source's training images: split by the version's own seed, so that what it
- * is judged by stays out of it. Throws REFINE_NEEDS_DATA when they are not here.
+ * Trains a version further on the source's training data: split by the version's own seed, so that what it is judged by stays
+ * out of it. Throws REFINE_NEEDS_DATA when that is not here.
  */
-export async function* learnImages(
+export async function* goOn(
   subject: Subject,
   { training, folder, stop }: PassContext,
-  options: Options,
-  around?: Around,
+  { family, task, options, what }: Further,
+  open?: Task['open'],
 ): AsyncGenerator<TrainEvent, Subject> {
   const { manifest } = subject
   const { lineage } = manifest
@@ -96,7 +112,8 @@ export async function* learnImages(
   const files = await writeSubject(begun, subject)
   const spec = {
     dataset: training.data.path,
-    family: 'onnx-images',
+    family,
+    ...(task !== undefined && { task }),
     from: lineage.run ?? 'source',
     seed: lineage.seed ?? 1,
     options: given({ ...options, ...training.options }),
@@ -107,14 +124,14 @@ export async function* learnImages(
     folder: folderFor(folder, [
       options,
       subject.model.graph!.initializer.map(({ name, dims }) => [name, dims.map(Number)]),
-      around !== undefined,
+      what,
     ]),
     spec,
     dataset: training.data,
     ...(training.heldOut && { validation: training.heldOut }),
     from: { ref: spec.from, manifest, files },
   }
-  const result = yield* train(job, stop, (opened) => openImageClassifier(opened, around))
+  const result = yield* train(job, stop, open)
   if (!result) return subject // stopped
   const bundle = await readBundle(result.bundle)
   const { model } = readSubject(bundle.manifest, bundle.files)
@@ -122,13 +139,16 @@ export async function* learnImages(
   return { ...learnt, manifest: { ...learnt.manifest, parameters: bundle.manifest.parameters } }
 }
 
+/** How a source teaches, see `Teacher`. */
+type Teaching = Pick<Teacher, 'temperature' | 'share'> & Partial<Pick<Teacher, 'hidden' | 'states'>>
+
 /**
- * The source as a teacher: it reads texts through its own pipeline. For its vectors it must still end in a product of floats;
- * throws UNSUPPORTED otherwise.
+ * The source as a teacher: it reads texts through its own pipeline. For its vectors it must still end in a product of floats,
+ * and for the states of its layers have some; throws UNSUPPORTED otherwise.
  */
 export async function teacherOf(
   subject: Subject,
-  { temperature, share, hidden = 0 }: { temperature: number; share: number; hidden?: number },
+  { temperature, share, hidden = 0, states }: Teaching,
   threads: number,
 ): Promise<Teacher> {
   const vectors = hidden > 0 ? vectorsOf(subject.model) : undefined
@@ -137,33 +157,79 @@ export async function teacherOf(
       what: 'learning the vectors of a teacher whose answers are not made by a product of floats',
       instead: 'Teach by a version that is not quantized, or by answers alone: hidden=0.',
     })
+  const layers = states ? spread(layerStates(subject.model.graph!.node), states.layers) : []
   const { graph } = subject.model
-  const output = [...graph!.output, ...(vectors ? [create(ValueInfoProtoSchema, { name: vectors })] : [])]
+  const more = [...(vectors ? [vectors] : []), ...new Set(layers)]
+  const output = [...graph!.output, ...more.map((name) => create(ValueInfoProtoSchema, { name }))]
   const session = await openSession(writeModel({ ...subject.model, graph: { ...graph!, output } }), threads)
-  const names = ['probabilities', ...(vectors ? [vectors] : [])]
   return {
     temperature,
     share,
     hidden,
+    ...(states && { states }),
     async answers(texts) {
       const found: Float32Array[] = []
       for (const feeds of await feedsFor(
         subject,
         texts.map((text) => ({ text, label: '' })),
       )) {
-        const results = await session.run(ortFeeds(feeds), names)
-        names.forEach((name, i) => {
-          const data = results[name].data as Float32Array
-          const width = data.length / feeds.rows.length
+        const results = await session.run(ortFeeds(feeds), ['probabilities', ...more])
+        const { data: lengths } = feeds.tensors.lengths
+        const of = (name: string) => results[name].data as Float32Array
+        const means = layers.map((name) => meansOf(of(name), results[name].dims, lengths as BigInt64Array))
+        const rows = feeds.rows.length
+        ;[
+          of('probabilities'),
+          ...(vectors ? [of(vectors)] : []),
+          ...(means[0] ? [sideBySide(means, rows)] : []),
+        ].forEach((data, i) => {
+          const width = data.length / rows
           found[i] ??= new Float32Array(texts.length * width)
           feeds.rows.forEach((row, r) => {
             found[i].set(data.subarray(r * width, (r + 1) * width), row * width)
           })
         })
       }
-      return { probabilities: found[0], ...(vectors && { vectors: found[1] }) }
+      const [probabilities, ...others] = found
+      return {
+        probabilities,
+        ...(vectors && { vectors: others[0] }),
+        ...(states && { states: others.at(-1)! }),
+      }
     },
   }
+}
+
+/** As many of a teacher's layers as a student has, evenly spread and the last among them (Jiao et al. 2020). */
+function spread(states: readonly string[], layers: number): string[] {
+  if (states.length === 0)
+    throw fail('UNSUPPORTED', {
+      what: 'learning layer by layer from a teacher that is no Transformer of floats',
+      instead: 'Leave states=… away.',
+    })
+  return Array.from({ length: layers }, (_, i) => states[Math.ceil(((i + 1) * states.length) / layers) - 1])
+}
+
+/** The mean of the tokens of each text: (batch, time, width) → (batch, width). */
+function meansOf(data: Float32Array, [rows, time, width]: readonly number[], lengths: BigInt64Array): Float32Array {
+  const means = new Float32Array(rows * width)
+  for (let row = 0; row < rows; row++) {
+    const count = Number(lengths[row])
+    for (let at = row * time * width; at < (row * time + count) * width; at++)
+      means[row * width + (at % width)] += data[at] / count
+  }
+  return means
+}
+
+/** Rows of several matrices as one: each (rows, width) → (rows, matrices · width). */
+function sideBySide(parts: readonly Float32Array[], rows: number): Float32Array {
+  const width = parts[0].length / rows
+  const all = new Float32Array(rows * parts.length * width)
+  parts.forEach((part, p) => {
+    for (let row = 0; row < rows; row++)
+      all.set(part.subarray(row * width, (row + 1) * width), (row * parts.length + p) * width)
+  })
+  return all
 }
 
 /** What a classifier's last product reads, the vectors (batch, width) of its logits; undefined where that is of integers. */

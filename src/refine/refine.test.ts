@@ -13,9 +13,9 @@ import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
 import { placesAt } from '../testing/backends.ts'
 import { madeClassifier } from '../testing/classifiers.ts'
+import { anySpeed } from '../testing/refining.ts'
 
 /** No test may hang on how fast the machine is. */
-const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-refine-'))
 let app: App

@@ -2,19 +2,17 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { version as code } from '../base/version.ts'
-import { writeModel } from '../graph/codec.ts'
 import type { GateEvent, TrainEvent } from '../train/events.ts'
 import type { TrainResult } from '../train/job.ts'
 import { withProgress } from '../train/progress.ts'
-import { classifierReference } from '../train/reference.ts'
 import type { Example } from './examples/example.ts'
 import { examplesOf } from './examples/examples.ts'
 import { type Goal, parseGoal, parseTolerance } from './gate/goal.ts'
 import { type Candidate, type Measurement, measure } from './gate/measure.ts'
 import { judge } from './gate/verdict.ts'
-import { pipelineOf } from './inputs.ts'
 import { nameOf, type RefineJob, type Step, stepsOf } from './job.ts'
 import type { PassContext, Training } from './pass.ts'
+import { referenceOf } from './reference.ts'
 import { choose, combinations, paretoBest, passedOver, type Tried, within } from './search.ts'
 import { readSubject, type Subject, servedBytes, writeSubject } from './subject.ts'
 
@@ -71,7 +69,9 @@ export async function* refine(job: RefineJob, stop: AbortSignal): AsyncGenerator
   const own = Object.keys(measurement.metrics).length > 0
   const metrics = own ? { ...measurement.metrics, rows: measurement.rows } : { ...manifest.metrics }
   const { reference: _source, ...described } = manifest
-  const reference = await referenceOf(result.subject, heldOut, context.threads)
+  // vectors of drawn texts tell nothing of what will be asked
+  const real = manifest.task !== 'feature-extraction' || job.heldOut !== undefined
+  const reference = real ? await referenceOf(result.subject, heldOut, context.threads) : undefined
   const createdAt = new Date().toISOString()
   await writeSubject(bundle, {
     ...result.subject,
@@ -181,13 +181,6 @@ async function* search(
   const chosen = choose(tried, goal)
   const measured = tried.find(({ result }) => result === chosen?.result)
   return measured && { what: measured.what, result: measured.result, measurement: measured.measurement, goal }
-}
-
-/** What the held-out rows look like to a refined classifier: it is not certain of the same texts as its source. */
-async function referenceOf(subject: Subject, heldOut: readonly Example[], threads: number) {
-  const { manifest, model, files } = subject
-  if (manifest.task !== 'text-classification' || !files['tokenizer.json']) return undefined
-  return classifierReference(writeModel(model), pipelineOf(subject), manifest.labels, heldOut, threads)
 }
 
 /** Carries passes out one after another, telling of each. */

@@ -27,14 +27,18 @@ type TextFamilyName = {
 }[keyof typeof families]
 
 /** A classifier of any family of texts with made-up weights, as a bundle in parts: for tests that need no training. */
-export async function madeClassifier(name: TextFamilyName, options: Record<string, number | string | boolean> = {}) {
+export async function madeClassifier(
+  name: TextFamilyName,
+  options: Record<string, number | string | boolean> = {},
+  tokenizer: 'character' | 'word' | 'bpe' = 'word',
+) {
   const samples = sentences(200)
   async function* texts() {
     for (const { text } of samples) yield text
   }
   const pipeline = await TextPipeline.train(texts(), {
     normalise: { unicode: 'NFKC', lowercase: true },
-    tokenizer: 'word',
+    tokenizer,
     vocabulary: 200,
     minimumCount: 1,
     maxLength: 32,

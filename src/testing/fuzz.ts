@@ -1,4 +1,5 @@
 // The process in which changed files are read: `src/formats/fuzz.test.ts` starts it, watches it and ends it when it hangs.
+import { writeFileSync } from 'node:fs'
 import { AthanorError } from '../base/errors.ts'
 import type { Files } from '../formats/source.ts'
 import { readers } from './readers.ts'
@@ -10,12 +11,12 @@ export interface FuzzJob {
   only?: string
 }
 
-/** What it tells: the files of the reader whose turn it is, each round as it begins, what a round did wrong, the end. */
+/** What it tells: the files of the reader whose turn it is, each round as it begins, what a round did wrong, what a reader took at most. */
 export type FromFuzz =
   | { type: 'reader'; reader: string; files: Files }
   | { type: 'round'; round: number }
   | { type: 'wrong'; reason: string }
-  | { type: 'done'; readers: number }
+  | { type: 'read'; reader: string; rounds: number; seconds: number; bytes: number }
 
 /** Microseconds of processor time that reading one file may take. */
 const TIME_LIMIT = 2_000_000
@@ -56,6 +57,13 @@ export function mutation(
   return { name, bytes }
 }
 
+/** Forgets the largest memory that this process had so far, where the system can: each file's is its own. */
+function forgetPeak() {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5')
+  } catch {}
+}
+
 const tell = (message: FromFuzz) => new Promise((resolve) => process.send!(message, resolve))
 
 async function fuzz({ rounds, seed, only }: FuzzJob) {
@@ -63,9 +71,11 @@ async function fuzz({ rounds, seed, only }: FuzzJob) {
   for (const { name: reader, files, read } of all) {
     await tell({ type: 'reader', reader, files })
     await read(files) // libraries that are loaded when first used are not the first file's doing
+    let [seconds, most] = [0, 0]
     for (let round = 0; round < rounds; round++) {
       const { name, bytes } = mutation(files, { seed }, round)
       await tell({ type: 'round', round })
+      forgetPeak()
       const before = { time: process.cpuUsage(), peak: process.resourceUsage().maxRSS }
       const wrong = await read({ ...files, [name]: bytes }).then(
         () => undefined,
@@ -76,13 +86,15 @@ async function fuzz({ rounds, seed, only }: FuzzJob) {
       )
       if (wrong) await tell({ type: 'wrong', reason: wrong })
       const { user, system } = process.cpuUsage(before.time)
+      seconds = Math.max(seconds, (user + system) / 1e6)
       if (user + system > TIME_LIMIT) await tell({ type: 'wrong', reason: `it took ${(user + system) / 1e6} s` })
       const grown = (process.resourceUsage().maxRSS - before.peak) * 1024
+      most = Math.max(most, grown)
       if (grown > 2 * bytes.byteLength + MEMORY_FREE)
         await tell({ type: 'wrong', reason: `it took ${grown} bytes of memory for ${bytes.byteLength}` })
     }
+    await tell({ type: 'read', reader, rounds, seconds, bytes: most })
   }
-  await tell({ type: 'done', readers: all.length })
 }
 
 process.once('disconnect', () => process.exit(0))

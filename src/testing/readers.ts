@@ -15,6 +15,7 @@ import { bundleDecoder } from '../formats/decoders/decoder.ts'
 import { formats, type WrittenModel } from '../formats/formats.ts'
 import { readConfig } from '../formats/huggingface/config.ts'
 import { writeFolder } from '../formats/huggingface/write.ts'
+import { importBundle } from '../formats/import.ts'
 import { readHdf5 } from '../formats/keras/hdf5.ts'
 import { writeHdf5 } from '../formats/keras/hdf5-write.ts'
 import { readSafetensors } from '../formats/safetensors.ts'
@@ -124,7 +125,9 @@ export async function readers(): Promise<Reader[]> {
     // recurrent layers of ours are loops of TensorFlow 1 there, which are not read
     const written = name === 'savedmodel' || name === 'tfjs-graph' ? convolution : made
     const files = await write(ofDecoders.includes(name) ? decoding : written, {})
-    found.push({ name, files, read: (given) => read(sourceOf(given)) })
+    // with all that an import does beside reading
+    const options = ofDecoders.includes(name) ? { format: name } : { format: name, task: 'tensor' as const }
+    found.push({ name, files, read: (given) => importBundle(sourceOf(given), options) })
   }
   const [onnx, huggingface] = ['onnx', 'huggingface'].map((name) => formats.find((format) => format.name === name)!)
   const encoder = Object.fromEntries(
@@ -139,6 +142,16 @@ export async function readers(): Promise<Reader[]> {
       name: 'onnx with external data',
       files: await onnx.write!(made, { externalData: true }),
       read: (files) => onnx.read!(sourceOf(files)),
+    },
+    {
+      name: 'onnx with a tokenizer',
+      files: await onnx.write!(made, {}),
+      read: (files) => importBundle(sourceOf(files), { tokenizer: kerasTokenizerJson, length: 20 }),
+    },
+    {
+      name: 'folder for transformers.js',
+      files: { 'config.json': config, 'onnx/model.onnx': (await onnx.write!(made, {}))['model.onnx'] },
+      read: (files) => importBundle(sourceOf(files), { format: 'transformers', task: 'object-detection' }),
     },
     {
       name: 'savedmodel with variables',

@@ -1,6 +1,7 @@
 import { AthanorError } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { AnyEngine } from '../engine/any.ts'
+import { GREEDY } from '../engine/messages.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Served } from './metrics/served.ts'
 
@@ -71,23 +72,11 @@ async function ask(engine: AnyEngine): Promise<boolean> {
   const options = { deadline: DEADLINE, canary: true }
   try {
     if (engine.spec.manifest.task !== 'text-generation') await engine.request(requestFor(engine.spec.manifest), options)
-    else for await (const _ of engine.generate(shortest, options));
+    else for await (const _ of engine.generate({ ...GREEDY, prompt: 'a', maxTokens: 1 }, options));
     return true
   } catch (error) {
     return error instanceof AthanorError && error.status < 500
   }
-}
-
-const shortest: Parameters<AnyEngine['generate']>[0] = {
-  prompt: 'a',
-  maxTokens: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  stop: [],
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
 }
 
 /** A small request that a model of any task takes. */

@@ -63,6 +63,7 @@ for (const [layout, options] of [
   ['gpt', {}],
   ['llama', { tied: false }],
   ['llama', { tied: true, keyHeads: 4 }],
+  ['llama', { keyHeads: 1, sizes: { heads: 2, headSize: 16 } }],
 ] as const) {
   test(`transformers loads a ${layout} (${JSON.stringify(options)}): same tokens, scores and continuations`, {
     skip: !python && 'ATHANOR_PYTHON is not set',

@@ -8,6 +8,7 @@ import type { ReadableStream as WebStream } from 'node:stream/web'
 import { AthanorError, type ExportOptions, type ImportOptions } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
+import { pixelScales } from '../../formats/bare/scales.ts'
 import type { Context } from '../context.ts'
 import { bar, bytes } from '../terminal.ts'
 
@@ -37,7 +38,10 @@ export interface ImportFlags {
   task?: string
   padding?: 'pre' | 'post'
   truncating?: 'pre' | 'post'
+  pixels?: Pixels
+  fit?: 'cover' | 'contain' | 'fill'
 }
+type Pixels = NonNullable<ImportOptions['pixels']>
 
 /** Registers a model of any known format: one file, or a folder with all of its files. */
 export async function importModel(context: Context, path: string, flags: ImportFlags) {
@@ -45,13 +49,15 @@ export async function importModel(context: Context, path: string, flags: ImportF
   const { name, tokenizer, labels, length, ...rest } = flags
   const target = name ?? nameOf(path)
   const sent = await sendAll(path, context)
-  const { format, task, description, padding, truncating } = rest
+  const { format, task, description, padding, truncating, pixels, fit } = rest
   const options: ImportOptions = {
     ...(format !== undefined && { format }),
     ...(task !== undefined && { task }),
     ...(description !== undefined && { description }),
     ...(padding !== undefined && { padding }),
     ...(truncating !== undefined && { truncating }),
+    ...(pixels !== undefined && { pixels }),
+    ...(fit !== undefined && { fit }),
     ...(tokenizer !== undefined && { tokenizer: await send(tokenizer, context) }),
     ...(labels !== undefined && { labels: listed(labels) }),
     ...(length !== undefined && { length: wholeNumber('length', length) }),
@@ -70,23 +76,34 @@ export async function importModel(context: Context, path: string, flags: ImportF
 const listed = (labels: string) => labels.split(',').map((label) => label.trim())
 
 /** Asks at the terminal for what a model's files cannot say. */
-async function askTask(context: Context, { labels }: ImportOptions): Promise<ImportOptions> {
+async function askTask(context: Context, { labels, pixels }: ImportOptions): Promise<ImportOptions> {
   const { createInterface } = await import('node:readline/promises')
   const ask = createInterface({ input: process.stdin, output: process.stderr })
+  const asked = async (question: string) => (await ask.question(question)).trim()
   try {
-    const tokenizer = (await ask.question('The JSON of its Keras Tokenizer (nothing if it takes tensors): ')).trim()
-    if (tokenizer === '') return { task: 'tensor' }
-    const digest = await send(tokenizer, context)
-    const names = labels ? '' : await ask.question('Its labels in order, separated by commas (nothing for 0, 1, …): ')
-    return { tokenizer: digest, ...(names.trim() !== '' && { labels: listed(names) }) }
+    const tokenizer = await asked('If it reads texts, the file of its tokenizer (otherwise nothing): ')
+    const scale = tokenizer
+      ? ''
+      : (pixels ??
+        (await asked(`If it sees images, what pixels were (${pixelScales.join(', ')}; otherwise nothing): `)))
+    if (tokenizer === '' && scale === '') return { task: 'tensor' }
+    const names = labels ? '' : await asked('Its labels in order, separated by commas (nothing for 0, 1, …): ')
+    return {
+      ...(tokenizer
+        ? { tokenizer: await send(tokenizer, context) }
+        : { task: 'image-classification', pixels: scale as Pixels }),
+      ...(names !== '' && { labels: listed(names) }),
+    }
   } finally {
     ask.close()
   }
 }
 
-/** Registers the folder of a published model, to be trained on from; returns what to call the version. */
+/** Registers the folder of a published model, or a graph, to be trained on from; returns what to call the version. */
 export async function importFolder(context: Context, folder: string): Promise<string> {
-  const { name, version } = await context.client.models.importSent(nameOf(folder), await sendAll(folder, context), {})
+  const sent = await sendAll(folder, context)
+  const options = folder.endsWith('.onnx') ? { task: 'tensor' } : {}
+  const { name, version } = await context.client.models.importSent(nameOf(folder), sent, options)
   context.out.say(`${folder} registered as ${name}@${version}`)
   return `${name}@${version}`
 }

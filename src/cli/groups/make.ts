@@ -1,12 +1,13 @@
 import { Option } from 'commander'
 import { hubTaskNames } from '../../bundle/hub.ts'
+import { pixelScales } from '../../formats/bare/scales.ts'
 import type { ExportFlags, ImportFlags } from '../commands/formats.ts'
 import type { RefineOptions } from '../commands/refine.ts'
 import type { TrainOptions } from '../commands/train.ts'
 import { type CommandGroup, option, repeated, type ServerCall } from '../entry.ts'
 
 /** What an import can be told; other tasks are known by a model's files. */
-const importTasks = ['text-classification', 'tensor', ...hubTaskNames]
+const importTasks = ['text-classification', 'image-classification', 'tensor', ...hubTaskNames]
 
 const columns = [
   option('--text <column>', 'the column that holds the text'),
@@ -136,11 +137,21 @@ export const makeCommands: CommandGroup = {
         option('--name <name>', 'the model to register'),
         option('--format <format>', 'what it is (found out if not given); see athanor formats'),
         () => new Option('--task <task>', 'what it is for, where its files do not say').choices(importTasks),
-        option('--tokenizer <file>', 'the JSON of a Keras Tokenizer: the model then takes texts'),
+        option('--tokenizer <file>', 'the JSON of a Keras Tokenizer, or a tokenizer.json: the model then takes texts'),
         option('--labels <list>', 'labels of its outputs in order, separated by commas'),
         option('--length <number>', 'ids in a row, where the model does not say'),
         () => new Option('--padding <side>', 'where rows were padded (pre)').choices(['pre', 'post']),
         () => new Option('--truncating <side>', 'which end of long rows was cut off (pre)').choices(['pre', 'post']),
+        () =>
+          new Option('--pixels <scale>', 'images: 0 to 255, 0 to 1, -1 to 1, or by ImageNet’s scale').choices(
+            pixelScales,
+          ),
+        () =>
+          new Option('--fit <way>', 'images: the middle, all, or stretched (cover)').choices([
+            'cover',
+            'contain',
+            'fill',
+          ]),
         option('--description <text>', 'what it is for'),
       ],
       needs: 'server',

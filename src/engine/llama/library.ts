@@ -37,7 +37,9 @@ export interface Model {
   createContext(options: {
     sequences: number
     contextSize: number
+    batchSize: number
     threads: number
+    flashAttention: 'auto'
     batching: { itemPrioritizationStrategy: Prioritise }
   }): Promise<Context>
   createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>
@@ -56,16 +58,14 @@ export interface Sequence {
     tokens: readonly number[],
     options: Draw & { evaluationPriority: number; grammarEvaluationState?: GrammarState },
   ): AsyncGenerator<number, void>
+  evaluateWithoutGeneratingNewTokens(tokens: readonly number[], options: { evaluationPriority: number }): Promise<void>
   controlledEvaluate(
-    input: readonly (number | [number, object])[],
+    input: readonly (number | readonly [number, object])[],
     options: { evaluationPriority: number },
   ): Promise<({ next: Next } | undefined)[]>
 }
 /** Chooses how many tokens of what waits are run next, and in which order. */
-export type Prioritise = (waiting: {
-  items: readonly Waiting[]
-  size: number
-}) => { item: Waiting; processAmount: number }[]
+export type Prioritise = (waiting: { items: readonly Waiting[] }) => { item: Waiting; processAmount: number }[]
 interface Waiting {
   readonly tokens: readonly number[]
   readonly evaluationPriority: number

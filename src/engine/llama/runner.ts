@@ -13,6 +13,7 @@ import { failure } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
 import { type Loaded, loadLlama, type Model, type Prioritise } from './library.ts'
 import { Seats } from './seats.ts'
+import { Steps } from './steps.ts'
 import { writing } from './writing.ts'
 
 /** Texts that are written at the same time, each with its part of the cache: as many as fit into so many bytes, 8 in any case. */
@@ -20,6 +21,8 @@ const SEQUENCES = [32, 16, 8]
 const CACHE_BYTES = 2 ** 30
 /** Most tokens that a text may have, prompt included, where the model could read more: the cache is made for all of them. */
 const CONTEXT = 4096
+/** Most tokens that are read in one step. */
+const BATCH = 512
 
 /** Runs a GGUF file with llama.cpp: texts under way share its batches, and what was read of a beginning is not read again. */
 export const llamaRunner: OpenFileRunner = async (manifest, path, { threads, library }) => {
@@ -39,10 +42,13 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
   const context = await model.createContext({
     sequences,
     contextSize,
+    batchSize: BATCH,
     threads,
+    flashAttention: 'auto',
     batching: { itemPrioritizationStrategy: bySeat },
   })
   const seats = new Seats(Array.from({ length: sequences }, () => context.getSequence()))
+  const steps = new Steps(BATCH)
   let batches = 0
 
   function promptOf(request: GenerationRequest): number[] {
@@ -79,7 +85,7 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
     try {
       const state = grammar && loaded.grammarState(toGbnf(grammar))
       batches++
-      yield* withCalls(writing({ model, seat, tokens, limit, request, signal, ...(state && { state }) }), tools)
+      yield* withCalls(writing({ model, seat, steps, tokens, limit, request, signal, ...(state && { state }) }), tools)
     } finally {
       seats.give(seat)
     }
@@ -99,23 +105,13 @@ async function writer(loaded: Loaded, contextSize: number, threads: number): Pro
 }
 
 /**
- * What is run in the next batch, in the order of the seats: llama.cpp splits a batch wherever a text does not follow the one
- * of the seat before. Long beginnings get what the others leave. A seat's number travels as its priority.
+ * A batch in the order of the seats: llama.cpp splits it wherever a text does not follow the one of the seat before. A seat's
+ * number travels as its priority.
  */
-function bySeat({ items, size }: Parameters<Prioritise>[0]): ReturnType<Prioritise> {
-  const share = Math.max(1, Math.floor(size / items.length))
-  const parts = items
+const bySeat: Prioritise = ({ items }) =>
+  items
     .toSorted((a, b) => a.evaluationPriority - b.evaluationPriority)
-    .slice(0, size)
-    .map((item) => ({ item, processAmount: Math.min(item.tokens.length, share) }))
-  let left = size - parts.reduce((sum, { processAmount }) => sum + processAmount, 0)
-  for (const part of parts) {
-    const more = Math.min(left, part.item.tokens.length - part.processAmount)
-    part.processAmount += more
-    left -= more
-  }
-  return parts
-}
+    .map((item) => ({ item, processAmount: item.tokens.length }))
 
 async function placesFor({ fileInsights }: Model, contextSize: number): Promise<number> {
   const fewest = SEQUENCES.at(-1)!

@@ -2,6 +2,7 @@ import type { GenerationEvent, GenerationRequest, TokenChance } from '../message
 import { TextStream } from '../text-stream.ts'
 import type { Draw, GrammarState, Model } from './library.ts'
 import type { Seat } from './seats.ts'
+import type { Steps } from './steps.ts'
 
 /** Tokens that a character may be spread over. */
 const PIECES = 4
@@ -12,6 +13,7 @@ const LATELY = 256
 interface Work {
   readonly model: Model
   readonly seat: Seat
+  readonly steps: Steps
   readonly tokens: readonly number[]
   /** Most tokens to write. */
   readonly limit: number
@@ -34,10 +36,7 @@ export async function* writing(work: Work): AsyncGenerator<GenerationEvent, unde
   let finish: 'stop' | 'length' | 'cancelled' = 'stop'
   const drawn = request.logprobs === undefined ? plain(work, draw) : told(work, draw, request.logprobs)
   for await (const { token, ...chances } of drawn) {
-    if (signal.aborted) {
-      finish = 'cancelled'
-      break
-    }
+    if (signal.aborted) break
     written.push(token)
     const { text, stopped } = stream.push(token)
     yield { type: 'token', token, text, ...chances }
@@ -50,6 +49,7 @@ export async function* writing(work: Work): AsyncGenerator<GenerationEvent, unde
       break
     }
   }
+  if (signal.aborted) finish = 'cancelled'
   const left = stream.push(LAST)
   const rest = left.stopped ? { text: '', stopped: true } : stream.end()
   yield { type: 'end', text: left.text + rest.text, finish: rest.stopped ? 'stop' : finish, usage: usage() }
@@ -58,26 +58,49 @@ export async function* writing(work: Work): AsyncGenerator<GenerationEvent, unde
 
 type Drawn = { token: number } & Partial<TokenChance> & { top?: TokenChance[] }
 
-async function* plain({ seat, tokens, state }: Work, draw: Draw): AsyncGenerator<Pick<Drawn, 'token'>> {
+/**
+ * Reads as much of the prompt as does not fit into a step with what others read, and begins the step for the rest, which is
+ * returned; none when `signal` fires.
+ */
+async function unread({ seat, steps, tokens, signal }: Work): Promise<number[]> {
   const { sequence, number } = seat
-  const unread = tokens.slice(sequence.nextTokenIndex)
+  for (;;) {
+    const left = tokens.slice(sequence.nextTokenIndex)
+    const granted = await steps.turn(left.length)
+    if (signal.aborted) return []
+    if (granted === left.length) return left
+    const piece = left.slice(0, granted)
+    await sequence.evaluateWithoutGeneratingNewTokens(piece, { evaluationPriority: number }).finally(steps.over)
+  }
+}
+
+async function* plain(work: Work, draw: Draw): AsyncGenerator<Pick<Drawn, 'token'>> {
+  const { steps, state } = work
+  const { sequence, number } = work.seat
   const options = { ...draw, evaluationPriority: number, ...(state && { grammarEvaluationState: state }) }
-  for await (const token of sequence.evaluate(unread, options)) yield { token }
+  const drawn = sequence.evaluate(await unread(work), options)
+  try {
+    for (;;) {
+      const { value, done } = await drawn.next().finally(steps.over)
+      if (done) return
+      yield { token: value }
+      await steps.turn(1)
+    }
+  } finally {
+    await drawn.return()
+  }
 }
 
 /** As `plain`, with log-probabilities of the model itself. */
-async function* told(
-  { model, seat: { sequence, number }, tokens }: Work,
-  draw: Draw,
-  count: number,
-): AsyncGenerator<Omit<Drawn, 'text'>> {
-  let unread = tokens.slice(sequence.nextTokenIndex)
+async function* told(work: Work, draw: Draw, count: number): AsyncGenerator<Omit<Drawn, 'text'>> {
+  const { model, steps } = work
+  const { sequence, number } = work.seat
+  let next = await unread(work)
   const logits = { filter: { tokens: [], includeTop: count, includeSelected: true, includeMax: true } }
   const generateNext = { token: true, logits, totalLogitWeight: true, options: draw }
   for (;;) {
-    const last = unread.at(-1)!
-    const asked: [...number[], [number, object]] = [...unread.slice(0, -1), [last, { generateNext }]]
-    const results = await sequence.controlledEvaluate(asked, { evaluationPriority: number })
+    const asked = next.map((id, i) => (i < next.length - 1 ? id : ([id, { generateNext }] as const)))
+    const results = await sequence.controlledEvaluate(asked, { evaluationPriority: number }).finally(steps.over)
     const { token, logits: found = new Map<number, number>(), totalLogitWeight = 1 } = results.at(-1)?.next ?? {}
     if (token === null || token === undefined || model.isEogToken(token)) return
     const total = Math.max(...found.values()) + Math.log(totalLogitWeight)
@@ -93,7 +116,8 @@ async function* told(
     const likeliest = [...found].sort((a, b) => b[1] - a[1]).slice(0, count)
     const { bytes, logprob } = chance(token)
     yield { token, bytes, logprob, top: likeliest.map(([id]) => chance(id)) }
-    unread = [token]
+    next = [token]
+    await steps.turn(1)
   }
 }
 

@@ -5,8 +5,9 @@ import { type GenerationConfig, generationConfig } from '../../data/generation.t
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { signatureOf } from '../../graph/signature.ts'
-import { fromProto } from '../../graph/tensor-proto.ts'
+import { storedWeights } from '../../graph/stored.ts'
 import { type DecoderConfig, decoderGraph } from '../../nn/decoder.ts'
+import { headSizeOf } from '../../nn/layers.ts'
 
 /** Weights by our paths. */
 export type DecoderWeights = Record<string, { dims: readonly number[]; data: Float32Array }>
@@ -32,14 +33,12 @@ export function decoderConfigOf(manifest: Manifest | undefined): DecoderConfig {
 /** The decoder of a bundle; throws UNSUPPORTED for other models, BUNDLE_INVALID when weights are missing. */
 export function decoderFrom(manifest: Manifest, model: ModelProto, tokenizerJson: string): StoredDecoder {
   const config = decoderConfigOf(manifest)
-  const stored = new Map((model.graph?.initializer ?? []).map((proto) => [proto.name, proto] as const))
+  const stored = storedWeights(model)
   const weights: DecoderWeights = {}
   for (const [path, dims] of Object.entries(decoderShapes(config))) {
-    const proto = stored.get(path)
-    const tensor = proto && fromProto(proto)
-    if (tensor?.dtype !== 'float32' || `${tensor.dims}` !== `${dims}`)
+    if (`${stored[path]?.dims}` !== `${dims}`)
       throw fail('BUNDLE_INVALID', { reason: `the weight "${path}" is missing or not as its sizes say` })
-    weights[path] = { dims, data: tensor.data as Float32Array }
+    weights[path] = { dims, data: stored[path].data }
   }
   return { config, weights, tokenizerJson, generation: generationConfig(manifest.pipeline) }
 }
@@ -67,10 +66,11 @@ export function bundleDecoder({ config, weights, tokenizerJson, generation }: St
 /** The shape of every weight of a decoder, by our paths. */
 export function decoderShapes(config: DecoderConfig): Record<string, readonly number[]> {
   const { layout, vocabulary, context, width, layers, heads, keyHeads, inner, tied } = config
+  const size = headSizeOf(config)
+  const [wide, kept] = [heads * size, keyHeads * size]
   const shapes: Record<string, readonly number[]> = { 'embedding/weight': [vocabulary, width] }
   const gpt = layout === 'gpt'
   if (gpt) shapes['positions/weight'] = [context, width]
-  const kept = (width / heads) * keyHeads
   for (let i = 0; i < layers; i++) {
     const at = (name: string, dims: number[], bias = gpt) => {
       shapes[`layer.${i}/${name}/weight`] = dims
@@ -81,13 +81,13 @@ export function decoderShapes(config: DecoderConfig): Record<string, readonly nu
       if (gpt) shapes[`layer.${i}/${part}/bias`] = [width]
     }
     norm('attention')
-    if (gpt) at('attention/in', [3 * width, width])
+    if (gpt) at('attention/in', [3 * wide, width])
     else {
-      at('attention/query', [width, width])
+      at('attention/query', [wide, width])
       at('attention/key', [kept, width])
       at('attention/value', [kept, width])
     }
-    at('attention/out', [width, width])
+    at('attention/out', [width, wide])
     norm('feedForward')
     if (gpt) at('feedForward/in', [inner, width])
     else {

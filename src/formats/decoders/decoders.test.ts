@@ -38,6 +38,7 @@ const layouts = [
   ['gpt', {}],
   ['llama', { tied: false }],
   ['llama', { tied: true, keyHeads: 4 }],
+  ['llama', { keyHeads: 1, sizes: { heads: 2, headSize: 16 } }],
 ] as const
 
 for (const [layout, options] of layouts) {

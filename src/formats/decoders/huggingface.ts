@@ -2,6 +2,7 @@ import { fail } from '../../base/errors.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { float32, type Tensor } from '../../graph/tensor.ts'
 import type { DecoderConfig } from '../../nn/decoder.ts'
+import { headSizeOf } from '../../nn/layers.ts'
 import { floatsOf, readSafetensors, writeSafetensors } from '../safetensors.ts'
 import { type DecoderWeights, decoderShapes, type StoredDecoder, specialTokens } from './decoder.ts'
 import { publishedDecoderName, turned } from './names.ts'
@@ -40,6 +41,11 @@ const oneOrMore = (ids: readonly number[]) => (ids.length === 0 ? null : ids.len
 function publishedConfig(config: DecoderConfig) {
   const { vocabulary, context, width, layers, heads, keyHeads, inner, tied, base, epsilon } = config
   if (config.layout === 'gpt') {
+    if (headSizeOf(config) * heads !== width)
+      throw fail('UNSUPPORTED', {
+        what: 'a GPT-2 folder of a version whose heads were pruned',
+        instead: 'Export it as ONNX, or prune with heads=0.',
+      })
     return {
       model_type: 'gpt2',
       architectures: ['GPT2LMHeadModel'],
@@ -66,7 +72,7 @@ function publishedConfig(config: DecoderConfig) {
     num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: keyHeads,
-    head_dim: width / heads,
+    head_dim: headSizeOf(config),
     intermediate_size: inner,
     hidden_act: 'silu',
     rms_norm_eps: epsilon,
@@ -160,7 +166,7 @@ function decoderConfig(given: Record<string, unknown>): DecoderConfig {
       throw refuse(`the activation ${String(given.hidden_act).slice(0, 40)}`)
     if (given.attention_bias === true || given.mlp_bias === true) throw refuse('biases')
     const [width, heads] = [size('hidden_size'), size('num_attention_heads')]
-    if (size('head_dim', width / heads) !== width / heads) throw refuse('heads that do not make up its width')
+    const headSize = size('head_dim', width / heads)
     config = {
       ...common,
       tied: given.tie_word_embeddings === true,
@@ -170,13 +176,14 @@ function decoderConfig(given: Record<string, unknown>): DecoderConfig {
       width,
       layers: size('num_hidden_layers'),
       heads,
+      ...(headSize * heads !== width && { headSize }),
       keyHeads: size('num_key_value_heads', heads),
       inner: size('intermediate_size'),
       base: typeof rope?.rope_theta === 'number' ? rope.rope_theta : real('rope_theta', 10_000),
       epsilon: real('rms_norm_eps', 1e-6),
     }
   } else throw refuse('this layout')
-  if (config.width % config.heads !== 0 || config.heads % config.keyHeads !== 0)
+  if (!Number.isInteger(headSizeOf(config)) || config.heads % config.keyHeads !== 0)
     throw invalid(`config.json: ${config.heads} heads, ${config.keyHeads} for keys, do not divide ${config.width}`)
   return config
 }

@@ -1,6 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import { TextCodec } from '../../data/codec.ts'
 import type { DecoderConfig } from '../../nn/decoder.ts'
+import { headSizeOf } from '../../nn/layers.ts'
 import { type DecoderWeights, decoderShapes, type StoredDecoder } from '../decoders/decoder.ts'
 import { type BlockName, blockTypes } from './blocks.ts'
 import { type GgufTensor, type GgufValue, readGguf, writeGguf } from './file.ts'
@@ -43,6 +44,11 @@ export function writeLlamaGguf(decoder: StoredDecoder, name: string, type: Block
       instead: 'Train with --family llama, or export to safetensors.',
     })
   const { vocabulary, context, width, layers, heads, keyHeads, inner, base, epsilon } = config
+  if (headSizeOf(config) * heads !== width)
+    throw fail('UNSUPPORTED', {
+      what: 'GGUF for a version whose heads do not make up its width',
+      instead: 'Export it as a Hugging Face folder, or prune with heads=0.',
+    })
   const u32 = (value: number): GgufValue => ({ kind: 'uint32', value })
   const metadata: Record<string, GgufValue> = {
     'general.architecture': { kind: 'string', value: 'llama' },

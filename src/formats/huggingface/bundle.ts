@@ -3,8 +3,8 @@ import type { Manifest } from '../../bundle/manifest.ts'
 import { TextPipeline } from '../../data/pipeline.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
+import { storedWeights } from '../../graph/stored.ts'
 import { float32 } from '../../graph/tensor.ts'
-import { fromProto } from '../../graph/tensor-proto.ts'
 import type { EncoderConfig } from '../../nn/bert.ts'
 import { type EncoderHead, encoderModel, encoderParameters } from '../../nn/encoders.ts'
 import { countParameters } from '../../nn/families.ts'
@@ -64,14 +64,8 @@ export function encoderFrom(
     })
   const { config, head } = encoder as unknown as EncoderCard
   const weights: PublishedEncoder['weights'] = {}
-  const known = new Map(encoderParameters(config, head).map((parameter) => [parameter.name, parameter]))
-  const { graph } = readModel(read('model.onnx')!)
-  for (const proto of graph!.initializer) {
-    if (known.has(proto.name)) {
-      const { dims, data } = fromProto(proto)
-      weights[proto.name] = { dims, data: data as Float32Array }
-    }
-  }
+  const stored = storedWeights(readModel(read('model.onnx')!))
+  for (const { name: path } of encoderParameters(config, head)) if (stored[path]) weights[path] = stored[path]
   const rest = read(REST)
   if (rest)
     for (const [path, { dims, data }] of readSafetensors(rest).tensors)

@@ -16,8 +16,10 @@ export function onnxWeights({ graph }: ModelProto, config: EncoderConfig, head: 
   const found = new Map<string, Tensor>()
   const body = `${config.layout}.`
   // an exported body has no prefix, or one of the program that exported it
-  const named = (name: string) =>
-    stored.get(name) ?? stored.get(name.replace(body, '')) ?? stored.get(`model.${name.replace(body, '')}`)
+  const named = (name: string) => {
+    const bare = name.replace(body, '')
+    return [name, bare, `model.${name}`, `model.${bare}`].map((one) => stored.get(one)).find(Boolean)
+  }
   const makers = new Map(graph!.node.flatMap((node) => node.output.map((output) => [output, node] as const)))
   // a matrix that kept its name may stand in a product as it is, that is transposed
   const multiplied = new Set(graph!.node.flatMap(({ opType, input }) => (opType === 'MatMul' ? [input[1]] : [])))

@@ -24,8 +24,8 @@ interface Tables {
  * text uniform can be said character by character. Words are cut by ICU's dictionaries and byte pairs by merges, for which
  * it has no operators.
  */
-export const expressible = ({ tokenizer, truncate = 'end', normalise: { script } }: PipelineConfig): boolean =>
-  tokenizer === 'character' && truncate === 'end' && script === undefined
+export const expressible = ({ tokenizer, truncate = 'end', normalise }: PipelineConfig): boolean =>
+  tokenizer === 'character' && truncate === 'end' && normalise.script === undefined
 
 /**
  * Adds what cuts texts into ids: a placeholder of strings (batch), and the ids int64 (batch, time) and lengths int64 (batch)

@@ -5,6 +5,7 @@ import { TextCodec } from '../../data/codec.ts'
 import { generationConfig } from '../../data/generation.ts'
 import { Decoder } from '../../engine/decoder.ts'
 import type { Engine } from '../../engine/engine.ts'
+import { GREEDY } from '../../engine/messages.ts'
 import { openSession } from '../../engine/session.ts'
 import type { Example } from '../examples/example.ts'
 import { type Measurable, timed } from './measurable.ts'
@@ -26,7 +27,7 @@ export function writer({ manifest: { pipeline } }: Candidate, rows: readonly Exa
   const config = generationConfig(pipeline)
   const write = async (engine: Engine, n: number) => {
     const { text } = rows[n % rows.length]
-    const generation = { ...greedy, prompt: text.slice(0, PROMPT), maxTokens: Math.min(WRITTEN, config.context - 1) }
+    const generation = { ...GREEDY, prompt: text.slice(0, PROMPT), maxTokens: Math.min(WRITTEN, config.context - 1) }
     for await (const _ of engine.generate(generation, { deadline: DEADLINE }));
   }
   return {
@@ -55,16 +56,6 @@ export function writer({ manifest: { pipeline } }: Candidate, rows: readonly Exa
     batch: (engine, n) =>
       timed(() => Promise.all(Array.from({ length: BATCH }, (_, i) => write(engine, n * BATCH + i)))),
   }
-}
-
-const greedy = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  stop: [],
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
 }
 
 /** The loss of the tokens of some texts, in all, and the model's own choice at each place. */

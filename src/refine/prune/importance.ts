@@ -1,18 +1,16 @@
 import ort from 'onnxruntime-node'
 import { buildImported, openImported, pathOf } from '../../autograd/imported.ts'
 import { gradientName, trainingGraph } from '../../autograd/training.ts'
-import { openSession, toOrt } from '../../engine/session.ts'
+import { openSession } from '../../engine/session.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'
-import { int64 } from '../../graph/tensor.ts'
-import { classifierInputs } from '../../nn/families.ts'
 import { classifierLoss } from '../../nn/losses.ts'
 import type { Weights } from '../../train/checkpoint.ts'
 import { initialWeights } from '../../train/graph.ts'
 import type { Example } from '../examples/example.ts'
-import { feedsFor, ortFeeds } from '../inputs.ts'
 import type { Subject } from '../subject.ts'
-import { configOf, type Trained } from './network.ts'
+import { labelled } from './classifier.ts'
+import type { Prunable, Sized } from './network.ts'
 import type { UnitSet } from './units.ts'
 
 /** What gradients are computed from: a graph that gives them, its weights by the names of its parameters, and batches. */
@@ -23,24 +21,18 @@ interface Lost {
 }
 
 /**
- * How much each unit matters to the loss: the mean over batches of (Σ gradient · weight)² of the numbers that make it, the
- * first-order estimate of what taking it out costs (Molchanov et al. 2019). Gradients come from the training graph without
- * dropout.
+ * How much each unit matters: the mean over batches of (Σ gradient · weight)² of the numbers that make it, the first-order
+ * estimate of what taking it out costs (Molchanov et al. 2019). Gradients come from the training graph without dropout.
  */
 export async function importance(
-  subject: Subject,
-  { family, options, weights }: Trained,
+  prunable: Prunable,
+  { sizes, weights }: Sized,
   sets: readonly UnitSet[],
   rows: readonly Example[],
   threads: number,
 ): Promise<Float64Array[]> {
-  const config = configOf(subject, weights, { ...options, dropout: 0 })
-  const { model } = trainingGraph((network) => {
-    const { ids, lengths } = classifierInputs(network.graph)
-    const target = network.graph.input('labels', 'int64', ['batch'])
-    return classifierLoss(family.build(network, ids, lengths, config), target)
-  })
-  return scores({ model, weights, batches: await labelledFeeds(subject, rows) }, sets, threads)
+  const { model } = trainingGraph((network) => prunable.loss(network, sizes))
+  return scores({ model, weights, batches: await prunable.batches(rows, 'units', threads) }, sets, threads)
 }
 
 /** The same for a graph of images, whose parameters carry the names of its stored tensors. */
@@ -62,14 +54,7 @@ export async function channelImportance(
     axes: axes.map((axis) => ({ ...axis, parameter: pathOf(axis.parameter) })),
   }))
   const weights = initialWeights(imported)
-  return scores({ model, weights, batches: await labelledFeeds(subject, rows) }, named, threads)
-}
-
-async function labelledFeeds(subject: Subject, rows: readonly Example[]) {
-  return (await feedsFor(subject, rows)).map((batch) => {
-    const labels = batch.rows.map((row) => subject.manifest.labels.indexOf(rows[row].label))
-    return { ...ortFeeds(batch), labels: toOrt(int64([labels.length], labels)) }
-  })
+  return scores({ model, weights, batches: await labelled(subject, rows) }, named, threads)
 }
 
 async function scores({ model, weights, batches }: Lost, sets: readonly UnitSet[], threads: number) {

@@ -1,8 +1,10 @@
-import type { Sample } from '../../data/samples.ts'
-import { runOn } from '../compare.ts'
-import { feedsFor } from '../inputs.ts'
-import type { Subject } from '../subject.ts'
-import { rebuilt, type Trained } from './network.ts'
+import type ort from 'onnxruntime-node'
+import { openSession } from '../../engine/session.ts'
+import { GraphBuilder } from '../../graph/builder.ts'
+import { writeModel } from '../../graph/codec.ts'
+import { inferenceNetwork } from '../../nn/inference.ts'
+import type { Example } from '../examples/example.ts'
+import type { Prunable, Sized } from './network.ts'
 
 /** `layer.3/…` of a Transformer: which parameters belong to a layer. */
 const inLayer = /^layer\.(\d+)\//
@@ -12,45 +14,50 @@ const inLayer = /^layer\.(\d+)\//
  * lowest. Returns the network and the layers that went, by their first numbers.
  */
 export async function dropLayers(
-  subject: Subject,
-  trained: Trained,
+  prunable: Prunable,
+  network: Sized,
   count: number,
-  rows: readonly Sample[],
+  rows: readonly Example[],
   threads: number,
-): Promise<{ trained: Trained; dropped: number[] }> {
-  const feeds = await feedsFor(subject, rows)
-  const labels = feeds.flatMap((batch) => batch.rows.map((row) => subject.manifest.labels.indexOf(rows[row].label)))
-  const lossOf = async (network: Trained) => {
-    const said = await runOn(rebuilt(subject, network).model, feeds, threads)
-    const losses = said.rows.map((logits, row) => crossEntropy(logits, labels[row]))
-    return losses.reduce((sum, loss) => sum + loss, 0) / losses.length
-  }
-  let now = trained
-  const left = [...Array(Number(trained.options.layers)).keys()]
+): Promise<{ network: Sized; dropped: number[] }> {
+  const batches = await prunable.batches(rows, 'layers', threads)
+  let now = network
+  const left = [...Array(Number(network.sizes.layers)).keys()]
   const dropped: number[] = []
   while (dropped.length < count) {
     const losses: number[] = []
-    for (const at of left.keys()) losses.push(await lossOf(without(now, at)))
+    for (const at of left.keys()) losses.push(await totalLoss(prunable, without(now, at), batches, threads))
     const at = losses.indexOf(Math.min(...losses))
     now = without(now, at)
     dropped.push(...left.splice(at, 1))
   }
-  return { trained: now, dropped: dropped.sort((a, b) => a - b) }
+  return { network: now, dropped: dropped.sort((a, b) => a - b) }
 }
 
 /** The network without its n-th layer; those after it move up. */
-function without(network: Trained, n: number): Trained {
-  const weights = Object.fromEntries(
-    Object.entries(network.weights).flatMap(([path, tensor]) => {
-      const layer = Number(inLayer.exec(path)?.[1] ?? -1)
-      if (layer === n) return []
-      return [[layer > n ? path.replace(inLayer, `layer.${layer - 1}/`) : path, tensor]]
-    }),
-  )
-  return { ...network, weights, options: { ...network.options, layers: Number(network.options.layers) - 1 } }
+function without({ sizes, weights }: Sized, n: number): Sized {
+  const kept = Object.entries(weights).flatMap(([path, tensor]) => {
+    const layer = Number(inLayer.exec(path)?.[1] ?? -1)
+    if (layer === n) return []
+    return [[layer > n ? path.replace(inLayer, `layer.${layer - 1}/`) : path, tensor]]
+  })
+  return { sizes: { ...sizes, layers: Number(sizes.layers) - 1 }, weights: Object.fromEntries(kept) }
 }
 
-function crossEntropy(logits: Float32Array, label: number): number {
-  const most = Math.max(...logits)
-  return Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0)) + most - logits[label]
+async function totalLoss(
+  prunable: Prunable,
+  { sizes, weights }: Sized,
+  batches: readonly Record<string, ort.Tensor>[],
+  threads: number,
+): Promise<number> {
+  const graph = new GraphBuilder()
+  graph.output(prunable.loss(inferenceNetwork(graph, weights), sizes).loss, 'loss')
+  const session = await openSession(writeModel(graph.build('loss')), threads)
+  let sum = 0
+  try {
+    for (const batch of batches) sum += Number((await session.run(batch)).loss.data[0]) * batch.ids.dims[0]
+  } finally {
+    await session.release()
+  }
+  return sum
 }

@@ -1,14 +1,17 @@
 import { fail } from '../../base/errors.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Option, Options } from '../../train/options.ts'
-import { learn, learnImages, teacherOf } from '../learn.ts'
+import { learnImages } from '../learn.ts'
 import type { Pass, PassContext, PassResult } from '../pass.ts'
 import { type Subject, withModel } from '../subject.ts'
 import { channelSets, cutChannels } from './channels.ts'
+import { ownClassifier } from './classifier.ts'
 import { cutUnits, keepBest } from './cut.ts'
+import { decoderNetwork } from './decoder.ts'
+import { encoderNetwork } from './encoder.ts'
 import { channelImportance, importance } from './importance.ts'
 import { dropLayers } from './layers.ts'
-import { rebuilt, type Trained, trainedNetwork } from './network.ts'
+import { EPOCHS, type Prunable } from './network.ts'
 import { kindsOf, type UnitKind } from './units.ts'
 
 /** Rows that importance is measured on, and those that layers are chosen by: the network runs on these once for each layer. */
@@ -31,7 +34,7 @@ const options = {
     default: 0,
     minimum: 0,
     maximum: 47,
-    description: 'whole layers of a Transformer that go',
+    description: 'whole layers of a Transformer, encoder or decoder that go',
   },
   taught: {
     type: 'number',
@@ -43,8 +46,11 @@ const options = {
   temperature: { type: 'number', default: 2, minimum: 1, maximum: 20, description: 'at which it teaches' },
 } as const satisfies Record<string, Option>
 
-/** Epochs of training afterwards where none are asked for, and how the learning rate compares to the first training's. */
-const [EPOCHS, SLOWER] = [3, 0.5]
+/** What a version is as a network, by its task and whether it is an encoder of BERT's kind. */
+function prunableOf(subject: Subject): Prunable {
+  if (subject.manifest.encoder) return encoderNetwork(subject)
+  return subject.manifest.task === 'text-generation' ? decoderNetwork(subject) : ownClassifier(subject)
+}
 
 /** Matrices become smaller by the units that matter least; training goes on from the weights that are left. */
 export const prune: Pass = {
@@ -52,57 +58,45 @@ export const prune: Pass = {
   options,
   wantsFloats: true,
   async *apply(subject, given, context) {
-    if (subject.manifest.task === 'image-classification')
-      return yield* pruneChannels(subject, Number(given.share), context)
-    const before = trainedNetwork(subject)
-    const kinds = kindsOf(before.name)
+    const { manifest } = subject
+    if (manifest.task === 'image-classification') return yield* pruneChannels(subject, Number(given.share), context)
+    const prunable = prunableOf(subject)
+    const kinds = kindsOf(prunable.layout)
     const rows = context.heldIn.slice(0, ROWS)
-    if (rows.length === 0)
-      throw fail('REFINE_NEEDS_DATA', { source: subject.manifest.lineage.dataset?.source ?? 'it has no lineage' })
-    let network = before
+    if (rows.length === 0 || !context.training.data)
+      throw fail('REFINE_NEEDS_DATA', { source: manifest.lineage.dataset?.source ?? 'it has no lineage' })
+    let network = prunable.whole
     const notes: string[] = []
     const layers = Number(given.layers)
     if (layers > 0) {
-      if (before.name !== 'transformer' || layers >= Number(before.options.layers))
+      if (!LAYERED.has(prunable.layout) || layers >= Number(network.sizes.layers))
         throw fail('OPTION_INVALID', { option: 'layers', reason: `${layers} layers cannot go` })
-      const { trained, dropped } = await dropLayers(
-        subject,
-        network,
-        layers,
-        rows.slice(0, LAYER_ROWS),
-        context.threads,
-      )
-      network = trained
-      notes.push(`without layers ${dropped.join(', ')}`)
+      const found = await dropLayers(prunable, network, layers, rows.slice(0, LAYER_ROWS), context.threads)
+      network = found.network
+      notes.push(`without layers ${found.dropped.join(', ')}`)
     }
     for (const kind of kinds) {
-      const from = Number(network.options[kind.option])
+      const { sizes } = network
+      const from = Number(sizes[kind.option])
       const to = left(from, shareOf(kind, given), kind.multiple)
       if (to >= from) continue
-      const whole = rebuilt(subject, network)
-      const sets = kind.sets(network.options)
-      const scores = await importance(whole, network, sets, rows, context.threads)
+      const sets = kind.sets(sizes)
+      const scores = await importance(prunable, network, sets, rows, context.threads)
       const kept = scores.map((one) => keepBest(one, to))
-      const sizes: Options = { ...network.options, ...headSize(kind, network), [kind.option]: to }
-      network = { ...network, options: sizes, weights: cutUnits(network.weights, sets, kept) }
+      network = {
+        sizes: { ...sizes, ...kind.resized?.(sizes, to), [kind.option]: to },
+        weights: cutUnits(network.weights, sets, kept),
+      }
       notes.push(`${kind.option} ${from} → ${to}`)
     }
-    const cut = rebuilt(subject, network)
-    const teacher = await teacherOf(
-      subject,
-      { temperature: Number(given.temperature), share: Number(given.taught) },
-      context.threads,
-    )
-    const rate = Number(network.options.learningRate) * SLOWER
-    const learnt = yield* learn(cut, context, {
-      family: network.name,
-      options: { ...network.options, epochs: EPOCHS, learningRate: rate },
-      initial: network.weights,
-      ...(Number(given.taught) > 0 && { teacher }),
-    })
+    const teaching = { temperature: Number(given.temperature), share: Number(given.taught) }
+    const learnt = yield* prunable.learn(network, context, teaching)
     return { subject: learnt, note: `${notes.join(', ')}; trained on` }
   },
 }
+
+/** Networks of layers that are all alike, so that some can go. */
+const LAYERED = new Set(['transformer', 'encoder', 'gpt', 'llama'])
 
 /** Filters that only one other convolution reads go; then the graph is trained on as one of images. */
 async function* pruneChannels(
@@ -125,13 +119,8 @@ async function* pruneChannels(
   return { subject: learnt, note: `filters of ${sets.length} convolutions ${before} → ${after}; trained on` }
 }
 
-const shareOf = ({ option }: UnitKind, { share, heads }: Options) =>
-  Number(option === 'heads' && heads !== null ? heads : share)
+const shareOf = (kind: UnitKind, { share, heads }: Options) => Number(kind.heads && heads !== null ? heads : share)
 
 /** How many of `from` units stay when a share goes, rounded to what suits the CPU; at least one multiple. */
 const left = (from: number, gone: number, multiple: number) =>
   Math.min(from, Math.max(multiple, Math.round((from * (1 - gone)) / multiple) * multiple))
-
-/** Heads keep their size when some of them go. */
-const headSize = ({ option }: UnitKind, { options }: Trained): Options =>
-  option === 'heads' ? { headSize: Number(options.headSize) || Number(options.width) / Number(options.heads) } : {}

@@ -22,7 +22,11 @@ export interface UnitSet {
 export interface UnitKind {
   readonly option: string
   readonly multiple: number
+  /** Whether it is a share of attention heads that goes. */
+  readonly heads?: boolean
   sets(options: Options): UnitSet[]
+  /** Sizes that change beside the number itself. */
+  resized?(options: Options, left: number): Options
 }
 
 const range = (count: number) => [...Array(count).keys()]
@@ -80,7 +84,8 @@ const filters: UnitKind = {
   },
 }
 
-const inner: UnitKind = {
+/** Feed-forward neurons: `makers` have a row for each, `user` a column. */
+const inner = (makers: readonly string[], user: string, { bias = true } = {}): UnitKind => ({
   option: 'inner',
   multiple: 16,
   sets: ({ layers, inner }) =>
@@ -91,43 +96,80 @@ const inner: UnitKind = {
         name: path,
         units: Number(inner),
         axes: [
-          { parameter: `${path}/in/weight`, axis: 0, unitOf: own, makes: true },
-          { parameter: `${path}/in/bias`, axis: 0, unitOf: own, makes: true },
-          { parameter: `${path}/out/weight`, axis: 1, unitOf: own, makes: false },
+          ...makers.flatMap((maker) => rowsOf(`${path}/${maker}`, own, bias)),
+          { parameter: `${path}/${user}/weight`, axis: 1, unitOf: own, makes: false },
         ],
       }
     }),
-}
+})
 
-const heads: UnitKind = {
+/** The rows of a product's weight, and its bias. */
+const rowsOf = (path: string, unitOf: Axis['unitOf'], bias: boolean): Axis[] =>
+  ['weight', ...(bias ? ['bias'] : [])].map((name) => ({ parameter: `${path}/${name}`, axis: 0, unitOf, makes: true }))
+
+/** Heads keep their size when some of them go. */
+const sizeOf = ({ width, heads, headSize }: Options) => Number(headSize) || Number(width) / Number(heads)
+
+/** Attention heads: `makers` give queries, keys and values, each of its own or one after another in the rows of one. */
+const heads = (makers: readonly string[], user: string): UnitKind => ({
   option: 'heads',
   multiple: 1,
-  sets({ layers, heads, headSize, width }) {
-    const units = Number(heads)
-    const size = Number(headSize) || Number(width) / units
-    return range(Number(layers)).map((layer) => {
+  heads: true,
+  sets: (options) =>
+    range(Number(options.layers)).map((layer) => {
+      const [units, size] = [Number(options.heads), sizeOf(options)]
       const path = `layer.${layer}/attention`
-      const headOf = (i: number) => Math.floor((i % (units * size)) / size) // queries, keys and values stand one after another
+      const headOf = (i: number) => Math.floor((i % (units * size)) / size)
       return {
         name: path,
         units,
         axes: [
-          { parameter: `${path}/in/weight`, axis: 0, unitOf: headOf, makes: true },
-          { parameter: `${path}/in/bias`, axis: 0, unitOf: headOf, makes: true },
-          { parameter: `${path}/out/weight`, axis: 1, unitOf: headOf, makes: true },
+          ...makers.flatMap((maker) => rowsOf(`${path}/${maker}`, headOf, true)),
+          { parameter: `${path}/${user}/weight`, axis: 1, unitOf: headOf, makes: true },
         ],
       }
-    })
-  },
+    }),
+  resized: (options) => ({ headSize: sizeOf(options) }),
+})
+
+/** Heads of keys and values with all the heads of queries that share them. */
+const keyHeads: UnitKind = {
+  option: 'keyHeads',
+  multiple: 1,
+  heads: true,
+  sets: (options) =>
+    range(Number(options.layers)).map((layer) => {
+      const [units, size] = [Number(options.keyHeads), sizeOf(options)]
+      const group = (Number(options.heads) / units) * size
+      const path = `layer.${layer}/attention`
+      const [queryOf, keyOf] = [(i: number) => Math.floor(i / group), (i: number) => Math.floor(i / size)]
+      return {
+        name: path,
+        units,
+        axes: [
+          ...rowsOf(`${path}/query`, queryOf, false),
+          ...rowsOf(`${path}/key`, keyOf, false),
+          ...rowsOf(`${path}/value`, keyOf, false),
+          { parameter: `${path}/out/weight`, axis: 1, unitOf: queryOf, makes: true },
+        ],
+      }
+    }),
+  resized: (options, left) => ({
+    heads: (Number(options.heads) / Number(options.keyHeads)) * left,
+    headSize: sizeOf(options),
+  }),
 }
 
-/** What each family can lose. */
+/** What each family or layout can lose. */
 const kinds: Record<string, readonly UnitKind[]> = {
   lstm: [hidden('lstm')],
   gru: [hidden('gru')],
   rnn: [hidden('rnn')],
   textcnn: [filters],
-  transformer: [inner, heads],
+  transformer: [inner(['in'], 'out'), heads(['in'], 'out')],
+  encoder: [inner(['up'], 'down'), heads(['query', 'key', 'value'], 'output')],
+  gpt: [inner(['in'], 'out'), heads(['in'], 'out')],
+  llama: [inner(['gate', 'up'], 'down', { bias: false }), keyHeads],
 }
 
 /** Throws UNSUPPORTED for a family that has no such units. */

@@ -1,30 +1,33 @@
-import { fakeActivations, fakeBlocks, fakeChannels } from '../../autograd/fake-quantize.ts'
-import { type Around, buildImported, exportImported, openImported } from '../../autograd/imported.ts'
+import { fakeActivations, fakeBlocks, fakeChannels, reachOf } from '../../autograd/fake-quantize.ts'
+import { type Around, buildImported, exportImported, openImported, pathOf } from '../../autograd/imported.ts'
 import { fail } from '../../base/errors.ts'
 import { intOf } from '../../graph/attributes.ts'
 import type { Value } from '../../graph/builder.ts'
+import { Edit } from '../../graph/edit.ts'
+import type { ModelProto, NodeProto } from '../../graph/gen/onnx_pb.js'
 import * as o from '../../graph/ops.ts'
+import { WEIGHTS } from '../../graph/stored.ts'
+import type { Weights } from '../../train/checkpoint.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { initialWeights } from '../../train/graph.ts'
 import { learn, learnImages, teacherOf, trainedWith } from '../learn.ts'
 import type { PassContext } from '../pass.ts'
 import { type Subject, withModel } from '../subject.ts'
-import type { Layer } from './layers.ts'
+import { type Layer, nodeOf } from './layers.ts'
 
 /** How weights and activations of a scheme are rounded. */
 export interface Rounding {
   readonly activations: boolean
   /** Largest magnitude of a channel's integers, or the bits of blocks. */
   readonly weights: { limit: number } | { block: number; bits: 4 | 8 }
+  /** Whether training also finds how far the numbers of a channel or block reach: those beyond are clipped. */
+  readonly learned: boolean
 }
 
 /** The learning rate as a part of the one that the version was trained with, and that where it is not known. */
 const [SLOWER, RATE] = [0.2, 1e-4]
 /** What the version's own soft answers count beside the labels. */
 const TAUGHT = { temperature: 2, share: 0.5 }
-
-/** Constants of a graph that is built here are named so; all other floats are weights. */
-export const WEIGHTS = /^(?!(.*\/)?constant(\.\d+)?$)/
 
 /**
  * Trains the graph on while its layers are rounded as they will be once they are quantized (Jacob et al. 2018), by its labels
@@ -37,6 +40,11 @@ export async function* learnRounded(
   context: PassContext,
 ): AsyncGenerator<TrainEvent, Subject> {
   const { task } = subject.manifest
+  if (rounding.learned && task !== 'text-classification')
+    throw fail('UNSUPPORTED', {
+      what: `learning how far weights reach for a model of the task ${task}`,
+      instead: 'Classifiers of texts can learn it; leave learned=true away for others.',
+    })
   const around = roundedLayers(layers, rounding)
   const { learningRate } = trainedWith(subject.manifest)
   const rate = learningRate == null ? RATE : Number(learningRate) * SLOWER
@@ -56,40 +64,81 @@ export async function* learnRounded(
     teacher: await teacherOf(subject, TAUGHT, context.threads),
     graph: {
       build: (network, ids, lengths) => buildImported(network, imported, { ids, lengths }, around),
-      served: (weights) => exportImported(imported, weights, false),
+      served: (weights) => exportImported(imported, clippedTo(imported.model, layers, weights), false),
     },
   })
   return withModel(subject, learnt.model)
 }
 
 /** Rounds what goes into each of the layers, and the rows that are taken of tables. */
-export function roundedLayers(layers: readonly Layer[], { activations, weights }: Rounding): Around {
+export function roundedLayers(layers: readonly Layer[], { activations, weights, learned }: Rounding): Around {
   const known = new Map(layers.map((layer) => [layer.output, layer]))
-  const rows = (w: Value) => {
-    if ('limit' in weights) return fakeChannels(w, [w.shape.length - 1], weights.limit)
-    return Number(w.shape.at(-1)) % weights.block === 0 ? fakeBlocks(w, weights.block, weights.bits) : w
-  }
-  return (node, inputs, make) => {
+  return (node, inputs, make, network) => {
     const layer = node.output.map((name) => known.get(name)).find((one) => one !== undefined)
     const [x, w, ...rest] = inputs
     if (!layer || !x || !w) return make(inputs)
+    /** The reach of each group of numbers, where it is learnt. */
+    const reach = (name: string, dims: readonly number[]) =>
+      learned ? network.parameter(reachName(layer, name), dims, { kind: 'zeros' }, { decay: false }) : undefined
+    const rows = (w: Value, name: string, learns = true) => {
+      const [inputs, outer] = [Number(w.shape.at(-1)), w.shape.slice(0, -1).map(Number)]
+      if ('limit' in weights)
+        return fakeChannels(w, [outer.length], weights.limit, learns ? reach(name, [...outer, 1]) : undefined)
+      if (inputs % weights.block !== 0) return w
+      const groups = (outer.reduce((a, b) => a * b, 1) * inputs) / weights.block
+      return fakeBlocks(w, weights.block, weights.bits, learns ? reach(name, [groups, 1]) : undefined)
+    }
     return o.within(w.graph, () => {
-      if (layer.kind === 'gather') return make(inputs).map(rows)
-      if (layer.kind === 'conv')
-        return make([
-          fakeActivations(x),
-          fakeChannels(w, [1, 2, 3].slice(0, w.shape.length - 1), limitOf(weights)),
-          ...rest,
-        ])
+      if (layer.kind === 'gather') return make(inputs).map((taken) => rows(taken, '', false))
+      if (layer.kind === 'conv') {
+        const axes = [1, 2, 3].slice(0, w.shape.length - 1)
+        const dims = w.shape.map((dim, axis) => (axis === 0 ? Number(dim) : 1))
+        return make([fakeActivations(x), fakeChannels(w, axes, limitOf(weights), reach('w', dims)), ...rest])
+      }
       if (layer.kind === 'lstm') {
         const [r, ...others] = rest
-        return make([x, rows(w), r && rows(r), ...others])
+        return make([x, rows(w, 'w'), r && rows(r, 'r'), ...others])
       }
-      const outputsFirst = node.opType === 'Gemm' && intOf(node, 'transB', 0) === 1
-      const weight = outputsFirst ? rows(w) : o.transpose(rows(o.transpose(w, [1, 0])), [1, 0])
+      const weight = outputsFirst(node) ? rows(w, 'w') : o.transpose(rows(o.transpose(w, [1, 0]), 'w'), [1, 0])
       return make([activations ? fakeActivations(x) : x, weight, ...rest])
     })
   }
 }
 
 const limitOf = (weights: Rounding['weights']) => ('limit' in weights ? weights.limit : 127)
+const outputsFirst = (node: NodeProto) => node.opType === 'Gemm' && intOf(node, 'transB', 0) === 1
+const reachName = (layer: Layer, name: string) => `${layer.output}.reach.${name}`
+
+/** Trained weights with what lies beyond the reach of its group clipped to it, which is then the group's largest number. */
+export function clippedTo(model: ModelProto, layers: readonly Layer[], weights: Weights): Weights {
+  const edit = new Edit(model)
+  const result = { ...weights }
+  for (const layer of layers) {
+    const node = nodeOf(edit, layer)
+    for (const [at, name] of [
+      [1, 'w'],
+      [2, 'r'],
+    ] as const) {
+      const learnt = weights[pathOf(reachName(layer, name))]
+      if (!learnt) continue
+      const path = pathOf(node.input[at])
+      const { dims, data } = weights[path]
+      const [rows, columns] = dims
+      const each = data.length / learnt.data.length
+      const turned = layer.kind === 'matmul' || (layer.kind === 'gemm' && !outputsFirst(node))
+      const groupOf = (i: number) => Math.floor((turned ? (i % columns) * rows + Math.floor(i / columns) : i) / each)
+      const bounds = new Float32Array(learnt.data.length)
+      data.forEach((value, i) => {
+        bounds[groupOf(i)] = Math.max(bounds[groupOf(i)], Math.abs(value))
+      })
+      learnt.data.forEach((value, group) => {
+        bounds[group] *= reachOf(value)
+      })
+      result[path] = {
+        dims,
+        data: data.map((value, i) => Math.max(-bounds[groupOf(i)], Math.min(bounds[groupOf(i)], value))),
+      }
+    }
+  }
+  return result
+}

@@ -65,6 +65,11 @@ const options = {
     default: false,
     description: 'train on with rounded numbers first, so that rounding costs less accuracy; needs the training data',
   },
+  learned: {
+    type: 'boolean',
+    default: false,
+    description: 'train on so, and learn how far the weights of each channel or block reach: those beyond are clipped',
+  },
 } as const satisfies Record<string, Option>
 
 interface Plan {
@@ -97,8 +102,9 @@ export const quantize: Pass = {
     if (!Number.isInteger(Math.log2(block))) {
       throw fail('OPTION_INVALID', { option: 'block', reason: `expected a power of two, got ${block}` })
     }
-    const aware = settings.aware === true
-    const rounding = roundingOf(scheme, block, settings.range === 'reduced')
+    const learned = settings.learned === true
+    const aware = settings.aware === true || learned
+    const rounding = { ...roundingOf(scheme, block, settings.range === 'reduced'), learned }
     const subject = aware ? yield* learnRounded(given, layers, rounding, context) : given
     const feeds = await judgedOn(subject, context, scheme)
     const { threads } = context
@@ -111,7 +117,7 @@ export const quantize: Pass = {
     const model = await rewrite(subject.model, chosen, settled)
     const parts = [
       `${scheme}: ${chosen.length} of ${layers.length} layers`,
-      ...(aware ? ['trained on while rounded'] : []),
+      ...(aware ? [`trained on while rounded${learned ? ' and clipped' : ''}`] : []),
       ...(reduced ? ['seven bits a weight'] : []),
       ...(left.length > 0 ? [`left as they were: ${left.map(({ weight }) => weight).join(', ')}`] : []),
     ]
@@ -119,7 +125,7 @@ export const quantize: Pass = {
   },
 }
 
-const roundingOf = (scheme: Scheme, block: number, reduced: boolean): Rounding => ({
+const roundingOf = (scheme: Scheme, block: number, reduced: boolean): Omit<Rounding, 'learned'> => ({
   activations: scheme === 'int8' || scheme === 'int8-static',
   weights:
     scheme === 'int8' || scheme === 'int8-static'

@@ -50,7 +50,8 @@ export function quantizeBlocks(data: Float32Array, rows: number, columns: number
       let extreme = 0
       for (let k = start; k < end; k++) {
         const value = data[n * rows + k]
-        if (Math.abs(value) > Math.abs(extreme)) extreme = value
+        // of two that lie as far from zero, as clipping leaves them, the positive one, as in training
+        if (Math.abs(value) > Math.abs(extreme) || (value > 0 && value === -extreme)) extreme = value
       }
       const scale = extreme === 0 ? 1 : extreme / -half
       scales[n * blocks + b] = scale

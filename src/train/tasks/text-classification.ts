@@ -214,7 +214,7 @@ function ownNetwork(
     const logits = another ? another.build(network, ids, lengths) : family.build(network, ids, lengths, config)
     const own = head.loss(logits, truth, { smoothing, ...each })
     if (!how.taught) return own
-    return taughtLoss(network, own, logits, how.taught.lessons, how.taught.teacher)
+    return taughtLoss(network, own, logits, { ids, lengths }, how.taught.lessons, how.taught.teacher)
   })
   const scale = how.scale && { scale: how.scale }
   const served =

@@ -30,7 +30,7 @@ const plain = (tensors: Readonly<Record<string, { dims: readonly number[]; data:
     ),
   )
 
-test('SavedModels and TensorFlow Lite models of every family compute alike in TensorFlow', { skip }, async () => {
+test('SavedModels and TensorFlow Lite models of every family compute alike in TensorFlow', { skip }, async (t) => {
   const graphs = await madeGraphs()
   const refused: string[] = []
   for (const { name, model, feeds } of graphs) {
@@ -66,4 +66,8 @@ test('SavedModels and TensorFlow Lite models of every family compute alike in Te
     Object.entries(results).filter(([, value]) => !(Number(value) <= 1e-5)),
     [],
   )
+  const largest = (kind: string) =>
+    Math.max(...Object.entries(results).flatMap(([name, value]) => (name.endsWith(kind) ? [Number(value)] : [])))
+  const told = ['savedmodel', 'tflite'].map((kind) => `${kind} ${largest(kind).toExponential(1)}`)
+  t.diagnostic(`${Object.keys(results).length} exports, largest relative differences: ${told.join(', ')}`)
 })
