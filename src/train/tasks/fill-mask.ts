@@ -47,6 +47,7 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   const data = await splitData(context, async (file) => {
     const rows: Int32Array[] = []
     const pack = new Packer(base.maxLength, rows)
+    ;[sample.length, seen] = [0, 0] // of a file that is held out, its lines alone
     let lines: string[] = []
     const flush = async () => {
       for (const [i, ids] of (await tokenizer.encode(lines)).entries()) {
