@@ -221,14 +221,10 @@ test('requests that are labelled in parts or filled are compared with rows of th
   const tagged = upTo(240).map((i) =>
     JSON.stringify({ tokens: ['the', at(people, i * 7), 'sleeps'], tags: ['O', 'PER', 'O'] }),
   )
+  const masked = (text: string, which: number) => text.split(' ').with(which, '[MASK]').join(' ')
   const kinds = [
     ['plain-tags', 'rows.jsonl', tagged, (i: number) => `the ${at(people, i * 7)} sleeps`],
-    [
-      'words',
-      'rows.txt',
-      upTo(240).map((i) => at(corpus, i)),
-      (i: number) => at(corpus, i).replace('sleeps', '[MASK]'),
-    ],
+    ['words', 'rows.txt', upTo(240).map((i) => at(corpus, i)), (i: number) => masked(at(corpus, i), (i * 7) % 9)],
   ] as const
   for (const [model, file, rows, usual] of kinds) {
     const { id } = await client.datasets.upload(file, Buffer.from(rows.join('\n')))
