@@ -245,7 +245,7 @@ test('requests that are labelled in parts or filled are compared with rows of th
         `${at(animals, i)} [MASK] ${at(colours, i)} in ${at(places, i)} near ${at(places, i)} near ${at(places, i)}`,
     )
     const features = (await judged(2)).drifted.map(({ feature }) => feature)
-    assert.ok(features.includes('tokens') && features.includes('length'), `${model}: ${features}`)
+    assert.ok(features.includes('tokens'), `${model}: ${features}`)
   }
 })
 
