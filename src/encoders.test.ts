@@ -11,6 +11,7 @@ import { random } from './base/random.ts'
 import { version as code } from './base/version.ts'
 import { readBundle } from './bundle/bundle.ts'
 import type { Manifest } from './bundle/manifest.ts'
+import { WINDOW } from './drift/sketch.ts'
 import { bundleEncoder } from './formats/huggingface/bundle.ts'
 import { readFolder } from './formats/huggingface/folder.ts'
 import { writeFolder } from './formats/huggingface/write.ts'
@@ -22,6 +23,7 @@ const colours = ['red', 'blue', 'green', 'black']
 const animals = ['cat', 'dog', 'horse', 'mouse']
 const people = ['Ada', 'Grace', 'Alan', 'Edsger']
 const places = ['Paris', 'Oslo', 'Lima', 'Rome']
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i)
 const at = <T>(list: readonly T[], i: number) => list[i % list.length]
 const corpus = Array.from(
   { length: 96 },
@@ -213,6 +215,38 @@ test('masked words: pretraining goes on with plain text, and masks are filled', 
   const none = await ask('words', 'no mask here')
   assert.deepEqual([none.status, none.error?.code], [400, 'BAD_REQUEST'])
   assert.match(none.error!.message, /no \[MASK\]/)
+})
+
+test('requests that are labelled in parts or filled are compared with rows of their kind', async () => {
+  const tagged = upTo(240).map((i) =>
+    JSON.stringify({ tokens: ['the', at(people, i * 7), 'sleeps'], tags: ['O', 'PER', 'O'] }),
+  )
+  const masked = (text: string, which: number) => text.split(' ').with(which, '[MASK]').join(' ')
+  const kinds = [
+    ['plain-tags', 'rows.jsonl', tagged, (i: number) => `the ${at(people, i * 7)} sleeps`],
+    ['words', 'rows.txt', upTo(240).map((i) => at(corpus, i)), (i: number) => masked(at(corpus, i), (i * 7) % 9)],
+  ] as const
+  for (const [model, file, rows, usual] of kinds) {
+    const { id } = await client.datasets.upload(file, Buffer.from(rows.join('\n')))
+    const { version, rows: known } = await client.models.compareWith(model, id)
+    assert.equal(known, 240)
+    const ask = (text: (i: number) => string) => client.ask(`${model}@${version}`, upTo(WINDOW).map(text))
+    const judged = async (count: number) => {
+      for (;;) {
+        const report = await client.drift(`${model}@${version}`)
+        if (report.windows.length === count) return report
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    }
+    await ask(usual)
+    assert.deepEqual((await judged(1)).drifted, [], model)
+    await ask(
+      (i) =>
+        `${at(animals, i)} [MASK] ${at(colours, i)} in ${at(places, i)} near ${at(places, i)} near ${at(places, i)}`,
+    )
+    const features = (await judged(2)).drifted.map(({ feature }) => feature)
+    assert.ok(features.includes('tokens'), `${model}: ${features}`)
+  }
 })
 
 test('what does not fit is refused before anything is trained', async () => {

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Athanor, AthanorError, type GenerationEvent } from '../client/src/index.ts'
 import { type App, startApp } from './app.ts'
+import { readReference } from './drift/reference.ts'
+import { WINDOW } from './drift/sketch.ts'
 import { placesAt } from './testing/backends.ts'
 import { tinyClassifier } from './testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from './testing/tiny-decoder.ts'
@@ -183,4 +185,22 @@ test('log-probabilities are those of the model; a seed repeats a text', async ()
   const [a, b, c] = await Promise.all([7, 7, 8].map((seed) => client.generate('tiny', 'x', { ...options, seed })))
   assert.equal(a.text, b.text)
   assert.notEqual(a.text, c.text)
+})
+
+test('what is asked of a model that writes is compared with what it was made for', async () => {
+  const bytes = (text: string) => ({ ids: [...Buffer.from(text)] })
+  const usual = (i: number) => `tell of ${'abcdefgh'[i % 8]}`
+  const { manifest, files } = tinyDecoder()
+  const reference = readReference(Array.from({ length: 400 }, (_, i) => bytes(usual(i))))
+  await app.house.registry.register('compared', { ...manifest, reference: reference! }, files)
+  const ask = (text: (i: number) => string) =>
+    Promise.all(Array.from({ length: WINDOW }, (_, i) => client.generate('compared', text(i), { maxTokens: 1 })))
+  const windows = async () => (await client.drift('compared')).windows.length
+  await ask(usual)
+  await until(async () => (await windows()) === 1)
+  assert.deepEqual((await client.drift('compared')).drifted, [])
+  await ask((i) => `今天天气很好，我们去公园散步${i}`)
+  await until(async () => (await windows()) === 2)
+  const { drifted } = await client.drift('compared')
+  assert.deepEqual(drifted.map(({ feature }) => feature).sort(), ['length', 'tokens'])
 })

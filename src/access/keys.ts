@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import type { Selectable } from 'kysely'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
 import type { Store } from '../store/store.ts'
+import type { AccessTables } from '../store/tables/access.ts'
 import { checkLimits, type Limits } from './limits.ts'
 import { DEFAULT_TENANT, type Principal, type Role, roleAtLeast, roles } from './roles.ts'
 import { hmacOf, idOf, newToken, sameDigest, withNewSecret } from './secret.ts'
@@ -275,23 +277,7 @@ export class Keys {
 const invalid = (option: string, reason: string) => fail('OPTION_INVALID', { option, reason })
 const userKey = (tenant: string, name: string) => `${tenant} ${name}`
 
-interface KeyRow {
-  id: string
-  tenant: string
-  name: string
-  user_name: string | null
-  role: string
-  models: string | null
-  doors: string | null
-  limits: string
-  created_at: string
-  created_by: string
-  expires_at: string | null
-  revoked_at: string | null
-  last_used_at: string | null
-}
-
-const keyOf = (row: KeyRow): Key => ({
+const keyOf = (row: Selectable<AccessTables['service_keys']>): Key => ({
   id: row.id,
   prefix: `ath_${row.id}_`,
   tenant: row.tenant,
@@ -308,13 +294,7 @@ const keyOf = (row: KeyRow): Key => ({
   ...(row.last_used_at !== null && { lastUsedAt: row.last_used_at }),
 })
 
-const userOf = (row: {
-  tenant: string
-  name: string
-  role: string
-  created_at: string
-  disabled_at: string | null
-}): User => ({
+const userOf = (row: Selectable<AccessTables['users']>): User => ({
   tenant: row.tenant,
   name: row.name,
   role: row.role as Role,

@@ -26,11 +26,9 @@ export async function openRegistry({ config }: Shared, store: Store, log: Log) {
       failed: (error) => log.error('registry.uncollected', error),
     },
   )
-  const following = store.shared ? registry.follow() : undefined
   return {
     parts: { registry, webhooks, tracking: new Tracking(store), artifacts: new Artifacts(store) },
     async close() {
-      following?.close()
       await collecting.close()
       await webhooks.close()
     },

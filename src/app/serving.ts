@@ -5,6 +5,7 @@ import type { Registry } from '../registry/registry.ts'
 import { Deployments } from '../serve/deployments.ts'
 import { Engines } from '../serve/engines.ts'
 import { Rollouts } from '../serve/rollouts.ts'
+import { followChanges } from '../store/revision.ts'
 import { RolloutRecords } from '../store/rollouts.ts'
 import { Secrets } from '../store/secrets.ts'
 import type { Store } from '../store/store.ts'
@@ -46,6 +47,12 @@ export async function openServing(
     metrics.crashed(name, version)
     log.error('engine.crashed', fail('ENGINE_CRASHED', { name }, { cause: reason }), { model: name, version })
   }
+  const following = store.shared
+    ? followChanges(store, async () => {
+        await rollouts.reload()
+        registry.onChange()
+      })
+    : undefined
   return {
     parts: { outside, rollouts, deployments },
     loadPinned() {
@@ -53,6 +60,7 @@ export async function openServing(
         deployments.load(model).catch((error) => log.error('model.unloaded', error, { model }))
     },
     async close() {
+      following?.close()
       await deployments.close()
       await rollouts.close()
     },

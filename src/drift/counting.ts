@@ -1,4 +1,12 @@
-import { count, type Feature, features, noCounts as noTextCounts, type Observed } from './features.ts'
+import {
+  count,
+  countRead,
+  type Feature,
+  features,
+  noCounts as noTextCounts,
+  type Observed,
+  type Read,
+} from './features.ts'
 import { type Measured, meanings } from './measures.ts'
 
 /** Counts by feature and bin. */
@@ -15,6 +23,17 @@ export const textCounting: Counting<Observed> = {
   noCounts: noTextCounts,
   count: (counts, row) => count(counts as Record<Feature, number[]>, row),
 }
+
+/** Texts that are read, by the features that are counted of them. */
+export const readCounting = (names: readonly string[]): Counting<Read> => ({
+  noCounts: () => Object.fromEntries(names.map((name) => [name, zeros(features[name as Feature].bins)])),
+  count(counts, row) {
+    countRead(counts, row)
+    return undefined
+  },
+})
+
+const zeros = (bins: number) => new Array<number>(bins).fill(0)
 
 /** By measure: the values between its bins, in rising order. */
 export type Edges = Readonly<Record<string, readonly number[]>>
@@ -43,7 +62,6 @@ const afterOf = (value: number) => value + Math.max(1e-9, Math.abs(value) * 1e-6
 /** Rows of numbers, and of labels where there are probabilities. */
 export function measuredCounting(edges: Edges, classes: boolean): Counting<Measured> {
   const names = Object.keys(edges)
-  const zeros = (bins: number) => new Array<number>(bins).fill(0)
   return {
     noCounts: () => ({
       ...Object.fromEntries(names.map((name) => [name, zeros(edges[name].length + 2)])),

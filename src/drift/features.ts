@@ -39,23 +39,56 @@ type Counts = Record<Feature, number[]>
 export const noCounts = (): Counts =>
   Object.fromEntries(featureNames.map((name) => [name, new Array<number>(features[name].bins).fill(0)])) as Counts
 
+const binOf = (feature: Feature, bin: number) => Math.min(features[feature].bins - 1, bin)
+const lengthBin = (ids: ArrayLike<number>) => binOf('length', Math.floor(2 * Math.log2(ids.length + 1)))
+const tokenBin = (id: number) => (Math.imul(id, 0x9e3779b1) >>> 16) % features.tokens.bins
+const confidenceBin = (score: number) => binOf('confidence', Math.floor(score * features.confidence.bins))
+
 /** Adds a text to counts; returns the confidence of its label. */
 export function count(counts: Counts, { ids, script, probabilities }: Observed): number {
   let unknown = 0
   for (let i = 0; i < ids.length; i++) {
     if (ids[i] === UNKNOWN) unknown++
-    counts.tokens[(Math.imul(ids[i], 0x9e3779b1) >>> 16) % features.tokens.bins]++
+    counts.tokens[tokenBin(ids[i])]++
   }
   let best = 0
   for (let i = 1; i < probabilities.length; i++) if (probabilities[i] > probabilities[best]) best = i
   const confidence = probabilities[best]
-  const length = Math.floor(2 * Math.log2(ids.length + 1))
   const rate = unknown / Math.max(1, ids.length)
-  const add = (feature: Feature, bin: number) => counts[feature][Math.min(features[feature].bins - 1, bin)]++
-  add('length', length)
-  add('script', script)
-  add('unknown', rate === 0 ? 0 : Math.max(1, Math.floor(10 + Math.log2(rate))))
-  add('label', best)
-  add('confidence', Math.floor(confidence * features.confidence.bins))
+  counts.length[lengthBin(ids)]++
+  counts.script[binOf('script', script)]++
+  counts.unknown[binOf('unknown', rate === 0 ? 0 : Math.max(1, Math.floor(10 + Math.log2(rate))))]++
+  counts.label[binOf('label', best)]++
+  counts.confidence[confidenceBin(confidence)]++
   return confidence
+}
+
+/**
+ * A text that is read but not classified as a whole: token ids without those that every text has, its main script where it
+ * is known, and the labels that were found in it, by number from 1, where that is what the model does.
+ */
+export interface Read {
+  ids: ArrayLike<number>
+  script?: number
+  found?: readonly { label: number; score: number }[]
+}
+
+/** What is counted of such a text. */
+export const featuresOf = ({ script, found }: Read): Feature[] => [
+  'length',
+  'tokens',
+  ...(script === undefined ? [] : (['script'] as const)),
+  ...(found ? (['label', 'confidence'] as const) : []),
+]
+
+/** Adds such a text to counts of its features; each label that was found is counted, and a text without any as number 0. */
+export function countRead(counts: Partial<Counts>, { ids, script, found }: Read) {
+  for (let i = 0; i < ids.length; i++) counts.tokens![tokenBin(ids[i])]++
+  counts.length![lengthBin(ids)]++
+  if (script !== undefined) counts.script![binOf('script', script)]++
+  if (found?.length === 0) counts.label![0]++
+  for (const { label, score } of found ?? []) {
+    counts.label![binOf('label', label)]++
+    counts.confidence![confidenceBin(score)]++
+  }
 }

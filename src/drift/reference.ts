@@ -1,8 +1,8 @@
 import { random } from '../base/random.ts'
 import { type Static, Type } from '../base/schema.ts'
-import { type Counting, edgesOf, measuredCounting, textCounting } from './counting.ts'
+import { type Counting, edgesOf, measuredCounting, readCounting, textCounting } from './counting.ts'
 import { jensenShannon } from './distance.ts'
-import type { Observed } from './features.ts'
+import { featuresOf, type Observed, type Read } from './features.ts'
 import { centroidOf, type Measured, vectorMeasures } from './measures.ts'
 import { WINDOW } from './sketch.ts'
 
@@ -38,6 +38,11 @@ type Judged<Row> = Row & { right?: boolean }
 /** The reference of held-out texts as the model saw them; undefined when they are too few. */
 export function referenceOf(rows: readonly Judged<Observed>[], seed = 1): Reference | undefined {
   return rows.length < FEWEST ? undefined : reference(textCounting, rows, seed)
+}
+
+/** The reference of held-out texts that are read, of which the same is known; undefined when they are too few. */
+export function readReference(rows: readonly Read[], seed = 1): Reference | undefined {
+  return rows.length < FEWEST ? undefined : reference(readCounting(featuresOf(rows[0])), rows, seed)
 }
 
 /** The reference of held-out images or rows of numbers; undefined when they are too few. */

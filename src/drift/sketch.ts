@@ -1,5 +1,5 @@
-import { type Counting, type Counts, measuredCounting, textCounting } from './counting.ts'
-import type { Observed } from './features.ts'
+import { type Counting, type Counts, measuredCounting, readCounting, textCounting } from './counting.ts'
+import type { Observed, Read } from './features.ts'
 import type { Measured } from './measures.ts'
 import type { Reference } from './reference.ts'
 
@@ -27,6 +27,10 @@ export class Sketch<Row> {
 
   static ofTexts({ confidence }: Pick<Reference, 'confidence'>): Sketch<Observed> {
     return new Sketch(textCounting, confidence)
+  }
+
+  static ofRead({ counts }: Pick<Reference, 'counts'>): Sketch<Read> {
+    return new Sketch(readCounting(Object.keys(counts)), undefined)
   }
 
   static ofMeasures({ edges = {}, counts, confidence }: Reference): Sketch<Measured> {

@@ -1,4 +1,5 @@
 import type { Spans } from '../data/published.ts'
+import { type Read, scriptOf } from '../drift/features.ts'
 import type { Entity } from './messages.ts'
 
 /** What a tag says beside its label: B- begins a stretch, I- goes on with it (Ramshaw & Marcus 1995); others stand alone. */
@@ -47,4 +48,20 @@ export function entitiesOf(
     }
   }
   return entities.map(({ words: _, ...entity }) => ({ ...entity, text: text.slice(entity.start, entity.end) }))
+}
+
+/** Numbers, from 1, of the labels that stretches can have. */
+export function labelNumbers(tags: readonly string[]): ReadonlyMap<string, number> {
+  const labels = new Set(tags.filter((tag) => !outside(tag)).map((tag) => partsOf(tag).label))
+  return new Map([...labels].map((label, i) => [label, i + 1]))
+}
+
+/** A text as it is compared with others: its words' tokens, its script, and what was found in it. */
+export function readOf(
+  { ids, words, text }: Pick<Spans, 'ids' | 'words'> & { text: string },
+  entities: readonly Entity[],
+  numbers: ReadonlyMap<string, number>,
+): Read {
+  const found = entities.map(({ label, score }) => ({ label: numbers.get(label)!, score }))
+  return { ids: ids.filter((_, t) => words[t] >= 0), script: scriptOf(text), found }
 }

@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely'
+import { countChange } from '../store/revision.ts'
 import type { Schema } from '../store/schema.ts'
 
 /** What can happen to the registry, as webhooks and people are told. */
@@ -29,12 +30,7 @@ const WAITING = 1_000
  * are to be told is stored with it, so that neither is without the other.
  */
 export async function announce(tx: Transaction<Schema>, changes: readonly Change[]) {
-  const { revision } = await tx
-    .updateTable('registry_state')
-    .set((e) => ({ revision: e('revision', '+', 1) }))
-    .where('id', '=', 1)
-    .returning('revision')
-    .executeTakeFirstOrThrow()
+  const revision = await countChange(tx)
   const hooks = await tx.selectFrom('webhooks').selectAll().execute()
   for (const { id, events } of hooks) {
     const wanted = JSON.parse(events) as string[]

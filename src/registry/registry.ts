@@ -118,7 +118,7 @@ export class Registry {
     try {
       const version = await this.#resolve(ref)
       if (this.#remembered.size >= REMEMBERED) this.#remembered.clear()
-      this.#remembered.set(ref, version)
+      this.#remembered.set(ref, version).set(`${version.name}@${version.version}`, version)
       return version
     } catch (error) {
       const away = error instanceof AthanorError && error.code === 'STORAGE_UNAVAILABLE'
@@ -275,21 +275,6 @@ export class Registry {
   ): Promise<LineageGraph> {
     await this.#checkModel(name)
     return lineageOf(this.#store.db, name, served, sees)
-  }
-
-  /** Looks for changes by other processes until `close`; `onChange` is told of them. */
-  follow(every = 1_000): { close(): void } {
-    let known: number | undefined
-    const look = async () => {
-      const { revision } = await this.#store.db
-        .selectFrom('registry_state')
-        .select('revision')
-        .executeTakeFirstOrThrow()
-      if (known !== undefined && revision !== known) this.onChange()
-      known = revision
-    }
-    const timer = setInterval(() => void look().catch(() => undefined), every).unref() // away: what is known stays
-    return { close: () => clearInterval(timer) }
   }
 
   /** What people wrote about a model. */

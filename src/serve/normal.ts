@@ -22,7 +22,7 @@ export async function learnNormal(
   const base = { ref: `${name}@${version}`, manifest, files }
   const { reference } = await measureOn(house, base, { dataset, ...(read && { read }) }, signal, 'reference')
   if (!reference) {
-    const reason = `it takes 200 rows, of a model that classifies images, embeds texts or takes tensors; ${name} is one of ${manifest.task}`
+    const reason = `it takes 200 rows of what ${name} is asked (${manifest.task}; for labels one a text)`
     throw fail('OPTION_INVALID', { option: 'dataset', reason })
   }
   const lineage = { ...manifest.lineage, refinedFrom: { model: name, version } }

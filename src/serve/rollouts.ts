@@ -48,10 +48,23 @@ export class Rollouts {
 
   static async open(records: RolloutRecords, registry: Registry): Promise<Rollouts> {
     const rollouts = new Rollouts(records, registry)
-    for (const { model, plan, evidence } of await records.all())
-      rollouts.#deployments.set(model, deploymentOf(model, plan as Plan, evidence as SavedTrial | null))
-    for (const { model, settings } of await records.servings()) rollouts.#servings.set(model, settings as Serving)
+    await rollouts.reload()
     return rollouts
+  }
+
+  /** Takes over what other processes changed; where a plan is the same, its test goes on with what was seen here. */
+  async reload() {
+    const stored = await this.#records.all()
+    const servings = await this.#records.servings()
+    const models = new Set(stored.map(({ model }) => model))
+    for (const model of this.#deployments.keys()) if (!models.has(model)) this.#deployments.delete(model)
+    for (const { model, plan, evidence } of stored) {
+      const { plan: known } = this.#deployments.get(model) ?? {}
+      if (known && JSON.stringify(known) === JSON.stringify(plan)) continue
+      this.#deployments.set(model, deploymentOf(model, plan as Plan, evidence as SavedTrial | null))
+    }
+    this.#servings.clear()
+    for (const { model, settings } of servings) this.#servings.set(model, settings as Serving)
   }
 
   /** The version that stands for a model in descriptions of it; undefined where it has no deployment. */
@@ -143,9 +156,9 @@ export class Rollouts {
   /** Ends a deployment: the newest version answers again. */
   async remove(model: string, who: string): Promise<void> {
     this.#get(model)
+    await this.#records.remove(model, { who, detail: 'the newest version answers again' })
     this.#deployments.delete(model)
     this.forget()
-    await this.#records.remove(model, { who, detail: 'the newest version answers again' })
     this.onChange(model, { who, what: 'remove', detail: '' })
   }
 
@@ -218,12 +231,23 @@ export class Rollouts {
     act.call(this, model, ITSELF, found.detail).catch((error: unknown) => this.onError(error))
   }
 
-  /** Requests follow the new plan at once; it is kept before the caller hears of it. */
+  /**
+   * Requests follow a plan once it is kept. What a test found is followed also where it cannot be kept: a worse version
+   * must not go on answering because the database is away; a restart begins the test with what was last saved of it.
+   */
   async #change(next: Deployment, change: { who: string; what: string; detail: string }) {
     const { model, plan, trial } = next
+    const before = this.#deployments.get(model)?.plan
+    try {
+      const from = change.who === ITSELF ? before : undefined
+      const kept = await this.#records.change({ ref: model, model, plan, evidence: trial ?? null }, change, from)
+      if (!kept) return this.reload() // another process was before us
+    } catch (error) {
+      if (change.who !== ITSELF) throw error
+      this.onError(error)
+    }
     this.#deployments.set(model, next)
     this.forget()
-    await this.#records.change({ ref: model, model, plan, evidence: trial ?? null }, change)
     this.onChange(model, change)
   }
 

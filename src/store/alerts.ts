@@ -1,15 +1,9 @@
+import type { Selectable } from 'kysely'
 import type { Store } from './store.ts'
+import type { WatchTables } from './tables/watch.ts'
 
 /** An alert: what rule found it, about which version, and while it lasted. */
-export interface Alert {
-  id: number
-  rule: string
-  model: string
-  version: number
-  message: string
-  value: number
-  level: number
-  since: string
+export type Alert = Omit<Selectable<WatchTables['alerts']>, 'until' | 'silenced' | 'silenced_until'> & {
   until?: string
   silenced: boolean
   /** Until when it is silenced; for good if absent. */

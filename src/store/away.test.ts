@@ -57,8 +57,16 @@ test('without its stores a server goes on answering for a minute, refuses writes
   await app.house.registry.register('tiny', manifest, files)
   await client.models.setAlias('tiny', 'champion', 1)
   const expected = await client.predict('tiny@champion', 'hello')
+  await app.house.registry.register('idle', manifest, files)
+  const idle = await client.predict('idle', 'hello')
+  await client.models.unload('idle')
 
   await Promise.all([database.cable.cut(), endpoint.cable.cut()])
+  // requests bring a model that lay in memory before back from the files cached here; by name, and by the version it was
+  assert.deepEqual(await client.predict('idle', 'hello'), idle)
+  assert.deepEqual(await client.predict('tiny@1', 'hello'), expected)
+  // what a person changes needs its entry in the audit log first
+  await assert.rejects(client.models.load('idle'), { code: 'STORAGE_UNAVAILABLE' })
   const until = performance.now() + 61_000
   let asked = 1
   do {
@@ -85,12 +93,13 @@ test('without its stores a server goes on answering for a minute, refuses writes
   assert.deepEqual((await client.models.show('tiny')).aliases, { champion: 1, other: 1 })
   assert.equal((await client.models.show('plain')).version, 1)
   const [{ requests }] = (await client.usage.list()).filter(({ model }) => model === 'tiny')
-  assert.equal(requests, asked, 'what was used meanwhile is charged')
+  assert.equal(requests, asked + 1, 'what was used meanwhile is charged')
   const outcomes = (await client.audit()).map(({ action, outcome }) => `${action} ${outcome}`)
   assert.deepEqual(outcomes, [
     'PUT /api/models/:name/aliases/:alias done',
     'POST /api/models/:name/versions done',
     'POST /api/models/:name/versions STORAGE_UNAVAILABLE',
+    'POST /api/models/:model/unload done',
     'PUT /api/models/:name/aliases/:alias done',
   ])
 })

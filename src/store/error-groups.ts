@@ -1,4 +1,6 @@
+import type { Selectable } from 'kysely'
 import type { Store } from './store.ts'
+import type { WatchTables } from './tables/watch.ts'
 
 /** Errors that are alike: what they are, how often and when they came, and the newest request ids. */
 export interface ErrorGroup {
@@ -89,19 +91,7 @@ export class ErrorGroups {
   }
 }
 
-interface Row {
-  fingerprint: string
-  code: string
-  event: string
-  model: string
-  message: string
-  count: number
-  first_at: string
-  last_at: string
-  version: number | null
-  requests: string
-  detail: string | null
-}
+type Row = Selectable<WatchTables['error_groups']>
 
 const groupOf = ({ first_at, last_at, version, requests, detail, ...row }: Row): ErrorGroup => ({
   ...row,

@@ -1,22 +1,14 @@
+import type { Selectable } from 'kysely'
 import type { Store } from './store.ts'
+import type { WatchTables } from './tables/watch.ts'
 
 /** What was counted in a minute or an hour from `at` on, of one version at one door, by one server process. */
-export interface HistoryRow {
-  span: string
-  at: string
-  writer: string
-  model: string
-  version: number
-  door: string
-  requests: number
-  rows: number
-  errors: number
-  refused: number
+export type HistoryRow = Omit<Stored, 'prompt_tokens' | 'completion_tokens' | 'first_token'> & {
   promptTokens: number
   completionTokens: number
-  latency: string
   firstToken: string
 }
+type Stored = Selectable<WatchTables['history']>
 
 export interface HistoryFilter {
   span: string

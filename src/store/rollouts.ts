@@ -1,3 +1,4 @@
+import { countChange } from './revision.ts'
 import type { Store } from './store.ts'
 
 /** A change of a deployment: who made it, what it was, why, and the plan from then on. */
@@ -37,20 +38,31 @@ export class RolloutRecords {
     }))
   }
 
-  /** Keeps a deployment's new plan and the change that led to it, both or neither. */
+  /**
+   * Keeps a deployment's new plan and the change that led to it, both or neither. Where the plan must still be `from` but
+   * another process has changed it, nothing is kept and the answer is false.
+   */
   async change(
     { ref, model, plan, evidence }: StoredDeployment,
     { who, what, detail }: Pick<DeploymentChange, 'who' | 'what' | 'detail'>,
-  ): Promise<void> {
+    from?: unknown,
+  ): Promise<boolean> {
     const at = new Date().toISOString()
     const row = { plan: JSON.stringify(plan), evidence: JSON.stringify(evidence), updated_at: at }
-    await this.#db.transaction().execute(async (tx) => {
+    return this.#db.transaction().execute(async (tx) => {
+      if (from !== undefined) {
+        const same = tx.updateTable('deployments').set(row).where('ref', '=', ref)
+        const { numUpdatedRows } = await same.where('plan', '=', JSON.stringify(from)).executeTakeFirst()
+        if (numUpdatedRows === 0n) return false
+      }
       await tx
         .insertInto('deployments')
         .values({ ref, model, ...row })
         .onConflict((c) => c.column('ref').doUpdateSet(row))
         .execute()
       await tx.insertInto('deployment_changes').values({ ref, at, who, what, detail, plan: row.plan }).execute()
+      await countChange(tx)
+      return true
     })
   }
 
@@ -68,6 +80,7 @@ export class RolloutRecords {
       await tx.deleteFrom('deployments').where('ref', '=', ref).execute()
       const at = new Date().toISOString()
       await tx.insertInto('deployment_changes').values({ ref, at, who, what: 'remove', detail, plan: 'null' }).execute()
+      await countChange(tx)
     })
   }
 
@@ -85,10 +98,13 @@ export class RolloutRecords {
 
   async setServing(model: string, settings: unknown): Promise<void> {
     const row = { settings: JSON.stringify(settings) }
-    await this.#db
-      .insertInto('serving')
-      .values({ model, ...row })
-      .onConflict((c) => c.column('model').doUpdateSet(row))
-      .execute()
+    await this.#db.transaction().execute(async (tx) => {
+      await tx
+        .insertInto('serving')
+        .values({ model, ...row })
+        .onConflict((c) => c.column('model').doUpdateSet(row))
+        .execute()
+      await countChange(tx)
+    })
   }
 }

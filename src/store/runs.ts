@@ -143,14 +143,28 @@ export class RunRecords {
     return rows.map(({ run }) => run)
   }
 
-  /** Files of a run that another process needs to go on with it; a later one of a name replaces it. */
-  async keepFile(run: string, file: { name: string; digest: string; bytes: number }) {
-    const { name, ...content } = file
-    await this.#db
-      .insertInto('run_files')
-      .values({ run, name, ...content })
-      .onConflict((c) => c.columns(['run', 'name']).doUpdateSet(content))
-      .execute()
+  /**
+   * Files of a run that another process needs to go on with it: those that changed replace what was kept of their names,
+   * those that are gone are forgotten, all at once. False, and nothing is kept, if the run is another process's by now.
+   */
+  async keepFiles(
+    run: string,
+    owner: string,
+    { changed, gone }: { changed: readonly { name: string; digest: string; bytes: number }[]; gone: readonly string[] },
+  ): Promise<boolean> {
+    return this.#db.transaction().execute(async (tx) => {
+      // changes nothing, but nobody can take the run before the files are kept
+      const ours = tx.updateTable('runs').set({ owner }).where('run', '=', run).where('owner', '=', owner)
+      if ((await ours.executeTakeFirst()).numUpdatedRows === 0n) return false
+      if (gone.length > 0) await tx.deleteFrom('run_files').where('run', '=', run).where('name', 'in', gone).execute()
+      for (const { name, ...content } of changed)
+        await tx
+          .insertInto('run_files')
+          .values({ run, name, ...content })
+          .onConflict((c) => c.columns(['run', 'name']).doUpdateSet(content))
+          .execute()
+      return true
+    })
   }
 
   async files(run: string): Promise<{ name: string; digest: string }[]> {

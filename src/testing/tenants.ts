@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Access } from '../access/access.ts'
@@ -11,6 +11,7 @@ export async function homeWithKeys<Name extends string>(
   wanted: Record<Name, NewKey & { tenant: string }>,
 ): Promise<{ home: string; places: Places; keys: Record<Name, string> }> {
   const home = mkdtempSync(join(tmpdir(), 'athanor-tenants-'))
+  process.once('exit', () => rmSync(home, { recursive: true, force: true })) // servers of the test have ended by then
   const places = await placesAt(home)
   const store = await openStore(home, places)
   const access = await Access.open(store, true)

@@ -28,7 +28,12 @@ export async function measureOn(
   const trained = Object.entries(manifest!.lineage.options ?? {}).filter(
     ([name, value]) => name in own && value !== null,
   )
-  const options = Object.fromEntries(trained) as NonNullable<RunSpec['options']>
+  // texts are cut where the version cuts them, which may be earlier than it was asked to
+  const cut = Number(manifest!.pipeline?.maxLength)
+  const options = {
+    ...Object.fromEntries(trained),
+    ...('maxLength' in own && cut > 0 && { maxLength: cut }),
+  } as NonNullable<RunSpec['options']>
   return askTrainer(house, 'measured', { spec: { ...spec, options }, from: base, measure: what }, signal)
 }
 

@@ -8,6 +8,7 @@ import { after, test } from 'node:test'
 import { Athanor } from '../../client/src/index.ts'
 import { startApp } from '../app.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
+import { tinyClassifier } from '../testing/tiny.ts'
 
 const [, shared] = backends
 const root = mkdtempSync(join(tmpdir(), 'athanor-shared-'))
@@ -97,4 +98,24 @@ test('runs of two servers are shared out, none is done twice, and either can end
   await right.runs.cancel(long.run)
   for await (const _ of right.runs.events(long.run)) void _
   assert.equal((await right.runs.get(long.run)).state, 'cancelled')
+})
+
+test('a deployment that is changed at one server is followed by the other', { skip: shared.skip }, async (t) => {
+  const { places } = await shared.fresh()
+  const apps = await Promise.all(
+    ['one', 'other'].map((name) => startApp({ home: join(root, name), ...places, port: 0, logLevel: 'silent' })),
+  )
+  t.after(() => Promise.all(apps.map((app) => app.close())))
+  const [one, other] = apps.map(({ url }) => new Athanor({ url }))
+  const { manifest, files } = await tinyClassifier()
+  for (let version = 1; version <= 2; version++) await apps[0].house.registry.register('tiny', manifest, files)
+  const answers = async (version: number) => {
+    while ((await other.predictDetailed('tiny', ['fox'])).version !== version)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  await answers(2)
+  await one.deployments.deploy('tiny', { version: 1 })
+  await answers(1)
+  await one.deployments.remove('tiny')
+  await answers(2)
 })

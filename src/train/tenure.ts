@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { copyFile, mkdir, readdir, stat } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { LEASE, type RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
@@ -21,7 +21,11 @@ export class Tenure {
   readonly #owner: string
   readonly #folder: string
   readonly #timer: NodeJS.Timeout
-  readonly #kept = new Map<string, number>()
+  /** When files were last changed, of those that this process kept. */
+  readonly #seen = new Map<string, number>()
+  /** Digests of files as this data folder last kept or fetched them, across processes in the file #ledger. */
+  #known = new Map<string, string>()
+  readonly #ledger: string
   #heldAt = performance.now()
   #keptAt = Number.NEGATIVE_INFINITY
   #keeping: Promise<void> = Promise.resolve()
@@ -37,6 +41,7 @@ export class Tenure {
     this.#run = run
     this.#owner = owner
     this.#folder = folder
+    this.#ledger = join(folder, '.kept')
     this.#timer = setInterval(() => void this.#renew(recall), LEASE / 5)
   }
 
@@ -53,13 +58,33 @@ export class Tenure {
     }
   }
 
-  /** Brings what another process kept of the run. */
+  /**
+   * Brings what another process kept of the run since this data folder last did. What it kept itself lies here already, as
+   * it was then or newer.
+   */
   async fetchFiles() {
-    for (const { name, digest } of await this.#records.files(this.#run)) {
+    this.#known = new Map(Object.entries(JSON.parse(await readFile(this.#ledger, 'utf8').catch(() => '{}'))))
+    const files = await this.#records.files(this.#run)
+    const kept = new Set(files.map(({ name }) => name))
+    for (const name of this.#known.keys()) if (!kept.has(name)) await this.#forget(name)
+    for (const { name, digest } of files) {
+      if (this.#known.get(name) === digest) continue
       const path = join(this.#folder, name)
       await mkdir(dirname(path), { recursive: true })
       await copyFile(await this.#store.blobs.verify(digest), path)
+      this.#known.set(name, digest)
     }
+    await this.#note()
+  }
+
+  /** Removes what another process had no use for any more. */
+  async #forget(name: string) {
+    await rm(join(this.#folder, name), { force: true })
+    this.#known.delete(name)
+  }
+
+  async #note() {
+    await writeFile(this.#ledger, JSON.stringify(Object.fromEntries(this.#known)))
   }
 
   /** Keeps checkpoints and what was tried, as far as it changed; not more often than every few seconds. */
@@ -70,20 +95,32 @@ export class Tenure {
   }
 
   async #keep() {
-    for (const name of await readdir(this.#folder, { recursive: true })) {
-      // what is made of the data is made again elsewhere: without its rows its description would only mislead
-      if (!/\.(safetensors|json)$/.test(name) || name.split(sep)[0] === 'data') continue
-      const path = join(this.#folder, name)
-      const { mtimeMs } = await stat(path)
-      if (this.#kept.get(name) === mtimeMs) continue
-      const stored = await this.#store.blobs.put(createReadStream(path) as AsyncIterable<Uint8Array>)
-      try {
-        await this.#records.keepFile(this.#run, { name, ...stored })
-      } finally {
-        this.#store.blobs.settle([stored.digest])
+    const { blobs } = this.#store
+    const changed: { name: string; digest: string; bytes: number }[] = []
+    const gone = new Set(this.#known.keys())
+    try {
+      for (const name of await readdir(this.#folder, { recursive: true })) {
+        // what is made of the data is made again elsewhere: without its rows its description would only mislead
+        if (!/\.(safetensors|json)$/.test(name) || name.split(sep)[0] === 'data') continue
+        const path = join(this.#folder, name)
+        const about = await stat(path).catch(() => undefined)
+        if (!about) continue // removed meanwhile
+        gone.delete(name)
+        const { mtimeMs } = about
+        if (this.#seen.get(name) === mtimeMs) continue
+        changed.push({ name, ...(await blobs.put(createReadStream(path) as AsyncIterable<Uint8Array>)) })
+        this.#seen.set(name, mtimeMs)
       }
-      this.#kept.set(name, mtimeMs)
+      if (!(await this.#records.keepFiles(this.#run, this.#owner, { changed, gone: [...gone] }))) return
+    } catch (error) {
+      for (const { name } of changed) this.#seen.delete(name)
+      throw error
+    } finally {
+      blobs.settle(changed.map(({ digest }) => digest))
     }
+    for (const name of gone) this.#known.delete(name)
+    for (const { name, digest } of changed) this.#known.set(name, digest)
+    await this.#note()
   }
 
   async end() {

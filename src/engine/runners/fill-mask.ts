@@ -1,6 +1,8 @@
 import ort from 'onnxruntime-node'
 import { fail } from '../../base/errors.ts'
 import { PublishedTokenizer } from '../../data/published.ts'
+import { scriptOf } from '../../drift/features.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import type { Fill } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
@@ -10,6 +12,7 @@ interface Row {
   readonly ids: Int32Array
   /** Where the masks are. */
   readonly places: number[]
+  readonly script: number
 }
 
 /** Words kept of each mask; a request may ask for fewer. */
@@ -17,12 +20,14 @@ const KEPT = 100
 const DEFAULT = 5
 
 /** Graphs of `ids`, `lengths` and `positions` (batch, places) that give `probabilities` (batch, places, vocabulary). */
-export const fillMaskRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+export const fillMaskRunner: OpenRunner = async (manifest, read, options) => {
+  const { threads, tokenBudget, onWindow } = options
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
-  const { mask } = tokenizer
+  const { mask, special } = tokenizer
   if (!mask) throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json has no token for masked words' })
+  const sketch = onWindow && manifest.reference && Sketch.ofRead(manifest.reference)
   const words = new Map<number, string>()
   const wordOf = async (id: number) => {
     const known = words.get(id) ?? (await tokenizer.decode(id))
@@ -32,8 +37,9 @@ export const fillMaskRunner: OpenRunner = async (manifest, read, { threads, toke
   return textRunner<Row, Fill[][]>(
     {
       encode: async (texts) =>
-        (await tokenizer.encode(texts)).map((ids) => ({
+        (await tokenizer.encode(texts)).map((ids, i) => ({
           ids,
+          script: sketch ? scriptOf(texts[i]) : 0,
           places: [...ids.keys()].filter((t) => ids[t] === mask.id),
         })),
       async infer(batch) {
@@ -57,6 +63,10 @@ export const fillMaskRunner: OpenRunner = async (manifest, read, { threads, toke
             })),
           )
         return Promise.all(batch.map(({ places }, row) => Promise.all(places.map((_, i) => fillsAt(row * most + i)))))
+      },
+      observe({ ids, script }) {
+        const window = sketch?.add({ ids: ids.filter((id) => !special.has(id)), script })
+        if (window) onWindow?.(window)
       },
       answer(results, { topK = DEFAULT }) {
         if (results.some((fills) => fills.length === 0))

@@ -2,6 +2,7 @@ import { asAthanorError, fail } from '../../base/errors.ts'
 import { ChatTemplate } from '../../data/chat.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { type GenerationConfig, generationConfig } from '../../data/generation.ts'
+import { Sketch } from '../../drift/sketch.ts'
 import type { Cache } from '../cache.ts'
 import { Channel } from '../channel.ts'
 import { Decoder } from '../decoder.ts'
@@ -42,7 +43,7 @@ interface Prefill {
 }
 
 /** Runs a decoder's texts in one batch, token by token: new ones join between steps, finished ones leave. */
-export const textGenerationRunner: OpenRunner = async (manifest, read, { threads }) => {
+export const textGenerationRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
   const session = await openSession(read('model.onnx'), threads)
   const codec = TextCodec.load(Buffer.from(read('tokenizer.json')).toString('utf8'))
   const config = generationConfig(manifest.pipeline)
@@ -56,6 +57,7 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
         })
   const batch = new Batch(new Decoder(session, manifest), codec, config)
   const forms = new Forms(codec, config)
+  const sketch = onWindow && manifest.reference && Sketch.ofRead(manifest.reference)
   return {
     get batches() {
       return batch.runs
@@ -69,6 +71,8 @@ export const textGenerationRunner: OpenRunner = async (manifest, read, { threads
     async *generate(request, signal) {
       const shape = shapeOf(request)
       const prompt = await promptOf(request, codec, config, template)
+      const window = sketch?.add({ ids: prompt })
+      if (window) onWindow?.(window)
       yield* withCalls(batch.add(request, prompt, signal, shape.grammar && forms.open(shape.grammar)), shape.tools)
     },
     close: () => session.release(),

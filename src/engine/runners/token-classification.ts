@@ -1,16 +1,20 @@
 import { PublishedTokenizer, type Spans } from '../../data/published.ts'
-import { entitiesOf } from '../entities.ts'
+import { Sketch } from '../../drift/sketch.ts'
+import { entitiesOf, labelNumbers, readOf } from '../entities.ts'
 import type { Entity } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openSession } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities` (batch, time, classes). */
-export const tokenClassificationRunner: OpenRunner = async (manifest, read, { threads, tokenBudget }) => {
+export const tokenClassificationRunner: OpenRunner = async (manifest, read, options) => {
+  const { threads, tokenBudget, onWindow } = options
   const session = await openSession(read('model.onnx'), threads)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
   const { labels } = manifest
+  const sketch = onWindow && manifest.reference && Sketch.ofRead(manifest.reference)
+  const numbers = labelNumbers(labels)
   return textRunner<Spans & { text: string }, Entity[]>(
     {
       encode: async (texts) => (await tokenizer.spans(texts)).map((spans, i) => ({ ...spans, text: texts[i] })),
@@ -22,6 +26,10 @@ export const tokenClassificationRunner: OpenRunner = async (manifest, read, { th
           const at = r * time * classes
           return entitiesOf(row, values.subarray(at, at + row.ids.length * classes), labels)
         })
+      },
+      observe(row, entities) {
+        const window = sketch?.add(readOf(row, entities, numbers))
+        if (window) onWindow?.(window)
       },
       answer: (results) => ({ kind: 'entities', entities: [...results] }),
     },

@@ -3,6 +3,8 @@ import { fail } from '../../base/errors.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { PublishedTokenizer } from '../../data/published.ts'
 import { textLines } from '../../data/records.ts'
+import { type Read, scriptOf } from '../../drift/features.ts'
+import { readReference } from '../../drift/reference.ts'
 import { feedsOf } from '../assemble.ts'
 import type { Batch } from '../batch.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
@@ -17,6 +19,8 @@ export const fillMask: Task = { options: {}, open }
 
 /** Lines tokenized at once. */
 const AT_ONCE = 512
+/** Lines that requests are compared with. */
+const SAMPLE = 4_000
 /** Tokens of one line; longer ones go on in further rows. */
 const LINE_LIMIT = 1 << 20
 
@@ -31,12 +35,25 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
       what: 'guessing words with a tokenizer that has no mask',
       instead: 'Start from another model.',
     })
+  const { special } = tokenizer
+  // requests come as the lines do, not as rows that are filled with them: some of all, each as likely (Vitter 1985)
+  const sample: Read[] = []
+  let seen = 0
+  const see = (line: string, ids: Int32Array) => {
+    const at = seen < SAMPLE ? seen : Math.floor(uniformAt(seed, streamOf('lines'), seen) * (seen + 1))
+    seen++
+    if (at < SAMPLE) sample[at] = { ids: ids.filter((id) => !special.has(id)), script: scriptOf(line) }
+  }
   const data = await splitData(context, async (file) => {
     const rows: Int32Array[] = []
     const pack = new Packer(base.maxLength, rows)
+    ;[sample.length, seen] = [0, 0] // of a file that is held out, its lines alone
     let lines: string[] = []
     const flush = async () => {
-      for (const ids of await tokenizer.encode(lines)) pack.add(ids)
+      for (const [i, ids] of (await tokenizer.encode(lines)).entries()) {
+        pack.add(ids)
+        see(lines[i], ids)
+      }
       lines = []
     }
     for await (const line of textLines(file)) {
@@ -51,7 +68,6 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
   yield { type: 'data', report }
   const network = encoderNetwork(base, { task: 'fill-mask' }, [], options)
   const lengths = (rows: Int32Array[]) => ({ rows: rows.length, length: (row: number) => rows[row].length })
-  const { special } = tokenizer
   const masking = { mask: mask.id, special, vocabulary, share: Number(options.masked), seed }
   const assemble = (all: Int32Array[], rows: Int32Array, name: string): Batch =>
     maskedBatch(all, rows, { ...masking, stream: streamOf(name) }, padding)
@@ -87,7 +103,11 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     chosenBy: { metric: 'loss', better: 'lower' },
     async bundle(weights) {
       const { manifest, files } = network.bundle(weights)
-      return { manifest: { ...manifest, data: report, dataset: data.dataset }, files }
+      const reference = readReference(sample)
+      return {
+        manifest: { ...manifest, data: report, ...(reference && { reference }), dataset: data.dataset },
+        files,
+      }
     },
   }
 }

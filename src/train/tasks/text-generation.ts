@@ -14,6 +14,8 @@ import {
   prepareCorpus,
 } from '../../data/corpus/prepare.ts'
 import { mainScript } from '../../data/text.ts'
+import type { Read } from '../../drift/features.ts'
+import { readReference } from '../../drift/reference.ts'
 import { textGenerationRunner } from '../../engine/runners/text-generation.ts'
 import { bundleDecoder, decoderConfigOf, decoderFrom } from '../../formats/decoders/decoder.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'
@@ -79,7 +81,11 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     evaluate: (weights, part) => measure(config, final(weights), held[part], window, MEASURED[part], threads, prepared),
     chosenBy: { metric: 'loss', better: 'lower' },
     sample: (weights, epoch) => sample(bundle(weights), String(options.prompt), window, seed + epoch, threads),
-    bundle: async (weights) => bundle(weights),
+    async bundle(weights) {
+      const { manifest, files } = bundle(weights)
+      const reference = readReference([...promptsOf(prepared, job.measure === 'reference')])
+      return { manifest: { ...manifest, ...(reference && { reference }) }, files }
+    },
   }
 }
 
@@ -135,6 +141,21 @@ function bundleOf(config: DecoderConfig, prepared: PreparedCorpus, weights: Weig
   const { manifest, files } = bundleDecoder({ config, weights, tokenizerJson: tokenizer, generation })
   const data = report as unknown as Record<string, unknown>
   return { manifest: { ...manifest, data, dataset: { digest, source: report.source, rows: report.documents } }, files }
+}
+
+/**
+ * What a model is asked: of held-out conversations all that stands before each answer; of running text nothing is known,
+ * unless each text is given as what will be asked.
+ */
+function* promptsOf({ kind, test, validation, config }: PreparedCorpus, given: boolean): Generator<Read> {
+  const { rows } = test ?? validation
+  for (let row = 0; row < rows.rows; row++) {
+    const ids = rows.ids(row)
+    if (kind === 'chat') {
+      for (let t = 1; t < ids.length; t++)
+        if (ids[t] >= 0 && ids[t - 1] < 0) yield { ids: ids.subarray(0, t).map((id) => (id < 0 ? -1 - id : id)) }
+    } else if (given) yield { ids: config.end.includes(ids[ids.length - 1]) ? ids.subarray(0, -1) : ids }
+  }
 }
 
 /** Mean loss a token, its exponential, and the loss in bits a character, which compares across tokenizers. */

@@ -2,6 +2,10 @@ import { fail } from '../../base/errors.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { PublishedTokenizer, type Spans } from '../../data/published.ts'
 import { readTagged, type TaggedText } from '../../data/tagged.ts'
+import type { Read } from '../../drift/features.ts'
+import { type Reference, readReference } from '../../drift/reference.ts'
+import { entitiesOf, labelNumbers, readOf } from '../../engine/entities.ts'
+import { textFeeds } from '../../engine/texts.ts'
 import { feedsOf } from '../assemble.ts'
 import { epochBatches, evaluationBatches } from '../batches.ts'
 import { needBase } from '../encoders/base.ts'
@@ -118,9 +122,41 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
     chosenBy: { metric: 'f1', better: 'higher' },
     async bundle(weights) {
       const { manifest, files } = network.bundle(weights)
-      return { manifest: { ...manifest, data: report, dataset: data.dataset }, files }
+      const texts = data.test.map(({ words }) => words.join(' '))
+      const reference = await taggerReference(network.served(weights), tokenizer, tags, texts, threads)
+      return {
+        manifest: { ...manifest, data: report, ...(reference && { reference }), dataset: data.dataset },
+        files,
+      }
     },
   }
+}
+
+/** What held-out texts look like to the model that will be served; undefined when they are too few. */
+async function taggerReference(
+  model: Parameters<typeof withSession>[0],
+  tokenizer: PublishedTokenizer,
+  tags: readonly string[],
+  texts: readonly string[],
+  threads: number,
+): Promise<Reference | undefined> {
+  const numbers = labelNumbers(tags)
+  return withSession(model, threads, async (session) => {
+    const rows: Read[] = []
+    for (let from = 0; from < texts.length; from += 32) {
+      const some = texts.slice(from, from + 32)
+      const spans = (await tokenizer.spans(some)).map((one, i) => ({ ...one, text: some[i] }))
+      spans.sort((a, b) => a.ids.length - b.ids.length) // the longest last
+      const { probabilities } = await session.run(textFeeds(spans))
+      const [, time, classes] = probabilities.dims
+      spans.forEach((row, r) => {
+        const at = r * time * classes
+        const own = (probabilities.data as Float32Array).subarray(at, at + row.ids.length * classes)
+        rows.push(readOf(row, entitiesOf(row, own, tags), numbers))
+      })
+    }
+    return readReference(rows)
+  })
 }
 
 /** Words joined by blanks, as texts come to be labelled; words that are cut off at the end are left out. */
