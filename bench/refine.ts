@@ -32,7 +32,8 @@ const {
 interface Source {
   readonly data: DataSource
   readonly heldOut?: DataSource
-  spec(): Promise<Partial<RunSpec>>
+  /** Absent for what is refined as it was published. */
+  spec?(): Promise<Partial<RunSpec>>
   readonly from?: () => Promise<NonNullable<TrainJob['from']>>
   readonly first?: DataSource
 }
@@ -68,6 +69,14 @@ const sources: Record<string, (() => Source) | undefined> = {
     : undefined,
   // a published encoder that learnt from few labels; its student sees the other texts without theirs
   encoder: minilm && scored ? () => encoder(minilm, 'snippets', snippets(scored)) : undefined,
+  // the published encoder as it is, which gives vectors
+  vectors:
+    minilm && scored
+      ? () => {
+          const { spec: _, ...source } = encoder(minilm, 'snippets', snippets(scored))
+          return source
+        }
+      : undefined,
   letters: minilm && collected ? () => encoder(minilm, 'letters', letters(collected)) : undefined,
 }
 
@@ -80,7 +89,7 @@ interface Case {
 
 const quantized = (scheme: string, more = {}) => ({ name: 'quantize', options: { scheme, ...more } })
 const pruned = { name: 'prune', options: { share: 0.5, layers: 2 } }
-const prunedReviews = { name: 'prune', options: { share: 0.5, layers: 1 } }
+const prunedLess = { name: 'prune', options: { share: 0.5, layers: 1 } }
 const textcnn = { name: 'distil', options: { family: 'textcnn' } }
 const cases: readonly Case[] = [
   ...['transformer', 'lstm', 'textcnn'].map((model) => ({ what: 'int8', model, passes: [quantized('int8')] })),
@@ -111,11 +120,17 @@ const cases: readonly Case[] = [
   { what: 'pruned + int8', model: 'transformer', passes: [pruned, quantized('int8')], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'transformer', passes: [textcnn], options: { epochs: 5 } },
   { what: 'int8', model: 'reviews', passes: [quantized('int8')] },
-  { what: 'pruned', model: 'reviews', passes: [prunedReviews], options: { epochs: 2 } },
-  { what: 'pruned + int8', model: 'reviews', passes: [prunedReviews, quantized('int8')], options: { epochs: 2 } },
+  { what: 'pruned', model: 'reviews', passes: [prunedLess], options: { epochs: 2 } },
+  { what: 'pruned + int8', model: 'reviews', passes: [prunedLess, quantized('int8')], options: { epochs: 2 } },
   { what: 'int8', model: 'encoder', passes: [quantized('int8')] },
-  { what: 'pruned', model: 'encoder', passes: [pruned], options: { epochs: 1 } },
+  { what: 'pruned', model: 'letters', passes: [prunedLess], options: { epochs: 2, learningRate: 0.0001 } },
   { what: 'distilled to textcnn', model: 'encoder', passes: [textcnn], options: { epochs: 5 } },
+  {
+    what: 'pruned',
+    model: 'vectors',
+    passes: [{ name: 'prune', options: { share: 0.25, layers: 1 } }],
+    options: { epochs: 2, learningRate: 0.0002 },
+  },
   { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, wide',
@@ -168,16 +183,17 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
 
 function figures(title: string, { table, rows }: GateEvent): Result[] {
   const at = (name: string) => table.find((line) => line.name === name)!
-  const [throughput, latency, accuracy, size] = ['throughput', 'latency', 'accuracy', 'size'].map(at)
+  const [throughput, latency, size] = ['throughput', 'latency', 'size'].map(at)
+  const quality = table.find(({ name }) => name === 'accuracy') ?? at('agreement')
   const ratio = (line: typeof size, value = line.change) => ({ value: line.refined, peer: line.source, ratio: value })
   return [
     { measure: `${title}, rows a second`, unit: 'rows/s', ...ratio(throughput) },
     { measure: `${title}, latency`, unit: 'ms', ...ratio(latency, 1 / latency.change) },
     {
-      measure: `${title}, accuracy on ${rows} rows`,
-      unit: `${accuracy.change.toFixed(2)} pt`,
-      value: accuracy.refined,
-      peer: accuracy.source,
+      measure: `${title}, ${quality.name} on ${rows} rows`,
+      unit: `${quality.change.toFixed(2)} pt`,
+      value: quality.refined,
+      peer: quality.source,
     },
     {
       measure: `${title}, size`,
@@ -235,6 +251,7 @@ async function trained(name: string, source: Source, log: (line: string) => void
   if (done) return done
   const dataset = source.first ?? source.data
   const from = await source.from?.()
+  if (!source.spec) return { manifest: from!.manifest!, files: from!.files }
   const spec = { dataset: dataset.path, ...(await source.spec()), ...(from && { from: from.ref }) }
   const job = { run: name, folder: place, spec, dataset, ...(from && { from }) }
   const run = train(job, new AbortController().signal)
@@ -255,7 +272,9 @@ async function gateOf(job: RefineJob, log: (line: string) => void): Promise<Gate
 }
 
 function tell(event: TrainEvent, log: (line: string) => void) {
-  if (event.type === 'epoch') log(`epoch ${event.epoch}: accuracy ${event.validation.accuracy.toFixed(4)}`)
+  if (event.type === 'epoch')
+    for (const [name, value] of Object.entries(event.validation))
+      log(`epoch ${event.epoch}: ${name} ${value.toFixed(4)}`)
   if (event.type === 'model') log(`${event.family}, ${event.parameters.toLocaleString('en')} parameters`)
   if (event.type === 'pass') log(`${event.name}: ${event.note}`)
   if (event.type === 'gate') for (const reason of event.reasons) log(reason)

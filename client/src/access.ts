@@ -124,57 +124,51 @@ const pricePath = (tenant: string, model: string) =>
 
 const usageQuery = ({ all, ...days }: UsageFilter) => ({ ...days, ...(all && { all: 'true' }) })
 
-/** Methods for keys, people, tenants, prices and usage. */
-export function accessOf(http: () => Http) {
-  /** Keys of a tenant. A key itself is told once, when it is made or given a new secret. */
-  const keys = {
-    create: (key: NewKey): Promise<CreatedKey> => http().json('/api/keys', { method: 'POST', json: key }),
-    list: async (): Promise<Key[]> => (await http().json<{ keys: Key[] }>('/api/keys')).keys,
-    /** The old secret works on for `graceSeconds`. */
-    rotate: (id: string, options: { graceSeconds?: number } = {}): Promise<CreatedKey> =>
-      http().json(`/api/keys/${encodeURIComponent(id)}/rotate`, { method: 'POST', json: options }),
-    setLimits: (id: string, limits: Limits): Promise<Key> =>
-      http().json(`/api/keys/${encodeURIComponent(id)}/limits`, { method: 'PUT', json: limits }),
-    revoke: (id: string): Promise<void> => http().json(`/api/keys/${encodeURIComponent(id)}`, { method: 'DELETE' }),
-  }
+/** Calls about the keys of a tenant. A key itself is told once, when it is made or given a new secret. */
+export const keyCalls = (http: Http) => ({
+  create: (key: NewKey): Promise<CreatedKey> => http.json('/api/keys', { method: 'POST', json: key }),
+  list: async (): Promise<Key[]> => (await http.json<{ keys: Key[] }>('/api/keys')).keys,
+  /** The old secret works on for `graceSeconds`. */
+  rotate: (id: string, options: { graceSeconds?: number } = {}): Promise<CreatedKey> =>
+    http.json(`/api/keys/${encodeURIComponent(id)}/rotate`, { method: 'POST', json: options }),
+  setLimits: (id: string, limits: Limits): Promise<Key> =>
+    http.json(`/api/keys/${encodeURIComponent(id)}/limits`, { method: 'PUT', json: limits }),
+  revoke: (id: string): Promise<void> => http.json(`/api/keys/${encodeURIComponent(id)}`, { method: 'DELETE' }),
+})
 
-  /** People of a tenant, whom keys can belong to. */
-  const users = {
-    list: async (): Promise<User[]> => (await http().json<{ users: User[] }>('/api/users')).users,
-    set: (name: string, user: { role: Role; disabled?: boolean }): Promise<User> =>
-      http().json(`/api/users/${encodeURIComponent(name)}`, { method: 'PUT', json: user }),
-  }
+/** Calls about the people of a tenant, whom keys can belong to. */
+export const userCalls = (http: Http) => ({
+  list: async (): Promise<User[]> => (await http.json<{ users: User[] }>('/api/users')).users,
+  set: (name: string, user: { role: Role; disabled?: boolean }): Promise<User> =>
+    http.json(`/api/users/${encodeURIComponent(name)}`, { method: 'PUT', json: user }),
+})
 
-  /** Tenants and what they may use; for operators. */
-  const tenants = {
-    list: async (): Promise<Tenant[]> => (await http().json<{ tenants: Tenant[] }>('/api/tenants')).tenants,
-    /** Makes a tenant, or sets all of its limits; without limits those it has stay. */
-    set: (tenant: string, limits?: Limits): Promise<Tenant> =>
-      http().json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'PUT', json: limits ? { limits } : {} }),
-    close: (tenant: string): Promise<void> =>
-      http().json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'DELETE' }),
-  }
+/** Calls about tenants and what they may use; for operators. */
+export const tenantCalls = (http: Http) => ({
+  list: async (): Promise<Tenant[]> => (await http.json<{ tenants: Tenant[] }>('/api/tenants')).tenants,
+  /** Makes a tenant, or sets all of its limits; without limits those it has stay. */
+  set: (tenant: string, limits?: Limits): Promise<Tenant> =>
+    http.json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'PUT', json: limits ? { limits } : {} }),
+  close: (tenant: string): Promise<void> =>
+    http.json(`/api/tenants/${encodeURIComponent(tenant)}`, { method: 'DELETE' }),
+})
 
-  /** What models cost; `*` stands for every tenant or model that has no price of its own. */
-  const prices = {
-    list: async (): Promise<Price[]> => (await http().json<{ prices: Price[] }>('/api/prices')).prices,
-    set: async (
-      tenant: string,
-      model: string,
-      price: Partial<Pick<Price, 'request' | 'input' | 'output'>>,
-    ): Promise<Price[]> =>
-      (await http().json<{ prices: Price[] }>(pricePath(tenant, model), { method: 'PUT', json: price })).prices,
-    remove: (tenant: string, model: string): Promise<void> =>
-      http().json(pricePath(tenant, model), { method: 'DELETE' }),
-  }
+/** Calls about what models cost; `*` stands for every tenant or model that has no price of its own. */
+export const priceCalls = (http: Http) => ({
+  list: async (): Promise<Price[]> => (await http.json<{ prices: Price[] }>('/api/prices')).prices,
+  set: async (
+    tenant: string,
+    model: string,
+    price: Partial<Pick<Price, 'request' | 'input' | 'output'>>,
+  ): Promise<Price[]> =>
+    (await http.json<{ prices: Price[] }>(pricePath(tenant, model), { method: 'PUT', json: price })).prices,
+  remove: (tenant: string, model: string): Promise<void> => http.json(pricePath(tenant, model), { method: 'DELETE' }),
+})
 
-  /** Usage by day, model and key; operators may ask for all tenants. */
-  const usage = {
-    list: async (filter: UsageFilter = {}): Promise<UsageRow[]> =>
-      (await http().json<{ usage: UsageRow[] }>('/api/usage', { query: usageQuery(filter) })).usage,
-    csv: async (filter: UsageFilter = {}): Promise<string> =>
-      (await http().send('/api/usage', { query: { ...usageQuery(filter), format: 'csv' } })).text(),
-  }
-
-  return { keys, users, tenants, prices, usage }
-}
+/** Calls about usage by day, model and key; operators may ask for all tenants. */
+export const usageCalls = (http: Http) => ({
+  list: async (filter: UsageFilter = {}): Promise<UsageRow[]> =>
+    (await http.json<{ usage: UsageRow[] }>('/api/usage', { query: usageQuery(filter) })).usage,
+  csv: async (filter: UsageFilter = {}): Promise<string> =>
+    (await http.send('/api/usage', { query: { ...usageQuery(filter), format: 'csv' } })).text(),
+})

@@ -1,4 +1,5 @@
-import type { ModelDetail } from './types.ts'
+import { type Http, modelPath } from './http.ts'
+import type { ModelDetail } from './models.ts'
 
 /** How a candidate is judged; see docs/deployments.md. */
 export interface CanaryPolicy {
@@ -104,38 +105,32 @@ export interface Tuning {
   chosen: { threads: number; replicas: number; tokenBudget?: number }
 }
 
-type Json = <T>(
-  path: string,
-  call?: { method?: string; json?: unknown; query?: Record<string, number | undefined>; timeout?: number },
-) => Promise<T>
-
 /** The calls about deployments, and about how models are served. */
-export function deploymentCalls(json: Json) {
+export function deploymentCalls(http: Http) {
   const path = (model: string) => `/api/deployments/${encodeURIComponent(model)}`
   return {
     list: async (): Promise<Deployment[]> =>
-      (await json<{ deployments: Deployment[] }>('/api/deployments')).deployments,
-    show: (model: string): Promise<Deployment> => json(path(model)),
+      (await http.json<{ deployments: Deployment[] }>('/api/deployments')).deployments,
+    show: (model: string): Promise<Deployment> => http.json(path(model)),
     deploy: (model: string, order: DeploymentOrder): Promise<Deployment> =>
-      json(path(model), { method: 'PUT', json: order }),
+      http.json(path(model), { method: 'PUT', json: order }),
     /** Ends a trial, or goes back to the version before. */
     rollback: (model: string, { by }: { by?: string } = {}): Promise<Deployment> =>
-      json(`${path(model)}/rollback`, { method: 'POST', json: { ...(by !== undefined && { by }) } }),
+      http.json(`${path(model)}/rollback`, { method: 'POST', json: { ...(by !== undefined && { by }) } }),
     /** Gives the canary all requests. */
     promote: (model: string, { by }: { by?: string } = {}): Promise<Deployment> =>
-      json(`${path(model)}/promote`, { method: 'POST', json: { ...(by !== undefined && { by }) } }),
+      http.json(`${path(model)}/promote`, { method: 'POST', json: { ...(by !== undefined && { by }) } }),
     /** Registers a pipeline as the next version of a model. */
     compose: (model: string, pipeline: Pipeline): Promise<ModelDetail> =>
-      json(`/api/models/${encodeURIComponent(model)}/pipeline`, { method: 'POST', json: pipeline }),
-    remove: (model: string): Promise<void> => json(path(model), { method: 'DELETE' }),
+      http.json(`${modelPath(model)}/pipeline`, { method: 'POST', json: pipeline }),
+    remove: (model: string): Promise<void> => http.json(path(model), { method: 'DELETE' }),
     /** Every change, newest first. */
     changes: async (model: string, limit?: number): Promise<DeploymentChange[]> =>
-      (await json<{ changes: DeploymentChange[] }>(`${path(model)}/changes`, { query: { limit } })).changes,
+      (await http.json<{ changes: DeploymentChange[] }>(`${path(model)}/changes`, { query: { limit } })).changes,
     /** Measures ways to run a version and keeps the best; takes about half a minute. */
-    tune: (model: string): Promise<Tuning> =>
-      json(`/api/models/${encodeURIComponent(model)}/tune`, { method: 'POST', timeout: 0 }),
-    serving: (model: string): Promise<Serving> => json(`/api/models/${encodeURIComponent(model)}/serving`),
+    tune: (model: string): Promise<Tuning> => http.json(`${modelPath(model)}/tune`, { method: 'POST', timeout: 0 }),
+    serving: (model: string): Promise<Serving> => http.json(`${modelPath(model)}/serving`),
     setServing: (model: string, serving: Serving): Promise<Serving> =>
-      json(`/api/models/${encodeURIComponent(model)}/serving`, { method: 'PUT', json: serving }),
+      http.json(`${modelPath(model)}/serving`, { method: 'PUT', json: serving }),
   }
 }

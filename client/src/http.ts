@@ -23,7 +23,10 @@ export interface Call {
   headers?: Record<string, string>
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Where a model is found: name, name@version or name@alias. */
+export const modelPath = (model: string) => `/api/models/${encodeURIComponent(model)}`
 
 /** Sends requests to a server: with its key, a time limit, and once more where that is safe. Throws AthanorError. */
 export class Http {

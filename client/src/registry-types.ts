@@ -1,4 +1,5 @@
-import type { Metrics, ModelSummary } from './types.ts'
+import type { ModelSummary } from './models.ts'
+import type { Metrics } from './types.ts'
 
 export interface ModelQuery {
   /** Words that must all be found, each also as the beginning of a longer one. */

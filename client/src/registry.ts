@@ -1,4 +1,5 @@
-import type { Call } from './http.ts'
+import { type Http, modelPath } from './http.ts'
+import type { ModelSummary } from './models.ts'
 import type {
   Card,
   CardView,
@@ -9,14 +10,11 @@ import type {
   ModelQuery,
   Webhook,
 } from './registry-types.ts'
-import type { ModelSummary, RunSpec } from './types.ts'
-
-/** Sends a request and reads the JSON of its answer. */
-type Json = <T>(path: string, call?: Call) => Promise<T>
+import type { RunSpec } from './training.ts'
 
 /** Calls of models as people look for them and keep them. */
-export function registryCalls(json: Json) {
-  const search = (query: ModelQuery = {}): Promise<ModelPage> => json('/api/models', { query: { ...query } })
+export function registryCalls(http: Http) {
+  const search = (query: ModelQuery = {}): Promise<ModelPage> => http.json('/api/models', { query: { ...query } })
   return {
     /** A page of the models that have all that is asked for, with facets of all that were found. */
     search,
@@ -31,11 +29,11 @@ export function registryCalls(json: Json) {
       }
     },
     /** All there is to know of a model: card, interface, versions side by side, files, usage. */
-    page: (model: string): Promise<ModelInfo> => json(`/api/models/${encodeURIComponent(model)}/page`),
-    card: (model: string): Promise<CardView> => json(`/api/models/${encodeURIComponent(model)}/card`),
+    page: (model: string): Promise<ModelInfo> => http.json(`${modelPath(model)}/page`),
+    card: (model: string): Promise<CardView> => http.json(`${modelPath(model)}/card`),
     /** Replaces a card by fields, or by Markdown with YAML before it. */
     setCard: (model: string, card: Card | string): Promise<{ card: Card }> =>
-      json(`/api/models/${encodeURIComponent(model)}/card`, {
+      http.json(`${modelPath(model)}/card`, {
         method: 'PUT',
         json: typeof card === 'string' ? { markdown: card } : { card },
       }),
@@ -45,40 +43,42 @@ export function registryCalls(json: Json) {
       dataset: string,
       read?: RunSpec['read'],
     ): Promise<{ model: string; version: number; rows: number }> =>
-      json(`/api/models/${encodeURIComponent(model)}/reference`, {
+      http.json(`${modelPath(model)}/reference`, {
         method: 'POST',
         json: { dataset, ...(read && { read }) },
         timeout: 0,
       }),
-    lineage: (model: string): Promise<LineageGraph> => json(`/api/models/${encodeURIComponent(model)}/lineage`),
+    lineage: (model: string): Promise<LineageGraph> => http.json(`${modelPath(model)}/lineage`),
     /** Sets tags of a model, or of a version; `null` removes one. */
     setTags: (
       model: string,
       tags: Readonly<Record<string, string | null>>,
       version?: number,
     ): Promise<{ tags: Record<string, string> }> =>
-      json(`/api/models/${encodeURIComponent(model)}/tags`, {
+      http.json(`${modelPath(model)}/tags`, {
         method: 'PUT',
         json: { tags, ...(version !== undefined && { version }) },
       }),
     /** Deleted versions that can be restored. */
-    deleted: async (): Promise<DeletedVersion[]> => (await json<{ deleted: DeletedVersion[] }>('/api/deleted')).deleted,
+    deleted: async (): Promise<DeletedVersion[]> =>
+      (await http.json<{ deleted: DeletedVersion[] }>('/api/deleted')).deleted,
     restore: (model: string): Promise<{ model: string; versions: number[] }> =>
-      json(`/api/models/${encodeURIComponent(model)}/restore`, { method: 'POST' }),
+      http.json(`${modelPath(model)}/restore`, { method: 'POST' }),
   }
 }
 
 /** Calls of the registry as a whole. */
-export function storeCalls(json: Json) {
+export function storeCalls(http: Http) {
   return {
     /** Purges what was deleted `days` ago (by default as the server is configured), and files that nothing refers to. */
     collectGarbage: (days?: number): Promise<{ versions: number; blobs: number; bytes: number }> =>
-      json('/api/gc', { method: 'POST', json: days === undefined ? {} : { days }, timeout: 0 }),
+      http.json('/api/gc', { method: 'POST', json: days === undefined ? {} : { days }, timeout: 0 }),
 
-    webhooks: async (): Promise<Webhook[]> => (await json<{ webhooks: Webhook[] }>('/api/webhooks')).webhooks,
+    webhooks: async (): Promise<Webhook[]> => (await http.json<{ webhooks: Webhook[] }>('/api/webhooks')).webhooks,
     /** The secret that messages are signed with is told only here. */
     addWebhook: (url: string, events: readonly string[] = []): Promise<Webhook & { secret: string }> =>
-      json('/api/webhooks', { method: 'POST', json: { url, events } }),
-    removeWebhook: (id: string): Promise<void> => json(`/api/webhooks/${encodeURIComponent(id)}`, { method: 'DELETE' }),
+      http.json('/api/webhooks', { method: 'POST', json: { url, events } }),
+    removeWebhook: (id: string): Promise<void> =>
+      http.json(`/api/webhooks/${encodeURIComponent(id)}`, { method: 'DELETE' }),
   }
 }

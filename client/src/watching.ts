@@ -1,4 +1,4 @@
-// What a server tells of itself and of what it is asked.
+import type { Http } from './http.ts'
 
 export interface LogEntry {
   at: string
@@ -187,3 +187,15 @@ export interface AlertRule {
   model?: string
   createdAt: string
 }
+
+/** Calls about the rules that alerts are opened by, beside drift and accuracy. */
+export const alertRuleCalls = (http: Http) => ({
+  list: async (): Promise<AlertRule[]> => (await http.json<{ rules: AlertRule[] }>('/api/alerts/rules')).rules,
+  set: (name: string, rule: string, model?: string): Promise<AlertRule> =>
+    http.json(`/api/alerts/rules/${encodeURIComponent(name)}`, {
+      method: 'PUT',
+      json: { rule, ...(model && { model }) },
+    }),
+  delete: (name: string): Promise<void> =>
+    http.json(`/api/alerts/rules/${encodeURIComponent(name)}`, { method: 'DELETE' }),
+})

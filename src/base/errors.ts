@@ -5,8 +5,14 @@
 export const errors = {
   // requests
   BAD_REQUEST: [400, '{message}', 'Compare the request with the API description at /openapi.json.'],
-  COMMAND_UNKNOWN: [400, 'there is no command "{command}"', 'All commands: athanor --help'],
-  UNAUTHORIZED: [401, 'this server needs a key', 'Send it as "Authorization: Bearer <key>".'],
+  COMMAND_UNKNOWN: [400, 'there is no command "{command}"', 'All commands: athanor help all'],
+  COMMAND_WRONG: [400, '{what}', 'For example: {example}   ·   All of it: athanor COMMAND --help'],
+  PATH_UNUSABLE: [400, '{path}: {reason}', 'Give another path.'],
+  UNAUTHORIZED: [
+    401,
+    'this server needs a key',
+    'Send it as "Authorization: Bearer <key>"; for commands: athanor login URL, or ATHANOR_KEY.',
+  ],
   FORBIDDEN: [403, 'this key may not do that: {reason}', 'Use a key with the rights it takes: athanor keys create.'],
   RATE_LIMITED: [429, 'the limit of {limit} {what} of {owner} is reached', 'Try again in {seconds} s.'],
   BUDGET_SPENT: [429, 'the budget of {owner} is spent', '{reset}'],
@@ -233,6 +239,8 @@ export const errors = {
   ],
   WEBHOOK_NOT_FOUND: [404, 'no webhook {id}', 'All webhooks: athanor webhooks'],
   // access
+  LOGIN_CANCELLED: [400, 'no key was given', 'Sign in again, or set ATHANOR_KEY.'],
+  LOGIN_NOT_FOUND: [404, 'not signed in to {url}', 'Sign in: athanor login URL'],
   LOGIN_UNAVAILABLE: [
     503,
     'nobody can be signed in: {issuer} cannot be reached',

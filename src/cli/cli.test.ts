@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { variablesAt } from '../testing/backends.ts'
 import { tinyGraph } from '../testing/tiny.ts'
 import { commands } from './commands.ts'
+import { tableLines, widthOf, wrap } from './layout.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'athanor-cli-'))
 const bin = fileURLToPath(new URL('../../bin/athanor.js', import.meta.url))
@@ -21,12 +22,19 @@ interface Ended {
   stderr: string
 }
 const start = (...args: string[]) => startIn(main, ...args)
-async function startIn(home: string, ...args: string[]): Promise<ChildProcess & { ended: Promise<Ended> }> {
+const startIn = (home: string, ...args: string[]) => startWith(home, '', ...args)
+/** A command on a data folder, with something on its standard input. */
+async function startWith(
+  home: string,
+  input: string,
+  ...args: string[]
+): Promise<ChildProcess & { ended: Promise<Ended> }> {
   const child = spawn(process.execPath, [bin, ...args], {
     cwd: root,
     env: { ...process.env, CI: '1', ...(await variablesAt(home)) },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: 'pipe',
   })
+  child.stdin.end(input)
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (piece) => {
     stdout += piece
@@ -152,6 +160,9 @@ test('what is wrong is said with what to do next, and an exit code', async () =>
     [['run', 'none', 'x'], 1, 'MODEL_NOT_FOUND'],
     [['serve', '--port', '99999'], 2, 'OPTION_INVALID'],
     [['keys', 'crate', 'x'], 2, 'OPTION_INVALID'],
+    [['run'], 2, 'COMMAND_WRONG'],
+    [['train', data, '--famly', 'lstm'], 2, 'COMMAND_WRONG', '--family'],
+    [['backup', join(root, 'none', 'b.tar')], 1, 'PATH_UNUSABLE'],
   ]
   for (const [args, code, expected, suggestion] of cases) {
     const { code: ended, stdout, stderr } = await athanor(...args, '--json')
@@ -160,7 +171,6 @@ test('what is wrong is said with what to do next, and an exit code', async () =>
     assert.equal(error.code, expected, args.join(' '))
     if (suggestion) assert.ok(error.hint.includes(`"${suggestion}"`), error.hint)
   }
-  assert.equal((await athanor('train', '--nonsense')).code, 2)
 })
 
 test('a server: found by the commands, followed and ended; port and folder are its own', async () => {
@@ -211,7 +221,7 @@ test('a server: found by the commands, followed and ended; port and folder are i
   assert.ok(refused.error.hint.includes(String(port + 1)))
 })
 
-test('a server that others reach asks for keys; this machine’s user needs none', async () => {
+test('a server that others reach asks for keys; this machine’s user needs none', async (t) => {
   const home = join(root, 'shared')
   const run = async (...args: string[]) => (await startIn(home, ...args)).ended
   const bare = JSON.parse((await run('serve', '--port', '0', '--host', '0.0.0.0', '--json')).stdout)
@@ -220,6 +230,7 @@ test('a server that others reach asks for keys; this machine’s user needs none
   const key = (await run('keys', 'create', 'first', '--role', 'admin')).stdout.trim()
   assert.match(key, /^ath_[0-9a-f]{12}_[\w-]{43}$/)
   const asking = await startIn(home, 'serve', '--port', '0', '--require-keys', '--json')
+  t.after(() => asking.kill('SIGKILL'))
   const [line] = (await once(asking.stdout!, 'data')) as [Buffer]
   const { url } = JSON.parse(String(line)) as { url: string }
   const status = async (headers = {}) => (await fetch(`${url}/api/models`, { headers })).status
@@ -233,8 +244,45 @@ test('a server that others reach asks for keys; this machine’s user needs none
   assert.equal(await status({ 'api-key': web.key }), 401)
   assert.match((await run('usage', '--csv')).stdout, /^tenant,day,model/)
   assert.match((await run('audit', '--tenant', 'acme')).stdout, /local +POST \/api\/keys/)
+
+  // from another machine: signed in once, with a key from a pipe
+  const elsewhere = join(root, 'elsewhere')
+  const there = async (input: string, ...args: string[]) => (await startWith(elsewhere, input, ...args, '--json')).ended
+  const errorOf = async (ended: Promise<Ended>) => JSON.parse((await ended).stdout).error.code
+  assert.equal(await errorOf(there('', 'login', url)), 'LOGIN_CANCELLED')
+  assert.equal(await errorOf(there(`${web.key}\n`, 'login', url)), 'UNAUTHORIZED', 'a revoked key is not kept')
+  assert.equal(await errorOf(there('', 'login', 'ftp://x')), 'OPTION_INVALID')
+  assert.deepEqual(await errorOf(there('', 'logout')), 'LOGIN_NOT_FOUND')
+  const signedIn = await there(`${key}\n`, 'login', `${url}/`)
+  assert.equal(JSON.parse(signedIn.stdout).url, url)
+  assert.ok(!(signedIn.stdout + signedIn.stderr).includes(key))
+  assert.equal(statSync(join(elsewhere, 'logins.json')).mode & 0o777, 0o600)
+  const who = JSON.parse((await there('', 'whoami')).stdout)
+  assert.deepEqual([who.url, who.role, who.tenant], [url, 'admin', 'default'])
+  assert.deepEqual(JSON.parse((await there('', 'models')).stdout), [])
+  assert.equal(JSON.parse((await there('', 'logout')).stdout).url, url)
+  assert.equal(JSON.parse((await there('', 'whoami')).stdout).url, null)
+
   asking.kill('SIGTERM')
   await asking.ended
+})
+
+test('lines and tables fit the terminal; wide characters take two columns, and what is copied stays whole', () => {
+  assert.deepEqual(wrap('  one two three', 10), ['  one two', '    three'])
+  assert.deepEqual(wrap('a-word-that-is-long', 5), ['a-word-that-is-long'])
+  const rows = [
+    ['酒店', '房间干净，服务热情，位置方便，下次还会再来'],
+    ['b', 'short'],
+  ]
+  const plain = (text: string) => text
+  const lines = tableLines(['NAME', 'TEXT'], rows, 36, plain)
+  assert.ok(lines.every((line) => widthOf(line) <= 36) && lines.length === 4, lines.join('\n'))
+  assert.equal(lines[3], 'b     short')
+  assert.deepEqual(tableLines(['NAME', 'TEXT'], [['b', 'two words']], 10, plain), [
+    'NAME  b',
+    'TEXT  two',
+    '      words',
+  ])
 })
 
 test('without a server a command brings its own and ends it', async () => {
@@ -247,9 +295,11 @@ test('without a server a command brings its own and ends it', async () => {
 
 test('every command has an example of its own in its help', async () => {
   const { stdout } = await athanor('--help')
+  assert.ok(stdout.split('\n').length <= 27, 'one screen')
+  const all = (await athanor('help', 'all')).stdout
   for (const { name, example } of commands) {
     const word = name.split(' ')[0]
-    assert.ok(stdout.includes(word))
+    assert.ok(stdout.includes(word) && all.includes(word))
     assert.ok(example.startsWith(`athanor ${word}`))
   }
   assert.match((await athanor('train', '--help')).stdout, /Example:\n {2}\$ athanor train/)

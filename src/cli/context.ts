@@ -12,6 +12,8 @@ export interface GlobalOptions {
 /** What a command works with: the server it talks to, and where it prints. */
 export interface Context {
   readonly client: Athanor
+  /** The server is inside this process and ends with the command. */
+  readonly own: boolean
   readonly out: Terminal
   readonly options: GlobalOptions
   /** Aborted by Ctrl-C; a command that can be resumed says how. */

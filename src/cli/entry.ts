@@ -13,7 +13,11 @@ export type ServerCall<Options> = Call<Options> & { context: Context }
 /** A command: its name with arguments, what it does, a real example, its options, and whether it talks to a server. */
 export type CommandEntry = {
   name: string
+  /** Other words for it. */
+  aliases?: readonly string[]
   summary: string
+  /** The summary in a few words, for what most people need: it stands on the first page of the help. */
+  brief?: string
   example: string
   options?: (() => Option)[]
 } & (

@@ -1,5 +1,5 @@
 import type { Metrics, TrialReport } from '../../client/src/index.ts'
-import { compact, type Terminal } from './terminal.ts'
+import { compact, duration, type Terminal } from './terminal.ts'
 
 /** Figures in the order in which they are told, and their names. */
 const names: Record<string, string> = {
@@ -54,7 +54,7 @@ export function trialTable(out: Terminal, trials: readonly TrialReport[]) {
       'PARAMETERS',
       'LATENCY',
       'EPOCHS',
-      'MINUTES',
+      'TIME',
       '',
     ],
     trials.map((trial) => [
@@ -64,7 +64,7 @@ export function trialTable(out: Terminal, trials: readonly TrialReport[]) {
       trial.parameters === undefined ? '' : compact(trial.parameters),
       trial.latency === undefined ? '' : `${trial.latency.toPrecision(2)} ms`,
       String(trial.epochs),
-      trial.minutes.toFixed(1),
+      duration(60 * trial.minutes),
       trial.state === 'chosen' ? 'chosen' : trial.state === 'dropped' ? (trial.reason ?? '') : '',
     ]),
   )

@@ -4,6 +4,10 @@ import { TrainProgress } from './progress.ts'
 
 export type Done = Extract<TrainEvent, { type: 'done' }>
 
+/** Tells a run's name, and where a server that stays tells of it. */
+export const tellRun = ({ client, own, out }: Context, run: string) =>
+  out.say(`run ${out.style('bold', run)}${own ? '' : `   ${client.url}/api/runs/${run}`}`)
+
 /**
  * Follows a run to its end and returns what it ended with. Ctrl-C stops it resumably; a failed run throws its error.
  */

@@ -5,42 +5,55 @@ import { version } from '../base/version.ts'
 import { commands } from './commands.ts'
 import { connect } from './connect.ts'
 import { type Context, exitCodes, type GlobalOptions } from './context.ts'
-import { report } from './report.ts'
+import type { CommandEntry } from './entry.ts'
+import { everything, overview, wordOf } from './help.ts'
+import { report, usageError } from './report.ts'
 import { Terminal } from './terminal.ts'
 
 const program = new Command('athanor')
-  .description('Train, register, serve and watch AI models, without Python.')
   .version(version)
   .option('--json', 'print one JSON document on standard output')
   .option('--quiet', 'print results only')
   .addOption(new Option('--url <url>', 'the server to talk to').env('ATHANOR_URL'))
   .addOption(new Option('--tenant <name>', 'the tenant to act for, as an operator').env('ATHANOR_TENANT'))
-  .configureHelp({ showGlobalOptions: true })
-  .addHelpText('after', '\nData is kept in ATHANOR_HOME (default ~/.athanor). A first try: athanor demo')
+  .configureHelp({ formatHelp: (_, { helpWidth }) => `${overview(new Terminal({}), helpWidth ?? 80).join('\n')}\n` })
+  .configureOutput({ outputError: () => {} }) // `report` tells of it
   .exitOverride()
 
 const stop = new AbortController()
 let current: GlobalOptions = { json: process.argv.includes('--json') }
+let called: CommandEntry | undefined
 
-for (const { name, summary, group, example, options = [], needs, act } of commands) {
-  const command = new Command(name.split(' ')[0])
+for (const entry of commands) {
+  const { summary, example, options = [], aliases = [], needs, act } = entry
+  const command = new Command(wordOf(entry))
     .description(summary)
-    .helpGroup(group)
-    .addHelpText('after', `\nExample:\n  $ ${example}`)
-    .exitOverride()
-  for (const argument of name.split(' ').slice(1)) command.argument(argument)
+    .aliases(aliases)
+    .addHelpText(
+      'after',
+      `\nWith any command: --json, --quiet, --url <url>, --tenant <name>\n\nExample:\n  $ ${example}`,
+    )
+    .configureOutput({ outputError: () => {} })
+    .exitOverride((error) => {
+      called = entry
+      throw error
+    })
+  for (const argument of entry.name.split(' ').slice(1)) command.argument(argument)
   for (const option of options) command.addOption(option())
   for (const flag of ['--json', '--quiet']) command.addOption(new Option(flag).hideHelp())
   for (const flag of ['--url <url>', '--tenant <name>']) command.addOption(new Option(flag).hideHelp())
+  command.hook('preAction', () => {
+    current = command.optsWithGlobals<GlobalOptions>()
+    called = entry
+  })
   command.action(async (...parameters: unknown[]) => {
-    const given = command.optsWithGlobals<GlobalOptions>()
-    current = given
+    const given = current
     const args = parameters.slice(0, -2)
     if (needs === 'nothing') {
       process.once('SIGINT', () => stop.abort())
       return act({ args, options: given, signal: stop.signal } as never)
     }
-    const { client, close } = await connect(given)
+    const { client, own, close } = await connect(given)
     const interrupted = () => {
       if (stop.signal.aborted) process.exit(exitCodes.interrupted) // asked twice
       stop.abort()
@@ -48,7 +61,7 @@ for (const { name, summary, group, example, options = [], needs, act } of comman
     process.on('SIGINT', interrupted)
     process.on('SIGTERM', interrupted)
     try {
-      const context: Context = { client, out: new Terminal(given), options: given, signal: stop.signal }
+      const context: Context = { client, own, out: new Terminal(given), options: given, signal: stop.signal }
       await act({ args, options: given, signal: stop.signal, context } as never)
     } finally {
       await close()
@@ -57,21 +70,34 @@ for (const { name, summary, group, example, options = [], needs, act } of comman
   program.addCommand(command)
 }
 
-program.argument('[command]').allowExcessArguments()
-program.action(async (command: string | undefined) => {
-  if (command !== undefined) {
-    const names = commands.map(({ name }) => name.split(' ')[0])
-    throw fail('COMMAND_UNKNOWN', { command: command.slice(0, 80) }, { suggestion: suggest(command, names) })
-  }
+program.argument('[command]').argument('[topic]').allowExcessArguments()
+program.action(async (word: string | undefined, topic: string | undefined) => {
+  if (word === 'help') return help(topic)
+  if (word !== undefined) throw unknown(word)
   const { status } = await import('./commands/status.ts')
   await status(program.opts<GlobalOptions>(), () => program.outputHelp())
 })
 
+/** `athanor help`, of a command, or `all`. */
+function help(topic: string | undefined) {
+  if (topic === undefined) return program.outputHelp()
+  if (topic === 'all') return everything(new Terminal({}))
+  const command = program.commands.find((one) => one.name() === topic || one.aliases().includes(topic))
+  if (!command) throw unknown(topic)
+  command.outputHelp()
+}
+
+function unknown(word: string) {
+  const names = commands.flatMap((entry) => [wordOf(entry), ...(entry.aliases ?? [])])
+  return fail('COMMAND_UNKNOWN', { command: word.slice(0, 80) }, { suggestion: suggest(word, names) })
+}
+
 try {
   await program.parseAsync()
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage
-  else process.exitCode = report(error, new Terminal(current))
+} catch (thrown) {
+  // what is no error ended by showing the help or the version
+  const error = thrown instanceof CommanderError ? usageError(thrown, called?.example) : thrown
+  process.exitCode = error ? report(error, new Terminal(current), called ? wordOf(called) : '') : 0
 }
 // an engine or a keep-alive connection must not hold the command open
 if (process.exitCode !== undefined) process.stdout.write('', () => process.exit())

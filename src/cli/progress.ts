@@ -3,7 +3,7 @@ import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
 import { figures, score } from './figures.ts'
-import { bar, compact, duration, printable, sparkline, type Terminal } from './terminal.ts'
+import { bar, compact, duration, plural, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
 
@@ -71,7 +71,7 @@ export class TrainProgress {
 
   /** The loss over the run as a chart. */
   chart(): string[] {
-    if (this.losses.length < 2) return []
+    if (this.losses.length < 16) return []
     const width = Math.min(this.#out.width - 16, 72)
     const series = Array.from({ length: width }, (_, i) => this.losses[Math.floor((i * this.losses.length) / width)])
     const drawn = asciichart.plot(series, { height: 8, format: (value: number) => value.toFixed(3).padStart(9) })
@@ -87,7 +87,7 @@ export class TrainProgress {
   #trial({ trial, family, state, epochs, metrics, reason }: TrialReport) {
     if (state === 'running' && epochs > 0 && this.#told === trial) return
     this.#told = trial
-    const so = metrics ? `  ${figures(metrics)} after ${epochs} epochs` : ''
+    const so = metrics ? `  ${figures(metrics)} after ${plural(epochs, 'epoch')}` : ''
     const why = state === 'dropped' || (state === 'running' && epochs === 0) ? `  ${reason ?? ''}` : ''
     this.#out.say(`trial ${trial}  ${family.padEnd(11)} ${state.padEnd(8)}${so}${why}`)
     this.#tenth = 0

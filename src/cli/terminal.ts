@@ -1,11 +1,10 @@
 import { createRequire } from 'node:module'
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { createLogUpdate } from 'log-update'
-import type stringWidth from 'string-width'
+import { tableLines, widthOf, wrap } from './layout.ts'
 
-/** What is loaded when it is needed alone: a server that prints a line or two starts sooner without. */
+/** Loaded where lines are redrawn alone: a server that prints a line or two starts sooner without. */
 const require = createRequire(import.meta.url)
-const widthOf = (text: string) => (require('string-width') as { default: typeof stringWidth }).default(text)
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -24,9 +23,9 @@ export class Terminal {
   constructor({ json = false, quiet = false }: { json?: boolean; quiet?: boolean }) {
     this.json = json
     this.quiet = quiet
-    const terminal = Boolean(process.stderr.isTTY) && !process.env.CI && process.env.TERM !== 'dumb'
-    this.live = terminal && !quiet && !json
-    this.#colour = terminal && !process.env.NO_COLOR && !json
+    const able = !process.env.CI && process.env.TERM !== 'dumb'
+    this.live = able && Boolean(process.stderr.isTTY) && !quiet && !json
+    this.#colour = able && !process.env.NO_COLOR && !json
     const update = this.live ? (require('log-update') as { createLogUpdate: typeof createLogUpdate }) : undefined
     this.#update = update?.createLogUpdate(process.stderr)
   }
@@ -39,9 +38,14 @@ export class Terminal {
     return this.#colour ? styleText(style, text, { validateStream: false }) : text
   }
 
-  /** Data: a line on standard output. */
+  /** Data: a line on standard output, as it is, so that it can be copied and piped. */
   data(line: string) {
-    process.stdout.write(`${line}\n`)
+    write(process.stdout, [line])
+  }
+
+  /** Data for people: a line on standard output, broken at spaces where a terminal is narrower. */
+  prose(line: string, hang?: number) {
+    write(process.stdout, wrap(line, dataWidth(), hang))
   }
 
   /** Data as it comes: part of a line on standard output, without what would steer the terminal. */
@@ -56,9 +60,24 @@ export class Terminal {
 
   /** Talk: a line on standard error, above what is being redrawn. */
   say(line = '') {
-    if (this.quiet || this.json) return
+    if (!this.quiet && !this.json) this.complain(line)
+  }
+
+  /** A line on standard error, whatever is not to be told. */
+  complain(line: string) {
     this.#update?.clear()
-    process.stderr.write(`${line}\n`)
+    const width = process.stderr.isTTY ? this.width : Number.POSITIVE_INFINITY
+    write(
+      process.stderr,
+      line.split('\n').flatMap((one) => wrap(one, width)),
+    )
+  }
+
+  /** Talk: the commands that come next, in one line or, where that is too long, one a line. */
+  next(...commands: readonly string[]) {
+    const [title, line] = ['  Next:  ', commands.join('   ·   ')]
+    const broken = process.stderr.isTTY && widthOf(title + line) > this.width
+    this.say(title + (broken ? commands.join(`\n${' '.repeat(title.length)}`) : line))
   }
 
   /** Redraws the live block; nothing happens where lines cannot be redrawn. */
@@ -70,21 +89,23 @@ export class Terminal {
     this.#update?.clear()
   }
 
-  /** A table without borders. */
+  /** A table without borders, for people: see `tableLines`. */
   table(head: readonly string[], rows: readonly (readonly string[])[]) {
-    for (const line of this.lines(head, rows)) this.data(line)
+    write(process.stdout, this.lines(head, rows, dataWidth()))
   }
 
-  /** The lines of a table; wide characters count as two. */
-  lines(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-    const widths = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))))
-    const line = (cells: readonly string[]) =>
-      cells
-        .map((cell, i) => pad(cell, widths[i]))
-        .join('  ')
-        .trimEnd()
-    return [this.style('dim', line(head)), ...rows.map(line)]
+  lines(head: readonly string[], rows: readonly (readonly string[])[], width = this.width): string[] {
+    return tableLines(head, rows, width, (text) => this.style('dim', text))
   }
+}
+
+/** As wide as the terminal that data goes to; without end in a pipe or a file. */
+const dataWidth = () => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY)
+
+/** Writes lines; without colours to what is no terminal. */
+function write(stream: NodeJS.WriteStream, lines: readonly string[]) {
+  const text = `${lines.join('\n')}\n`
+  stream.write(stream.isTTY ? text : stripVTControlCharacters(text))
 }
 
 /** Text of a model or a file with control characters but line breaks and tabs made visible. */
@@ -93,8 +114,6 @@ export const printable = (text: string) =>
     if (character === '\n' || character === '\t') return character
     return character === '\r' ? '' : `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
   })
-
-const pad = (text: string, width: number) => text + ' '.repeat(Math.max(0, width - widthOf(text)))
 
 /** A bar of the given width, filled to a fraction, in eighths of a character. */
 export function bar(fraction: number, width: number): string {
@@ -135,6 +154,9 @@ export const duration = (seconds: number) =>
 
 export const compact = (count: number) =>
   new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(count)
+
+/** `1 model`, `2 models`. */
+export const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
 
 /** How long ago a time was, roughly. */
 export function ago(iso: string): string {

@@ -60,8 +60,11 @@ export async function openEngine(
 ): Promise<AnyEngine> {
   const { remote, engine } = spec.manifest
   const newProcess = spare && (() => spare.take())
-  if (engine === 'llama' || engine === 'transformers')
-    return new Engine({ ...spec, library: await findOnDemand(engine, engines) }, options, newProcess)
+  if (engine === 'llama' || engine === 'transformers') {
+    const library = await findOnDemand(engine, engines)
+    const ofLlama = spare && engine === 'llama' ? () => spare.take(library) : newProcess
+    return new Engine({ ...spec, library }, options, ofLlama)
+  }
   if (!remote) return new Engine(spec, options, newProcess)
   const { RemoteEngine } = await import('./remote/remote.ts')
   const sealed = spec.files[SEALED_KEY]

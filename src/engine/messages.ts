@@ -173,8 +173,8 @@ export interface EngineStats {
 
 /** What the control process sends; requests of one turn of its event loop travel together. */
 export type ToEngine =
-  /** What it will run comes later. */
-  | { type: 'prepare' }
+  /** What it will run comes later; perhaps by llama.cpp, from this folder. */
+  | { type: 'prepare'; llama?: string }
   | {
       type: 'load'
       manifest: Manifest

@@ -30,14 +30,19 @@ export class Spare {
   readonly #rest: number
   #process: ChildProcess | undefined
   #timer: NodeJS.Timeout | undefined
+  #llama: string | undefined
   #closed = false
 
   constructor(rest = REST) {
     this.#rest = rest
   }
 
-  /** The spare one, or a new one where there is none; the next is got ready soon after. */
-  take(): ChildProcess {
+  /**
+   * The spare one, or a new one where there is none; the next is got ready soon after. Once one was taken for llama.cpp, with the
+   * folder of its library, those that follow have read that as well.
+   */
+  take(llama?: string): ChildProcess {
+    this.#llama ??= llama
     const taken = this.#process ?? startProcess()
     this.#process = undefined
     taken.ref()
@@ -59,7 +64,8 @@ export class Spare {
     child.once('exit', () => {
       if (this.#process === child) this.#process = undefined
     })
-    child.send({ type: 'prepare' } satisfies ToEngine, () => undefined)
+    const llama = this.#llama
+    child.send({ type: 'prepare', ...(llama !== undefined && { llama }) } satisfies ToEngine, () => undefined)
     child.unref() // nobody waits for it
     child.channel?.unref()
   }

@@ -28,7 +28,7 @@ process.on('message', (message: ToEngine) => {
     generations.get(message.id)?.abort()
     for (const request of [...waiting, ...round]) if (request.id === message.id) request.withdrawn = true
   } else if (message.type === 'load') void load(message)
-  else if (message.type === 'prepare') void prepare()
+  else if (message.type === 'prepare') void prepare(message)
   else {
     const { user, system } = process.cpuUsage()
     const stats = {
@@ -43,7 +43,7 @@ process.on('message', (message: ToEngine) => {
 process.on('disconnect', () => process.exit(0)) // an engine does not outlive its parent
 
 /** Reads ahead what most engines need, and has it compiled. */
-async function prepare() {
+async function prepare({ llama }: Extract<ToEngine, { type: 'prepare' }>) {
   const { warmUp } = await import('./session.ts')
   await Promise.all([
     warmUp(),
@@ -52,6 +52,9 @@ async function prepare() {
     import('./runners/feature-extraction.ts'),
     import('./runners/tensor.ts'),
   ]).catch(() => undefined) // what is amiss is told when it is needed
+  if (llama === undefined) return
+  const [{ openLibrary }] = await Promise.all([import('./llama/library.ts'), import('./llama/runner.ts')])
+  await openLibrary(llama).catch(() => undefined)
 }
 
 async function load({ manifest, files, threads, tokenBudget, library }: Extract<ToEngine, { type: 'load' }>) {

@@ -131,7 +131,7 @@ export async function tenants({ client, out }: Context, action: string, name: st
       const tenant = await client.tenants.set(needed('tenant', name), limits)
       if (out.json) return out.document(tenant)
       out.say(`tenant "${tenant.tenant}": ${described(tenant.limits) || 'no limits'}`)
-      return out.say(`  A key for it:  athanor keys create NAME --tenant ${tenant.tenant}`)
+      return out.next(`athanor keys create NAME --tenant ${tenant.tenant}`)
     }
     case 'close':
       await client.tenants.close(needed('tenant', name))
@@ -168,6 +168,7 @@ export async function users(
   if (action !== 'list') throw unknownAction(action, 'list or set')
   const all = await client.users.list()
   if (out.json) return out.document(all)
+  if (all.length === 0) return out.say('no people yet. Add one:  athanor users set NAME --role developer')
   out.table(
     ['USER', 'ROLE', 'STATE', 'ADDED'],
     all.map((user) => [user.name, user.role, user.disabledAt ? 'disabled' : 'active', ago(user.createdAt)]),
@@ -199,6 +200,8 @@ export async function prices(
   }
   const all = await client.prices.list()
   if (out.json) return out.document(all)
+  if (all.length === 0)
+    return out.say('nothing costs anything yet. Set a price:  athanor prices set MODEL --input 0.15')
   out.table(
     ['TENANT', 'MODEL', 'A REQUEST', '1000 TOKENS READ', '1000 WRITTEN'],
     all.map((price) => [price.tenant, price.model, String(price.request), String(price.input), String(price.output)]),
@@ -247,17 +250,18 @@ export async function audit(
   })
   if (out.json) return out.document(entries)
   out.table(
-    ['WHEN', 'TENANT', 'WHO', 'DID', 'TO', 'ENDED', 'WITH'],
-    entries
-      .toReversed()
-      .map(({ at, tenant, actor: who, action, target, detail, outcome = '?' }) => [
-        at.replace('T', ' ').slice(0, 19),
-        tenant,
-        who,
-        action,
-        target,
-        outcome,
-        JSON.stringify(detail).slice(0, 60),
-      ]),
+    ['WHEN (UTC)', 'TENANT', 'WHO', 'DID', 'TO', 'ENDED', 'WITH'],
+    entries.toReversed().map(({ at, tenant, actor: who, action, target, detail, outcome = '?' }) => [
+      at.replace('T', ' ').slice(0, 19),
+      tenant,
+      who,
+      action,
+      target,
+      outcome,
+      Object.entries(detail)
+        .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+        .join(', ')
+        .slice(0, 80),
+    ]),
   )
 }

@@ -21,16 +21,16 @@ export async function advise(context: Context, source: string, options: ReadingO
       .map(([script, count]) => `${script} ${count}`)
       .join(', ')}`,
   )
-  for (const note of advice.notes) out.data(`  ! ${note}`)
+  for (const note of advice.notes) out.prose(`  ! ${note}`)
   out.data('')
   out.data('To try, in this order (estimated time of training on this machine):')
   advice.candidates.forEach(({ family, options, reasons, seconds }, i) => {
     out.data(`${i + 1}. ${out.style('bold', family)}  about ${duration(seconds)}`)
-    for (const reason of reasons) out.data(`   - ${reason}`)
+    for (const reason of reasons) out.prose(`   - ${reason}`)
     const set = Object.entries(options).map(
       ([name, value]) => `--set ${name}=${/\s/.test(String(value)) ? `"${value}"` : value}`,
     )
     out.data(`   athanor train ${source} --family ${family} ${set.join(' ')}`)
   })
-  out.say(`  All of them within a budget:  athanor train ${source} --budget 5m`)
+  out.next(`athanor train ${source} --budget 5m`)
 }

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { access, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -34,6 +34,7 @@ export async function backup({ client, out }: Context, path: string) {
 export async function restore(path: string, options: GlobalOptions) {
   const out = new Terminal(options)
   const { home, database, blobs } = configure()
+  await access(path)
   await checkBackup(path)
   const target = await openTarget(home, { database, blobs })
   try {

@@ -70,7 +70,7 @@ export async function demo(options: GlobalOptions & { once?: boolean }, signal: 
   })
   try {
     const client = new Athanor({ url: app.url })
-    const context = { client, out, options, signal }
+    const context = { client, own: false, out, options, signal }
     out.say(out.style('bold', '1  Train: an LSTM that tells languages apart by their characters'))
     const { run } = await client.runs.create({
       name: MODEL,

@@ -36,6 +36,11 @@ export interface DeployFlags {
 
 /** Deploys a version, tries a canary, sets weights or a shadow. */
 export async function deploy({ client, out }: Context, model: string, version: string | undefined, flags: DeployFlags) {
+  if (version !== undefined && flags.canary !== undefined)
+    throw fail('OPTION_INVALID', {
+      option: 'canary',
+      reason: `it is tried beside the version that answers now; first athanor deploy ${model} ${version}, then --canary alone`,
+    })
   const weights = flags.weights?.split(',').map((part) => part.split('=') as [string, string])
   const policy = {
     alpha: numbers('alpha', flags.alpha),
@@ -55,22 +60,23 @@ export async function deploy({ client, out }: Context, model: string, version: s
   }
   const deployment = await client.deployments.deploy(model, order as DeploymentOrder)
   if (out.json) return out.document(deployment)
-  out.say(`${model} → ${targetsOf(deployment)}`)
-  if (deployment.plan.canary) out.say(`  Follow it:  athanor deployments ${model}`)
+  out.say(`${model} is answered by version ${targetsOf(deployment)}`)
+  if (deployment.plan.canary)
+    out.next(`athanor deployments ${model}`, `athanor promote ${model}`, `athanor rollback ${model}`)
 }
 
 /** Goes back to the version before, or ends a trial. */
 export async function rollback({ client, out }: Context, model: string) {
   const deployment = await client.deployments.rollback(model, { by: me() })
   if (out.json) return out.document(deployment)
-  out.say(`${model} → ${targetsOf(deployment)}`)
+  out.say(`${model} is answered by version ${targetsOf(deployment)}`)
 }
 
 /** Gives the canary all requests. */
 export async function promote({ client, out }: Context, model: string) {
   const deployment = await client.deployments.promote(model, { by: me() })
   if (out.json) return out.document(deployment)
-  out.say(`${model} → ${targetsOf(deployment)}`)
+  out.say(`${model} is answered by version ${targetsOf(deployment)}`)
 }
 
 /** All deployments, or one with what its trial has found and the trail of its changes. */
@@ -78,7 +84,10 @@ export async function deployments({ client, out }: Context, model: string | unde
   if (model === undefined) {
     const list = await client.deployments.list()
     if (out.json) return out.document(list)
-    if (list.length === 0) return out.say('no deployments: the newest version of each model answers')
+    if (list.length === 0) {
+      out.say('no deployments: the newest version of each model answers')
+      return out.next('athanor deploy MODEL VERSION')
+    }
     return out.table(
       ['MODEL', 'VERSIONS', 'CANARY', 'SHADOW'],
       list.map((one) => [
@@ -91,19 +100,21 @@ export async function deployments({ client, out }: Context, model: string | unde
   }
   const [one, changes] = await Promise.all([client.deployments.show(model), client.deployments.changes(model, 20)])
   if (out.json) return out.document({ ...one, changes })
-  out.data(`${out.style('bold', model)}  ${targetsOf(one)}`)
+  out.data(`${out.style('bold', model)}  version ${targetsOf(one)}`)
   if (one.trial) {
     const needed = Object.entries(one.trial).filter(([, { candidate }]) => candidate.seen > 0)
-    out.table(
-      ['RESPECT', 'STABLE', 'CANARY', 'WORSE', 'FINE'],
-      needed.map(([respect, { stable, candidate, worse, fine }]) => [
-        respect,
-        stable ? `${stable.bad} of ${stable.seen}` : '',
-        `${candidate.bad} of ${candidate.seen}`,
-        odds(worse),
-        odds(fine),
-      ]),
-    )
+    if (needed.length === 0) out.data('the canary has answered nothing yet')
+    else
+      out.table(
+        ['RESPECT', 'STABLE', 'CANARY', 'WORSE', 'FINE'],
+        needed.map(([respect, { stable, candidate, worse, fine }]) => [
+          respect,
+          stable ? `${stable.bad} of ${stable.seen}` : '',
+          `${candidate.bad} of ${candidate.seen}`,
+          odds(worse),
+          odds(fine),
+        ]),
+      )
   }
   for (const { shadow, rows, disagreed, failed, dropped, pairs } of one.shadows) {
     const left = dropped > 0 ? `, ${dropped} requests left out` : ''
@@ -168,10 +179,11 @@ export async function tune({ client, out }: Context, model: string) {
   )
 }
 
+/** `2`, or `1 (90 %), 2 (10 %)`. */
 const targetsOf = ({ plan }: Deployment) =>
   plan.targets
-    .map(({ version, weight }) => (plan.targets.length === 1 ? `${version}` : `${version} ${weight} %`))
-    .join(' · ')
+    .map(({ version, weight }) => (plan.targets.length === 1 ? `${version}` : `${version} (${weight} %)`))
+    .join(', ')
 
 /** Evidence as odds against chance: `20 : 1` is what a test at 5 % asks. */
 const odds = (log: number) => (log > 20 ? '> 10⁸ : 1' : `${Math.exp(log).toPrecision(2)} : 1`)

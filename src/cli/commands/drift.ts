@@ -17,10 +17,10 @@ export async function drift(context: Context, model: string, { compareWith }: { 
   if (out.json) return out.document(report)
   const { reference, drifted, estimatedAccuracy, labelled, windows } = report
   const name = `${report.model}@${report.version}`
-  if (!reference)
-    return out.say(
-      `${name} has nothing to compare with: fewer than 200 held-out rows, or imported\n  Next:  athanor drift ${report.model} --compare-with rows.jsonl`,
-    )
+  if (!reference) {
+    out.say(`${name} has nothing to compare with: fewer than 200 held-out rows, or imported`)
+    return out.next(`athanor drift ${report.model} --compare-with rows.jsonl`)
+  }
   const state =
     windows.length === 0
       ? 'no window of 250 requests is full yet'
@@ -59,5 +59,5 @@ export async function feedback({ client, out }: Context, request: string, label:
   const told = await client.feedback(request, label, row === undefined ? 0 : Number(row))
   if (out.json) return out.document(told)
   out.data(`${told.model}@${told.version} said ${told.predicted}: ${told.right ? 'right' : 'wrong'}`)
-  out.say(`  Next:  athanor drift ${told.model}   ·   athanor train --from-feedback ${told.model}`)
+  out.next(`athanor drift ${told.model}`, `athanor train --from-feedback ${told.model}`)
 }

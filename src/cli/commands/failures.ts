@@ -31,7 +31,7 @@ export async function errors(
       printable(group.message).slice(0, 80),
     ]),
   )
-  out.say('  Next:  athanor errors FINGERPRINT')
+  out.next('athanor errors FINGERPRINT')
 }
 
 interface RequestOptions {
@@ -49,7 +49,7 @@ export async function requests({ client, out }: Context, { limit = '50', ...filt
   if (out.json) return out.document(list)
   if (list.length === 0) return out.say('no such requests are logged')
   out.table(
-    ['AT', 'REQUEST', 'DOOR', 'MODEL', 'RESULT', 'MS', 'ROWS', 'TOKENS'],
+    ['AT (UTC)', 'REQUEST', 'DOOR', 'MODEL', 'RESULT', 'MS', 'ROWS', 'TOKENS'],
     list.map((one) => [
       one.at.replace('T', ' ').slice(0, 19),
       one.requestId,

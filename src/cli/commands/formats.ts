@@ -70,7 +70,7 @@ export async function importModel(context: Context, path: string, flags: ImportF
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.say(`  Next:  athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+  out.next(`athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
 }
 
 const listed = (labels: string) => labels.split(',').map((label) => label.trim())

@@ -89,7 +89,7 @@ export async function show(
   if (out.json) return out.document(detail)
   const { name, version, aliases, versions, manifest, files } = detail
   const { lineage } = manifest
-  const row = (title: string, value: string | undefined) => value && out.data(`  ${title.padEnd(12)} ${value}`)
+  const row = (title: string, value: string | undefined) => value && out.prose(`  ${title.padEnd(12)} ${value}`, 15)
   out.data(
     `${out.style('bold', `${name}@${version}`)}  ${manifest.task} · ${manifest.family} · ${compact(manifest.parameters)} parameters`,
   )

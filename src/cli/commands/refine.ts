@@ -2,7 +2,7 @@ import { AthanorError, type RefineSpec, type TrainEvent } from '../../../client/
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
-import { follow } from '../follow.ts'
+import { follow, tellRun } from '../follow.ts'
 import { bytes, duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
 import { settings } from './train.ts'
@@ -31,7 +31,7 @@ export async function refine(context: Context, model: string, data: string | und
   const { client, out } = context
   const spec = await specOf(context, model, data, options)
   const { run } = await client.refine(spec)
-  out.say(`run ${out.style('bold', run)}   ${client.url}/api/runs/${run}`)
+  tellRun(context, run)
   const gates: GateEvent[] = []
   const watch = (event: TrainEvent) => {
     if (event.type === 'gate') gates.push(event)
@@ -53,6 +53,7 @@ export async function refine(context: Context, model: string, data: string | und
     if (chosen?.forced) out.say(`${out.style('yellow', '!')} forced, though ${chosen.reasons.join('; ')}`)
     out.say(`${out.style('green', '✓')} done in ${duration(done.seconds)}`)
     out.data(`${done.model}@${done.version}`)
+    out.next(`athanor show ${done.model} --versions`, `athanor deploy ${done.model} --canary ${done.version}`)
   } catch (error) {
     const last = gates.at(-1)
     if (!(error instanceof AthanorError && error.code === 'GATE_REFUSED' && last)) throw error

@@ -33,11 +33,12 @@ function tree({ nodes, edges }: LineageGraph): string[] {
   const visit = (id: string, lead: string, branch: string) => {
     const node = byId.get(id)
     if (!node) return
-    const about = Object.entries(node.about).map(([name, value]) => `${name} ${short(value)}`)
-    const known = seen.has(id)
-    lines.push(
-      `${lead}${branch}${node.kind} ${node.title}${known ? '  (above)' : about.length > 0 ? `  ${about.join(', ')}` : ''}`,
+    const about = Object.entries(node.about).map(([name, value]) =>
+      name === 'state' ? value : `${name} ${short(value)}`,
     )
+    const title = node.kind === 'requests' ? node.title : `${node.kind} ${node.title}`
+    const known = seen.has(id)
+    lines.push(`${lead}${branch}${title}${known ? '  (above)' : about.length > 0 ? `  ${about.join(', ')}` : ''}`)
     if (known) return
     seen.add(id)
     const next = edges.filter(({ from }) => from === id)

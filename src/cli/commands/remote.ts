@@ -33,7 +33,7 @@ export async function addRemote({ client, out }: Context, [action, name, url]: s
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.say(`  Next:  athanor ${detail.manifest.task === 'text-generation' ? 'run' : 'show'} ${detail.name}`)
+  out.next(`athanor ${detail.manifest.task === 'text-generation' ? 'run' : 'show'} ${detail.name}`)
 }
 
 async function keyOf({ keyEnv, keyFile }: RemoteFlags): Promise<string | undefined> {

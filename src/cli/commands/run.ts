@@ -22,7 +22,8 @@ export async function run(context: Context, model: string, texts: string[], opti
     return write(context, model, inputs.length > 0 ? inputs : [''], { ...options, chat })
   }
   const files = task === 'image-classification'
-  if (inputs.length === 0) throw fail('OPTION_INVALID', { option: 'TEXT', reason: 'no text given' })
+  if (inputs.length === 0)
+    throw fail('COMMAND_WRONG', { what: 'no text given', example: `athanor run ${model} "what a lovely film"` })
   const topK = top === undefined ? undefined : Number(top)
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0))
     throw fail('OPTION_INVALID', { option: 'top', reason: `expected a whole number, got "${top}"` })

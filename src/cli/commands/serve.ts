@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { fail } from '../../base/errors.ts'
 import { parseBytes, parseDuration } from '../../base/units.ts'
 import type { GlobalOptions } from '../context.ts'
+import { readLogins } from '../logins.ts'
 import { Terminal } from '../terminal.ts'
 
 interface ServeFlags {
@@ -13,6 +14,15 @@ interface ServeFlags {
   keepAlive?: string
   memoryBudget?: string
 }
+
+/** What a server tells of itself when it is ready. */
+const places = [
+  ['API', '/api/models'],
+  ['OpenAI', '/v1'],
+  ['Open Inference Protocol', '/v2'],
+  ['metrics', '/metrics'],
+  ['description', '/openapi.json'],
+] as const
 
 /** Runs the server in the foreground until Ctrl-C or SIGTERM. */
 export async function serve(options: GlobalOptions & ServeFlags) {
@@ -43,11 +53,14 @@ export async function serve(options: GlobalOptions & ServeFlags) {
     out.document({ url: app.url, doors: app.doorPorts, pid: process.pid, readyMs: Math.round(performance.now()) })
   else {
     out.say(`${out.style('bold', 'athanor')} ${version}  ready in ${Math.round(performance.now())} ms`)
-    out.say(`  ➜ API      ${app.url}/api/models      ➜ Open Inference Protocol  ${app.url}/v2`)
-    out.say(`  ➜ Metrics  ${app.url}/metrics         ➜ Description              ${app.url}/openapi.json`)
+    for (const [what, path] of places) out.say(`  ➜ ${what.padEnd(24)} ${app.url}${path}`)
     for (const { name, model, port } of app.doorPorts)
-      out.say(`  ➜ ${name.padEnd(8)} port ${port}${model === undefined ? '' : `  ${model}`}`)
-    out.say('  Try:  athanor train DATA.csv   (Ctrl-C ends the server)')
+      out.say(`  ➜ ${name.padEnd(24)} port ${port}${model === undefined ? '' : `, ${model}`}`)
+    const elsewhere = process.env.ATHANOR_URL ?? readLogins().current
+    if (elsewhere)
+      out.say(`  Commands talk to ${elsewhere}; to this server with --url ${app.url}, or after athanor logout`)
+    else out.say('  In another terminal:  athanor train DATA.csv   ·   athanor run MODEL "…"')
+    out.say('  Ctrl-C ends the server.')
   }
   await ended
   out.say('ending …')

@@ -1,7 +1,7 @@
 import { configure } from '../../base/config.ts'
 import { findServer } from '../connect.ts'
 import type { GlobalOptions } from '../context.ts'
-import { duration, Terminal } from '../terminal.ts'
+import { duration, plural, Terminal } from '../terminal.ts'
 
 /** `athanor` alone: what runs, or how to begin. */
 export async function status(options: GlobalOptions, help: () => void) {
@@ -15,6 +15,8 @@ export async function status(options: GlobalOptions, help: () => void) {
   const now = await server.status()
   if (out.json) return out.document({ running: true, ...now })
   out.data(`athanor ${now.version} runs at ${now.url} (process ${now.pid}, up ${duration(now.uptimeSeconds)})`)
-  out.data(`${now.models.registered} models, ${now.models.loaded} loaded; ${now.runs.active} training runs`)
-  out.say('  Next:  athanor models   ·   athanor ps   ·   athanor --help')
+  out.data(
+    `${plural(now.models.registered, 'model')}, ${now.models.loaded} loaded; ${plural(now.runs.active, 'training run')}`,
+  )
+  out.next('athanor models', 'athanor ps', 'athanor --help')
 }

@@ -6,7 +6,7 @@ import { modelNameFrom } from '../../base/ids.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
 import { figures, trialTable } from '../figures.ts'
-import { follow } from '../follow.ts'
+import { follow, tellRun } from '../follow.ts'
 import { type ReadingOptions, readingOf, secondsOf, wholeNumber } from '../reading.ts'
 import { duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
@@ -41,7 +41,7 @@ export async function train(context: Context, source: string | undefined, option
   const { client, out } = context
   const { run } =
     options.resume === undefined ? await start(context, source, options) : await client.runs.resume(options.resume)
-  out.say(`run ${out.style('bold', run)}   ${client.url}/api/runs/${run}`)
+  tellRun(context, run)
   const { done, progress } = await follow(run, context)
   if (!done) {
     const { state } = await client.runs.get(run)
@@ -49,7 +49,7 @@ export async function train(context: Context, source: string | undefined, option
     if (out.json) out.document({ run, state, resume })
     else {
       out.say(`run ${run} is ${state}`)
-      out.say(`  Resume: ${resume}`)
+      out.next(resume)
     }
     process.exitCode = exitCodes.interrupted
     return
@@ -59,13 +59,13 @@ export async function train(context: Context, source: string | undefined, option
     out.document({ model, version, family, metrics, seconds, run })
     return
   }
-  for (const line of progress.chart()) out.say(line)
   if (progress.trials.length > 0) trialTable(out, progress.trials)
+  else for (const line of progress.chart()) out.say(line)
   out.say(
     `${out.style('green', '✓')} done in ${duration(seconds)}   ${family}: ${figures(metrics)} on ${metrics.rows} held-out rows`,
   )
   out.data(`${model}@${version}`)
-  out.say(`  → registered. Next:  athanor run ${model} "…"   ·   athanor show ${model}   ·   athanor serve`)
+  out.next(`athanor run ${model} "…"`, `athanor show ${model}`, 'athanor serve')
 }
 
 async function start(context: Context, source: string | undefined, options: TrainOptions) {
@@ -124,7 +124,8 @@ async function dataOf(context: Context, source: string | undefined, { name, task
     const { id } = await context.client.feedbackDataset(fromFeedback)
     return { name: name ?? fromFeedback.split('@')[0], dataset: id }
   }
-  if (source === undefined) throw fail('OPTION_INVALID', { option: 'DATA', reason: 'no data given' })
+  if (source === undefined)
+    throw fail('COMMAND_WRONG', { what: 'no data given', example: 'athanor train reviews.csv --name sentiment' })
   return { name: name ?? defaultName(source), dataset: await upload(source, context, task) }
 }
 

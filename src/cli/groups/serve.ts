@@ -3,11 +3,39 @@ import type { DeployFlags } from '../commands/deploy.ts'
 import { type Call, type CommandGroup, option, repeated } from '../entry.ts'
 
 export const serveCommands: CommandGroup = {
-  title: 'Serve:',
+  title: 'Serve',
   commands: [
+    {
+      name: 'serve',
+      summary: 'Run the server until Ctrl-C',
+      brief: 'Run the server',
+      example: 'athanor serve --port 7700',
+      options: [
+        option('--port <number>', 'port (7700)'),
+        option('--host <address>', 'address to bind to (127.0.0.1); any that others reach asks for keys'),
+        option('--require-keys', 'ask for keys on a loopback address too, e.g. behind a proxy'),
+        option('--keep-alive <time>', 'end engines after so long without a request, e.g. 10m (never)'),
+        option('--memory-budget <size>', 'that all engines together may take, e.g. 4GiB (0.7 of the memory)'),
+        repeated(
+          '--door <name=port>',
+          'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
+        ),
+        () =>
+          new Option('--log <level>', 'log lines on standard error').choices([
+            'silent',
+            'error',
+            'warn',
+            'info',
+            'debug',
+          ]),
+      ],
+      needs: 'nothing',
+      act: async ({ options }) => (await import('../commands/serve.ts')).serve(options),
+    },
     {
       name: 'deploy <model> [version]',
       summary: 'Choose which versions answer for a model: one, a canary under test, weights, or a shadow beside them',
+      brief: 'Choose which versions answer, or try one as a canary',
       example: 'athanor deploy sentiment --canary 3 --weight 10',
       options: [
         option('--canary <version>', 'try it beside the stable version; promoted or rolled back by a test'),
@@ -62,32 +90,6 @@ export const serveCommands: CommandGroup = {
       ],
       needs: 'server',
       act: async ({ context, args, options }) => (await import('../commands/deploy.ts')).pin(context, args[0], options),
-    },
-    {
-      name: 'serve',
-      summary: 'Run the server until Ctrl-C',
-      example: 'athanor serve --port 7700',
-      options: [
-        option('--port <number>', 'port (7700)'),
-        option('--host <address>', 'address to bind to (127.0.0.1); any that others reach asks for keys'),
-        option('--require-keys', 'ask for keys on a loopback address too, e.g. behind a proxy'),
-        option('--keep-alive <time>', 'end engines after so long without a request, e.g. 10m (never)'),
-        option('--memory-budget <size>', 'that all engines together may take, e.g. 4GiB (0.7 of the memory)'),
-        repeated(
-          '--door <name=port>',
-          'a protocol at a port of its own, e.g. grpc=8001 or ollama=11434; may be repeated',
-        ),
-        () =>
-          new Option('--log <level>', 'log lines on standard error').choices([
-            'silent',
-            'error',
-            'warn',
-            'info',
-            'debug',
-          ]),
-      ],
-      needs: 'nothing',
-      act: async ({ options }) => (await import('../commands/serve.ts')).serve(options),
     },
     {
       name: 'backup <file>',

@@ -14,11 +14,35 @@ const role = () =>
 const everywhere = option('--all', 'of all tenants, as an operator')
 
 export const shareCommands: CommandGroup = {
-  title: 'Share a server:',
+  title: 'Share',
   commands: [
+    {
+      name: 'login <url>',
+      summary:
+        'Sign in to a server, which commands then talk to. Its key comes from ATHANOR_KEY, a pipe, or is asked for',
+      brief: 'Sign in to a server with a key, once',
+      example: 'athanor login https://models.example.org',
+      needs: 'nothing',
+      act: async ({ args, options }) => (await import('../commands/login.ts')).login(args[0], options),
+    },
+    {
+      name: 'logout [url]',
+      summary: 'Forget a server and its key: this one, or the one that commands talk to',
+      example: 'athanor logout',
+      needs: 'nothing',
+      act: async ({ args, options }) => (await import('../commands/login.ts')).logout(args[0], options),
+    },
+    {
+      name: 'whoami',
+      summary: 'Show whom the server takes you for, and what is left of limits and budgets',
+      example: 'athanor whoami',
+      needs: 'nothing',
+      act: async ({ options }) => (await import('../commands/login.ts')).whoami(options),
+    },
     {
       name: 'keys <action> [name]',
       summary: 'Create, list, limit, rotate or revoke keys; a key is shown once',
+      brief: 'Create, limit, rotate or revoke keys',
       example: 'athanor keys create web --role user --models "sentiment,chat-*" --budget 20 --expires 90d',
       options: [
         role,

@@ -4,11 +4,34 @@ import type { RemoteFlags } from '../commands/remote.ts'
 import { type CommandGroup, option, repeated, type ServerCall } from '../entry.ts'
 
 export const useCommands: CommandGroup = {
-  title: 'Use models:',
+  title: 'Use',
   commands: [
     {
+      name: 'run <model> [text...]',
+      aliases: ['predict'],
+      summary:
+        'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
+      brief: 'Ask a model: texts, images, or lines of standard input',
+      example: 'athanor run sentiment "what a lovely film"',
+      options: [
+        option('--top <number>', 'labels to show for each text'),
+        option('--max-tokens <number>', 'most tokens to write (256)'),
+        option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
+        option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
+        option('--top-k <number>', 'draw from this many of the likeliest (all)'),
+        option('--seed <number>', 'write the same text again'),
+        repeated('--stop <text>', 'end before this text; may be repeated'),
+        option('--system <text>', 'what a model of conversations is told first'),
+      ],
+      needs: 'server',
+      act: async ({ context, args, options }) =>
+        (await import('../commands/run.ts')).run(context, args[0], (args[1] ?? []) as unknown as string[], options),
+    },
+    {
       name: 'models',
+      aliases: ['ls'],
       summary: 'List models',
+      brief: 'List and search models',
       example: 'athanor models --search sentiment',
       options: [
         option('--search <words>', 'only those that have all these words'),
@@ -33,6 +56,7 @@ export const useCommands: CommandGroup = {
     {
       name: 'show <model>',
       summary: 'Show a model’s card, or its graph',
+      brief: 'Show a model: labels, figures, data, files',
       example: 'athanor show sentiment --graph',
       options: [
         option('--graph', 'print the ONNX graph of a model or .onnx file'),
@@ -78,25 +102,6 @@ export const useCommands: CommandGroup = {
         (await import('../commands/registry.ts')).tag(context, args[0], args[1] as unknown as string[], options),
     },
     {
-      name: 'run <model> [text...]',
-      summary:
-        'Classify texts (arguments, or lines of standard input) or image files; a model that writes goes on from texts',
-      example: 'athanor run sentiment "what a lovely film"',
-      options: [
-        option('--top <number>', 'labels to show for each text'),
-        option('--max-tokens <number>', 'most tokens to write (256)'),
-        option('--temperature <number>', 'how freely tokens are drawn; 0 takes the likeliest (1)'),
-        option('--top-p <number>', 'draw from the likeliest that have this probability together (1)'),
-        option('--top-k <number>', 'draw from this many of the likeliest (all)'),
-        option('--seed <number>', 'write the same text again'),
-        repeated('--stop <text>', 'end before this text; may be repeated'),
-        option('--system <text>', 'what a model of conversations is told first'),
-      ],
-      needs: 'server',
-      act: async ({ context, args, options }) =>
-        (await import('../commands/run.ts')).run(context, args[0], (args[1] ?? []) as unknown as string[], options),
-    },
-    {
       name: 'remote <action> <name> <url>',
       summary: 'Add: register a model of another server, which then answers under a name here',
       example: 'athanor remote add gpt https://api.openai.com/v1 --model gpt-4.1-mini --key-env OPENAI_API_KEY',
@@ -139,6 +144,7 @@ export const useCommands: CommandGroup = {
     },
     {
       name: 'rm <model>',
+      aliases: ['delete'],
       summary: 'Delete a model, or one version (name@3); it is kept for a while',
       example: 'athanor rm sentiment@2 --yes',
       options: [option('--yes', 'do not ask'), option('--undo', 'bring it back')],

@@ -2,7 +2,7 @@ import type { TopOptions } from '../commands/top.ts'
 import { type CommandGroup, option, type ServerCall } from '../entry.ts'
 
 export const watchCommands: CommandGroup = {
-  title: 'Watch:',
+  title: 'Watch',
   commands: [
     {
       name: 'ps',
@@ -15,6 +15,7 @@ export const watchCommands: CommandGroup = {
     {
       name: 'top',
       summary: 'Show requests, errors, latencies and tokens of the last quarter of an hour, and go on until Ctrl-C',
+      brief: 'Requests, errors and latencies as they come',
       example: 'athanor top --by model,version',
       options: [
         option('--by <parts>', 'a line for each model, version or door, or several of these (model)'),
@@ -100,14 +101,6 @@ export const watchCommands: CommandGroup = {
       ],
       needs: 'server',
       act: async ({ context, options }) => (await import('../commands/failures.ts')).requests(context, options),
-    },
-    {
-      name: 'demo',
-      summary: 'Do the whole line on real data: train, register, serve, ask, watch',
-      example: 'athanor demo --once',
-      options: [option('--once', 'end when done instead of serving on')],
-      needs: 'nothing',
-      act: async ({ options, signal }) => (await import('../commands/demo.ts')).demo(options, signal),
     },
   ],
 }

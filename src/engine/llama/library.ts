@@ -94,15 +94,25 @@ export interface Loaded {
   grammarState(gbnf: string): GrammarState
 }
 
-/** Loads the library from its folder, and a model with it. Throws ENGINE_MISSING or MODEL_INVALID. */
-export async function loadLlama(folder: string | undefined, modelPath: string): Promise<Loaded> {
-  let library: Library
-  let llama: Llama
+interface Opened {
+  readonly library: Library
+  readonly llama: Llama
+}
+let opened: Promise<Opened> | undefined
+
+/** Reads the library from its folder, once in a process. Throws ENGINE_MISSING. */
+export function openLibrary(folder: string): Promise<Opened> {
+  opened ??= open(folder)
+  return opened
+}
+
+async function open(folder: string): Promise<Opened> {
   try {
-    const entry = createRequire(join(folder ?? '', 'package.json')).resolve('node-llama-cpp')
-    library = (await import(pathToFileURL(entry).href)) as Library
+    const entry = createRequire(join(folder, 'package.json')).resolve('node-llama-cpp')
+    const library = (await import(pathToFileURL(entry).href)) as Library
     // never built here: what npm brought is used, or nothing
-    llama = await library.getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: 'disabled' })
+    const llama = await library.getLlama({ gpu: false, build: 'never', skipDownload: true, logLevel: 'disabled' })
+    return { library, llama }
   } catch (error) {
     throw fail(
       'ENGINE_MISSING',
@@ -110,6 +120,11 @@ export async function loadLlama(folder: string | undefined, modelPath: string): 
       { cause: error },
     )
   }
+}
+
+/** Loads a model, with the library from its folder. Throws ENGINE_MISSING or MODEL_INVALID. */
+export async function loadLlama(folder: string, modelPath: string): Promise<Loaded> {
+  const { library, llama } = await openLibrary(folder)
   try {
     const model = await llama.loadModel({ modelPath, checkTensors: true })
     const grammarState = (gbnf: string) => {

@@ -26,7 +26,7 @@ const BATCH = 512
 
 /** Runs a GGUF file with llama.cpp: texts under way share its batches, and what was read of a beginning is not read again. */
 export const llamaRunner: OpenFileRunner = async (manifest, path, { threads, library }) => {
-  const loaded = await loadLlama(library, path)
+  const loaded = await loadLlama(library ?? '', path)
   const context = Math.min(loaded.model.trainContextSize, CONTEXT)
   return manifest.task === 'feature-extraction'
     ? embedder(loaded.model, context, threads)

@@ -19,6 +19,9 @@ const [SINGLES, TURN] = [24, 4]
 /** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
 const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
 
+/** A batch may take long on a busy machine, and nobody waits for its answer: milliseconds until an engine is taken for hung. */
+const HANG = 300_000
+
 /** The part of measuring that quality is told as. */
 const QUALITY = 0.4
 
@@ -37,7 +40,10 @@ export async function measure(
   const threads = threadsFor(source.manifest)
   const engines = [source, refined].map(
     ({ manifest, files }, i) =>
-      new Engine({ name: i === 0 ? 'source' : 'refined', version: 1, manifest, files: { ...files } }, { threads }),
+      new Engine(
+        { name: i === 0 ? 'source' : 'refined', version: 1, manifest, files: { ...files } },
+        { threads, hangLimit: HANG },
+      ),
   )
   try {
     await Promise.all(engines.map(({ ready }) => ready))

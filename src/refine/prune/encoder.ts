@@ -8,12 +8,12 @@ import { directedBatch, directedBatches, drawnDirections, pointed } from '../dir
 import type { Example } from '../examples/example.ts'
 import { imitate } from '../imitate.ts'
 import { tokenizerOf } from '../inputs.ts'
-import { goOn, learn, teacherOf, trainedWith } from '../learn.ts'
+import { goOn, learn, teacherOf } from '../learn.ts'
 import { type Subject, withModel } from '../subject.ts'
 import { labelled } from './classifier.ts'
-import { EPOCHS, type Prunable, type Sized, SLOWER } from './network.ts'
+import { EPOCHS, type Prunable, type Sized } from './network.ts'
 
-/** The learning rate where the version was not trained here. */
+/** The learning rate afterwards: twice that of training a whole encoder on, for what is left has more to learn. */
 const RATE = 1e-4
 
 /**
@@ -57,8 +57,7 @@ export function encoderNetwork(subject: Subject): Prunable {
     async *learn(network, context, teaching) {
       const cut = rebuilt(network)
       const config = configOf(network.sizes)
-      const { learningRate } = trainedWith(manifest)
-      const options = { epochs: EPOCHS, learningRate: learningRate == null ? RATE : Number(learningRate) * SLOWER }
+      const options = { epochs: EPOCHS, learningRate: RATE }
       if (head.task === 'feature-extraction') {
         const lesson = await said(await encode(context.heldIn), context.threads)
         return yield* imitate(cut, { ...source, config, weights: network.weights }, lesson, context, options)
