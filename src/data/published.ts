@@ -96,7 +96,10 @@ export class PublishedTokenizer implements Tokenizer {
   async #encodings(texts: readonly string[]): Promise<Encoding[]> {
     if (texts.length === 0) return []
     const library = await this.#open()
-    return library.encodeBatch(texts.map((text) => text.slice(0, this.#maxLength * UNITS_A_TOKEN)))
+    const cut = texts.map((text) => text.slice(0, this.#maxLength * UNITS_A_TOKEN))
+    return library.encodeBatch(cut).catch((error: unknown) => {
+      throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json cannot cut a text' }, { cause: error })
+    })
   }
 
   #open(): Promise<Library> {
