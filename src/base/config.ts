@@ -46,8 +46,8 @@ export interface Config {
   keepTexts: boolean
   /** Whether addresses, phone, card and resident numbers and keys are taken out of texts that are kept. `ATHANOR_REDACT=0`: no. */
   redact: boolean
-  /** Share of answered requests that are logged, 0 to 1; failed ones are all. `ATHANOR_LOG_REQUESTS`. */
-  logRequests: number
+  /** Share of answered requests that are logged, 0 to 1; ten a second if absent. Failed ones are all. `ATHANOR_LOG_REQUESTS`. */
+  logRequests: number | undefined
   /** Days that logged requests are kept. `ATHANOR_LOG_DAYS`. */
   logDays: number
   /** Variables of the environment that OpenTelemetry names: with `OTEL_EXPORTER_OTLP_ENDPOINT`, traces and metrics are sent. */
@@ -94,7 +94,7 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     deadline: 30_000,
     keepTexts: env.ATHANOR_KEEP_TEXTS === '1',
     redact: env.ATHANOR_REDACT !== '0',
-    logRequests: share(env.ATHANOR_LOG_REQUESTS, 0.1),
+    logRequests: share(env.ATHANOR_LOG_REQUESTS),
     logDays: Number(env.ATHANOR_LOG_DAYS) || 30,
     telemetry: variables(env, 'OTEL_'),
     predictionsKept: 100_000,
@@ -124,9 +124,9 @@ function usableMemory(): number {
 }
 
 /** A share from 0 to 1; what is none counts as not given. */
-function share(text: string | undefined, otherwise: number): number {
+function share(text: string | undefined): number | undefined {
   const value = Number(text)
-  return text && value >= 0 && value <= 1 ? value : otherwise
+  return text && value >= 0 && value <= 1 ? value : undefined
 }
 
 export const enginesFolder = ({ engines, home }: Config) => engines || join(home, 'engines')

@@ -6,26 +6,30 @@ const FLUSH_EVERY = 500
 /** Requests that may wait for the database; beyond it they are left out. */
 const WAITING_LIMIT = 1000
 const PRUNE_EVERY = 600_000
+/** Answered requests that are logged where no share is said: so many at once, and a second from then on. */
+const [AT_ONCE, A_SECOND] = [100, 10]
 /** Characters kept of an input or output. */
 const LENGTH = 20_000
 
 interface RequestLogOptions {
-  /** Share of answered requests that are logged; failed ones are all. */
-  share: number
+  /** Share of answered requests that are logged, or as many as people can look at; failed ones are all. */
+  share: number | undefined
   /** Days that they are kept. */
   days: number
   /** Makes of an input or output what is kept of it; without it none is kept. */
   keep?: (text: string) => string
 }
 
-/** Logs a share of the requests and all failures, for people to look at. */
+/** Logs some of the answered requests and all failures, for people to look at. */
 export class RequestLog {
   readonly #requests: LoggedRequests
   readonly #log: Log
   readonly #options: RequestLogOptions
   readonly #timer: NodeJS.Timeout
   #waiting: LoggedRequest[] = []
-  #owed = 0
+  /** Answered requests that may be logged, as of a time in milliseconds. */
+  #owed: number
+  #owedAt = 0
   #prunedAt = Number.NEGATIVE_INFINITY
   #flushing: Promise<void> = Promise.resolve()
 
@@ -33,15 +37,12 @@ export class RequestLog {
     this.#requests = requests
     this.#log = log
     this.#options = options
+    this.#owed = options.share === undefined ? AT_ONCE : 0
     this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY).unref()
   }
 
   observe({ requestId, door, model, version, code, ms, rows, at, written, content }: Served) {
-    if (code === undefined) {
-      this.#owed += this.#options.share
-      if (this.#owed < 1) return
-      this.#owed--
-    }
+    if (code === undefined && !this.#picks(at)) return
     if (this.#waiting.length >= WAITING_LIMIT) return
     this.#waiting.push({
       requestId,
@@ -82,6 +83,18 @@ export class RequestLog {
   async close() {
     clearInterval(this.#timer)
     await this.flush()
+  }
+
+  #picks(at: number): boolean {
+    const { share } = this.#options
+    if (share !== undefined) this.#owed += share
+    else if (at > this.#owedAt) {
+      this.#owed = Math.min(AT_ONCE, this.#owed + (A_SECOND * (at - this.#owedAt)) / 1000)
+      this.#owedAt = at
+    }
+    if (this.#owed < 1) return false
+    this.#owed--
+    return true
   }
 
   #kept(content: Served['content']) {
