@@ -27,6 +27,8 @@ export interface LogFilter {
 
 /** Entries kept; the oldest go first. */
 const KEPT = 100_000
+/** Entries of one statement: SQLite takes 32,766 values, PostgreSQL 65,535. */
+const AT_ONCE = 1_000
 
 /** The stored log: errors and notable events, bounded. */
 export class LogEntries {
@@ -38,7 +40,10 @@ export class LogEntries {
   }
 
   async add(entries: readonly LogEntry[]) {
-    if (entries.length === 0) return
+    for (let from = 0; from < entries.length; from += AT_ONCE) await this.#add(entries.slice(from, from + AT_ONCE))
+  }
+
+  async #add(entries: readonly LogEntry[]) {
     await this.#db
       .insertInto('log_entries')
       .values(
