@@ -13,12 +13,15 @@ export async function countChange(tx: Transaction<Schema>): Promise<number> {
   return revision
 }
 
-/** Looks for changes, by whichever process, until `close`; `onChange` is told of them. */
+/**
+ * Looks for changes, by whichever process, until `close`; `onChange` is told of them, and once at first: something may have
+ * changed since its caller read what there is.
+ */
 export function followChanges({ db }: Pick<Store, 'db'>, onChange: () => Promise<void>, every = 1_000) {
   let known: number | undefined
   const look = async () => {
     const { revision } = await db.selectFrom('registry_state').select('revision').executeTakeFirstOrThrow()
-    if (known !== undefined && revision !== known) await onChange()
+    if (revision !== known) await onChange()
     known = revision
   }
   const timer = setInterval(() => void look().catch(() => undefined), every).unref() // away: what is known stays

@@ -100,7 +100,10 @@ test('runs of two servers are shared out, none is done twice, and either can end
   assert.equal((await right.runs.get(long.run)).state, 'cancelled')
 })
 
-test('a deployment that is changed at one server is followed by the other', { skip: shared.skip }, async (t) => {
+test('a deployment that is changed at one server is followed by the other', {
+  skip: shared.skip,
+  timeout: 120_000,
+}, async (t) => {
   const { places } = await shared.fresh()
   const apps = await Promise.all(
     ['one', 'other'].map((name) => startApp({ home: join(root, name), ...places, port: 0, logLevel: 'silent' })),
