@@ -25,6 +25,8 @@ test('a hundred answered requests at once and ten a second are logged, or a shar
     ),
     50,
   )
+  const setBack = busy.map((at) => at - 3_600_000)
+  assert.equal(await logged(undefined, [...busy, ...setBack]), Math.floor(100 + 2 * 89.9))
   assert.equal(await logged(0.25, busy), 225)
   assert.equal(await logged(0, busy), 0)
   assert.equal(await logged(0, busy, 'INTERNAL'), 900)

@@ -28,7 +28,7 @@ export class RequestLog {
   readonly #timer: NodeJS.Timeout
   #waiting: LoggedRequest[] = []
   /** Answered requests that may be logged, as of a time in milliseconds. */
-  #owed: number
+  #owed = 0
   #owedAt = 0
   #prunedAt = Number.NEGATIVE_INFINITY
   #flushing: Promise<void> = Promise.resolve()
@@ -37,7 +37,6 @@ export class RequestLog {
     this.#requests = requests
     this.#log = log
     this.#options = options
-    this.#owed = options.share === undefined ? AT_ONCE : 0
     this.#timer = setInterval(() => void this.flush(), FLUSH_EVERY).unref()
   }
 
@@ -88,8 +87,10 @@ export class RequestLog {
   #picks(at: number): boolean {
     const { share } = this.#options
     if (share !== undefined) this.#owed += share
-    else if (at > this.#owedAt) {
-      this.#owed = Math.min(AT_ONCE, this.#owed + (A_SECOND * (at - this.#owedAt)) / 1000)
+    else {
+      // none are owed for a clock that was set back
+      const passed = Math.max(0, at - this.#owedAt) / 1000
+      this.#owed = Math.min(AT_ONCE, this.#owed + A_SECOND * passed)
       this.#owedAt = at
     }
     if (this.#owed < 1) return false
