@@ -20,6 +20,7 @@ import type { EncoderHead } from '../nn/encoders.ts'
 import { madeClassifier } from './classifiers.ts'
 import { smallDecoder } from './decoders.ts'
 import { madeGraphs } from './graphs.ts'
+import { plainManifest } from './tiny.ts'
 import { tinyEncoder } from './tiny-encoder.ts'
 
 /** A version, what it is asked, and what the server says: in the form in which the programs beside its exports answer. */
@@ -33,16 +34,9 @@ export interface Asked {
   readonly answers: readonly unknown[]
 }
 
-const base = {
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  metrics: {},
-  lineage: { code: 'test' },
-  createdAt: new Date(0).toISOString(),
-} as const
 type Bundle = Pick<Asked, 'manifest' | 'files'>
 const bundled = (manifest: object, files: Record<string, Uint8Array | string>): Bundle => ({
-  manifest: { ...base, ...manifest } as Manifest,
+  manifest: { ...plainManifest, ...manifest } as Manifest,
   files: Object.fromEntries(Object.entries(files).map(([name, content]) => [name, Buffer.from(content)])),
 })
 

@@ -6,7 +6,8 @@ import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { families, inferenceGraph } from '../nn/families.ts'
 
-const base = {
+/** What a manifest that no run has made says beside its model. */
+export const plainManifest = {
   format: 'athanor-bundle',
   formatVersion: 1,
   metrics: {},
@@ -43,7 +44,7 @@ export async function tinyClassifier({ hidden = 8, width = 8, labels = ['a', 'b'
   )
   const model = inferenceGraph(families.lstm, config, weights)
   const manifest: Manifest = {
-    ...base,
+    ...plainManifest,
     task: 'text-classification',
     family: 'lstm',
     signature: signatureOf(model),
