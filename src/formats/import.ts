@@ -31,7 +31,7 @@ export async function importBundle(
     format: 'athanor-bundle',
     formatVersion: 1,
     metrics: {},
-    lineage: { code, options: { format: format.name } },
+    lineage: lineageOf(format.name, options),
     ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   } as const
@@ -60,6 +60,11 @@ export async function importBundle(
   if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
   return { manifest, files }
 }
+
+const lineageOf = (format: string, { source }: ImportOptions) => ({
+  code,
+  options: { format, ...(source !== undefined && { source }) },
+})
 
 type BareTask = 'text-classification' | 'image-classification' | 'tensor'
 
@@ -100,7 +105,7 @@ function modelFiles(source: Source): Source {
 }
 
 /** A decoder brings its tokenizer and knows its task. */
-async function importDecoder(decoder: StoredDecoder, format: string, { description }: ImportOptions) {
+async function importDecoder(decoder: StoredDecoder, format: string, options: ImportOptions) {
   const { bundleDecoder } = await import('./decoders/decoder.ts')
   const { manifest, files } = bundleDecoder(decoder)
   const whole: Manifest = {
@@ -108,8 +113,8 @@ async function importDecoder(decoder: StoredDecoder, format: string, { descripti
     formatVersion: 1,
     ...manifest,
     metrics: {},
-    lineage: { code, options: { format } },
-    ...(description !== undefined && { description }),
+    lineage: lineageOf(format, options),
+    ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   }
   return { manifest: whole, files: { ...files, 'tokenizer.json': new TextEncoder().encode(files['tokenizer.json']) } }
