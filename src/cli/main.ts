@@ -81,7 +81,7 @@ program.action(async (word: string | undefined, topic: string | undefined) => {
 /** `athanor help`, of a command, or `all`. */
 function help(topic: string | undefined) {
   if (topic === undefined) return program.outputHelp()
-  if (topic === 'all') return everything(new Terminal({}))
+  if (topic === 'all') return everything(new Terminal(current))
   const command = program.commands.find((one) => one.name() === topic || one.aliases().includes(topic))
   if (!command) throw unknown(topic)
   command.outputHelp()

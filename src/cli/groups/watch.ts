@@ -6,6 +6,7 @@ export const watchCommands: CommandGroup = {
   commands: [
     {
       name: 'ps',
+      aliases: ['runs'],
       summary: 'Show training runs and engines',
       example: 'athanor ps --all',
       options: [option('--all', 'finished runs too')],
