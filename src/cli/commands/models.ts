@@ -90,7 +90,7 @@ export async function show(
   const { name, version, aliases, versions, manifest, files } = detail
   const { lineage } = manifest
   const row = (title: string, value: string | undefined) => value && out.prose(`  ${title.padEnd(12)} ${value}`, 15)
-  out.data(
+  out.prose(
     `${out.style('bold', `${name}@${version}`)}  ${manifest.task} · ${manifest.family} · ${compact(manifest.parameters)} parameters`,
   )
   row('about', manifest.description)
