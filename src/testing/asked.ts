@@ -213,7 +213,8 @@ async function tensors(): Promise<Asked> {
 }
 
 /** A version of each task of encoders of a layout. */
-export const askedEncoders = (layout: EncoderConfig['layout']) => Promise.all(heads.map((head) => encoder(layout, head)))
+export const askedEncoders = (layout: EncoderConfig['layout']) =>
+  Promise.all(heads.map((head) => encoder(layout, head)))
 
 /** A version of every task and way to cut texts; images lie in `folder`. */
 export const askedVersions = async (folder: string): Promise<Asked[]> => [

@@ -1,5 +1,6 @@
 import type { Resources } from '../../../client/src/index.ts'
 import type { Context } from '../context.ts'
+import { given, wholeNumber } from '../reading.ts'
 import { ago, bytes, duration } from '../terminal.ts'
 
 /** What is going on: training runs and engines. */
@@ -75,15 +76,11 @@ export interface LogOptions {
 
 /** The stored log, oldest of the chosen entries first. */
 export async function logs({ client, out, signal }: Context, options: LogOptions) {
-  const { errors, model, code, request, since, limit = '50' } = options
-  const filter = {
-    ...(model && { model }),
-    ...(code && { code }),
-    ...(request && { request }),
-    ...(since && { since }),
-  }
+  const { errors, limit = '50' } = options
+  const filter = given(options, ['model', 'code', 'request', 'since'])
+  const most = wholeNumber('limit', limit)
   const read = async (more: { since?: string } = {}) => {
-    const entries = await client.logs({ ...filter, ...more, limit: Number(limit) })
+    const entries = await client.logs({ ...filter, ...more, limit: most })
     return entries.filter(({ level }) => !errors || level !== 'info').reverse()
   }
   let entries = await read()

@@ -6,6 +6,7 @@ export const watchCommands: CommandGroup = {
   commands: [
     {
       name: 'ps [run]',
+      aliases: ['runs'],
       summary: 'Show training runs and engines; of one run, what it has told, why it failed and how to go on',
       brief: 'Show training runs and engines, or one run',
       example: 'athanor ps --all',

@@ -43,7 +43,10 @@ const pipelines: Record<string, Asked> = {
 }
 
 /** Programs that ask a Hugging Face folder by transformers and transformers.js, or a GGUF file by llama.cpp; undefined for other formats. */
-export function publishedUsage({ task, encoder }: Pick<Manifest, 'task' | 'encoder'>, format: string): Files | undefined {
+export function publishedUsage(
+  { task, encoder }: Pick<Manifest, 'task' | 'encoder'>,
+  format: string,
+): Files | undefined {
   if (format.startsWith('gguf')) return { 'usage.ts': utf8(ggufUsage) }
   if (format !== 'huggingface') return undefined
   if (task === 'feature-extraction') {
@@ -58,7 +61,10 @@ export function publishedUsage({ task, encoder }: Pick<Manifest, 'task' | 'encod
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
-const pythonUsage = (task: string, { made = '', asked = '', printed }: Asked['python']) => `# pip install transformers torch
+const pythonUsage = (
+  task: string,
+  { made = '', asked = '', printed }: Asked['python'],
+) => `# pip install transformers torch
 # python usage.py 'a text'
 import json
 import sys
@@ -73,7 +79,10 @@ if __name__ == '__main__':
         print(json.dumps(${printed}, ensure_ascii=False))
 `
 
-const scriptUsage = (task: string, { asked = '', printed }: Asked['script']) => `// npm install @huggingface/transformers
+const scriptUsage = (
+  task: string,
+  { asked = '', printed }: Asked['script'],
+) => `// npm install @huggingface/transformers
 // node usage.ts 'a text'
 import { fileURLToPath } from 'node:url'
 import { env, pipeline } from '@huggingface/transformers'
