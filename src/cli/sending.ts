@@ -131,8 +131,7 @@ const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
 
 /** The path itself, or the files of a folder by their names below it; links are refused. */
 async function filesOf(path: string): Promise<[name: string, path: string][]> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found) throw fail('DATA_NOT_FOUND', { source: path })
+  const found = await stat(path)
   if (!found.isDirectory()) return withExternalData(path)
   const files: [string, string][] = []
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
@@ -164,8 +163,8 @@ async function withExternalData(path: string): Promise<[name: string, path: stri
 
 /** Sends what the server lacks of a file; returns its sha256. */
 export async function send(path: string, { client, out }: Context): Promise<string> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found?.isFile()) throw fail('DATA_NOT_FOUND', { source: path })
+  const found = await stat(path)
+  if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
   const hash = createHash('sha256')
   for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
   const digest = hash.digest('hex')

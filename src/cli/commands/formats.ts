@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
-import { AthanorError, type ExportOptions, type ImportOptions } from '../../../client/src/index.ts'
+import { AthanorError, type ExportOptions, type ImportOptions, type ModelDetail } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import { pixelScales } from '../../formats/bare/scales.ts'
@@ -72,7 +72,13 @@ export async function importModel(context: Context, path: string, flags: ImportF
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.next(`athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+  out.next(nextOf(detail))
+}
+
+/** How a model that came in is tried; one of tensors has no words to be asked with. */
+function nextOf({ name, manifest: { task } }: ModelDetail): string {
+  if (task === 'tensor') return `athanor show ${name}`
+  return `athanor run ${name} ${task.startsWith('image') ? 'FILE' : '"…"'}`
 }
 
 const listed = (labels: string) => labels.split(',').map((label) => label.trim())
