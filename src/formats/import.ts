@@ -99,7 +99,7 @@ function labelsOf(classes: number, options: ImportOptions): string[] {
 /** A source without what our exports put beside a model; all of a Hugging Face folder is the model's own. */
 function modelFiles(source: Source): Source {
   if (source.names.includes('config.json')) return source
-  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'usage.mjs', 'browser.js'])
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'model.js', 'browser.js'])
   const names = source.names.filter((name) => !beside.has(name))
   return names.length > 0 ? { ...source, names } : source
 }
