@@ -24,7 +24,7 @@ const requests = job.bodies.map((body) => {
   return Buffer.from(head + body)
 })
 /** A list of numbers under the names that the servers give it. */
-const vector = /"(?:embedding|data)":\s*\[\s*(-?[\d.][^\]]*)/
+const vector = /(?:"(?:embedding|data|predictions)":\s*|^)\[+\s*(-?[\d.][^\]]*)/
 const right = (text: string, which: number) => {
   const numbers = vector.exec(text)?.[1].split(',', job.expected[which].length).map(Number) ?? []
   return job.expected[which].every((value, i) => Math.abs(numbers[i] - value) <= job.tolerance)
