@@ -10,8 +10,15 @@ export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
   if (out.json) return out.document({ runs: shown, engines, machine })
   if (shown.length > 0) {
     out.table(
-      ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED'],
-      shown.map((run) => [run.run, run.model, run.state, run.metrics?.accuracy?.toFixed(4) ?? '', ago(run.createdAt)]),
+      ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED', 'REASON'],
+      shown.map(({ run, model, state, metrics, createdAt, error }) => [
+        run,
+        model,
+        state,
+        metrics?.accuracy?.toFixed(4) ?? '',
+        ago(createdAt),
+        error?.message ?? '',
+      ]),
     )
   }
   if (engines.length > 0) {
