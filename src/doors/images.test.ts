@@ -6,6 +6,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
+import { plainManifest } from '../testing/manifest.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 
 let server: TestServer
@@ -20,17 +21,13 @@ function lightness() {
   g.output(o.softmax(o.concat([o.mul(mean, -8), o.mul(mean, 8)], 1)), 'probabilities')
   const model = g.build()
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'image-classification',
     family: 'tiny',
     signature: signatureOf(model),
     labels: ['dark', 'light'],
     pipeline: { height: 4, width: 4, channels: 1, fit: 'fill', mean: [0.5], deviation: [1] },
     parameters: 0,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
   }
   return { manifest, files: { 'model.onnx': writeModel(model) } }
 }
