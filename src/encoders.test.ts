@@ -265,10 +265,12 @@ test('what does not fit is refused before anything is trained', async () => {
   await refused(create({ from: 'tiny', family: 'encoder', task: 'text-generation' }), 'OPTION_INVALID', 'is for')
   await refused(create({ from: 'tinny' }), 'MODEL_NOT_FOUND', 'Did you mean "tiny"')
   await refused(create({ from: 'tiny', options: { tuning: 'half' } }), 'OPTION_INVALID', 'full, last, lora')
+  const targets = 'query, gate'
+  await refused(create({ from: 'tiny', options: { tuning: 'lora', targets } }), 'OPTION_INVALID', 'down, got "gate"')
   const rows = `text,label\n${Array.from({ length: 20 }, (_, i) => `text ${i} of ${at(animals, i)},${i % 2}`).join('\n')}\n`
   const cases: [string, string, Partial<RunSpec>, string, RegExp][] = [
-    ['a.csv', rows, { options: { tuning: 'lora', targets: 'query,gate' } }, 'OPTION_INVALID', /"gate" is no product/],
-    ['a.csv', rows, { options: { tuning: 'last', layers: 9 } }, 'OPTION_INVALID', /has 2 layers/],
+    // before the data is read, which would be refused as well
+    ['a.csv', 'nothing\n', { options: { tuning: 'last', layers: 9 } }, 'OPTION_INVALID', /has 2 layers/],
     ['a.csv', rows, { options: { maxLength: 500 } }, 'OPTION_INVALID', /places for 64 tokens/],
     [
       'a.conll',
