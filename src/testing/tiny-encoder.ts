@@ -1,4 +1,6 @@
+import type { Manifest } from '../bundle/manifest.ts'
 import { PublishedTokenizer } from '../data/published.ts'
+import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
 import type { EncoderConfig } from '../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
@@ -105,4 +107,19 @@ export function tinyEncoder(
     }),
   )
   return { config, head, labels, weights, tokenizerJson, companions: {}, maxLength: 64 }
+}
+
+/** The same as a bundle that can be registered. */
+export function tinyEncoderBundle(texts: readonly string[], head: EncoderHead, labels: string[]) {
+  const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
+  const whole: Manifest = {
+    format: 'athanor-bundle',
+    formatVersion: 1,
+    metrics: {},
+    lineage: { code: 'test' },
+    createdAt: new Date(0).toISOString(),
+    ...manifest,
+  }
+  const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)] as const)
+  return { manifest: whole, files: Object.fromEntries(stored) }
 }
