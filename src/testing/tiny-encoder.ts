@@ -4,6 +4,7 @@ import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
 import type { EncoderConfig } from '../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
+import { plainManifest } from './tiny.ts'
 
 /** A WordPiece tokenizer of BERT's kind over the words and letters of some texts, as a tokenizer.json. */
 function tinyTokenizer(texts: readonly string[]): string {
@@ -112,14 +113,7 @@ export function tinyEncoder(
 /** The same as a bundle that can be registered. */
 export function tinyEncoderBundle(texts: readonly string[], head: EncoderHead, labels: string[]) {
   const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
-  const whole: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
-    ...manifest,
-  }
+  const whole: Manifest = { ...plainManifest, ...manifest }
   const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)] as const)
   return { manifest: whole, files: Object.fromEntries(stored) }
 }

@@ -3,6 +3,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
+import { plainManifest } from './tiny.ts'
 
 /** A model that tells light images from dark ones by their mean. */
 export function tinyVision() {
@@ -12,17 +13,13 @@ export function tinyVision() {
   g.output(o.softmax(o.concat([o.mul(mean, -8), o.mul(mean, 8)], 1)), 'probabilities')
   const model = g.build()
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'image-classification',
     family: 'tiny',
     signature: signatureOf(model),
     labels: ['dark', 'light'],
     pipeline: { height: 4, width: 4, channels: 1, fit: 'fill', mean: [0.5], deviation: [1] },
     parameters: 0,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
   }
   return { manifest, files: { 'model.onnx': writeModel(model) } }
 }
