@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { Athanor } from '../../client/src/index.ts'
 import { createRunner } from '../../src/engine/runner.ts'
 import type { Result } from '../main.ts'
+import type { Load } from './clients.ts'
 import type { EmbedJob } from './embed-load.ts'
 import { miniLmBundle } from './models.ts'
 import { type Bundle, startServer } from './server.ts'
@@ -87,14 +88,6 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
     await server.close()
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-interface Load {
-  perSecond: number
-  p50: number
-  p99: number
-  failed: number
-  wrong: number
 }
 
 async function generate(job: EmbedJob, folder: string): Promise<Load> {
