@@ -53,7 +53,7 @@ const nodes: Record<string, Runtime> = {
   onnx: {
     install: 'onnxruntime-node',
     imports: `import ort from 'onnxruntime-node'`,
-    open: ort('`${import.meta.dirname}/model.onnx`'),
+    open: ort(`\`\${import.meta.dirname}/model.onnx\``),
   },
 }
 
