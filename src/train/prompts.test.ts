@@ -10,7 +10,7 @@ const corpus = (kind: PreparedCorpus['kind'], rows: number[][]) => {
   const part = { rows: { rows: rows.length, ids: (row: number) => Int32Array.from(rows[row]) } }
   return { kind, validation: part, config: { end: [END] } } as unknown as PreparedCorpus
 }
-const prompts = (...args: Parameters<typeof promptsOf>) => [...promptsOf(...args)].map(({ ids }) => [...ids])
+const prompts = (...args: Parameters<typeof promptsOf>) => [...promptsOf(...args)].map(({ ids }) => Array.from(ids))
 
 test('the prompts of a conversation are all that stands before each answer', () => {
   const talk = [...given(5, 6), 7, 8, ...given(9), 10, END]
