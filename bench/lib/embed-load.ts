@@ -16,7 +16,7 @@ export interface EmbedJob {
 const { bodies, expected, tolerance, ...job } = JSON.parse(readFileSync(process.argv[2], 'utf8')) as EmbedJob
 const url = new URL(job.url)
 /** A list of numbers under the names that the servers give it. */
-const vector = /"(?:embedding|data)":\s*\[\s*(-?[\d.][^\]]*)/
+const vector = /(?:"(?:embedding|data|predictions)":\s*|^)\[+\s*(-?[\d.][^\]]*)/
 const right = (text: string, which: number) => {
   const numbers = vector.exec(text)?.[1].split(',', expected[which].length).map(Number) ?? []
   return expected[which].every((value, i) => Math.abs(numbers[i] - value) <= tolerance)

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -83,7 +84,7 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
       ]
     })
   } finally {
-    process.kill(-child.pid!, 'SIGKILL') // with the processes that it started
+    await end(child)
     await server.close()
     rmSync(folder, { recursive: true, force: true })
   }
@@ -109,6 +110,20 @@ async function reference({ manifest, files }: Bundle): Promise<number[][]> {
       if ('output' in answer && answer.output.kind === 'vectors')
         vectors.push([...answer.output.vectors.subarray(0, CHECKED)])
   return vectors
+}
+
+/** Ends a server with the processes that it started: some of them only it knows, so it is asked first. */
+async function end(child: ChildProcess) {
+  if (child.exitCode === null) {
+    const exit = once(child, 'exit')
+    child.kill('SIGTERM')
+    await Promise.race([exit, wait(5_000)])
+  }
+  try {
+    process.kill(-child.pid!, 'SIGKILL')
+  } catch {
+    // none is left
+  }
 }
 
 /** Waits until a server answers. */
