@@ -1,13 +1,10 @@
 import { fail } from '../base/errors.ts'
-import { Edit } from '../graph/edit.ts'
 import { families } from '../nn/families.ts'
-import type { Weights } from '../train/checkpoint.ts'
 import type { Option } from '../train/options.ts'
-import { pipelineOf } from './inputs.ts'
-import { learn, teacherOf, vectorsOf } from './learn.ts'
-import { narrowed } from './narrow.ts'
+import { learn } from './learn.ts'
 import type { Pass } from './pass.ts'
-import type { Subject } from './subject.ts'
+import { teacherOf, vectorsOf } from './teacher.ts'
+import { tokenTable } from './tokens.ts'
 import { labelledBy } from './unlabelled.ts'
 
 const students = Object.entries(families).flatMap(([name, { task }]) => (task === 'text-classification' ? [name] : []))
@@ -49,7 +46,8 @@ const options = {
   table: {
     type: 'boolean',
     default: true,
-    description: 'begin with the teacher’s vectors of tokens, in as many numbers as the student has for them',
+    description:
+      'begin with what the teacher knows of each token: its table, and what a Transformer makes of the token alone',
   },
 } as const satisfies Record<string, Option>
 
@@ -85,7 +83,7 @@ export const distil: Pass = {
       width?: { default: number }
     }
     const width = Number(context.training.options.width ?? usual?.default)
-    const tokens = table === true && family !== 'bow' ? tokenTable(subject, width) : undefined
+    const tokens = table === true && family !== 'bow' ? await tokenTable(subject, width, context.threads) : undefined
     const learnt = yield* learn(
       subject,
       { ...context, training },
@@ -102,20 +100,4 @@ export const distil: Pass = {
     const more = filled > 0 ? `, ${filled} texts by its answers alone` : ''
     return { subject: learnt, note: `a ${after} learnt from a ${before}${more}` }
   },
-}
-
-/**
- * The vectors of tokens that the teacher begins with, float32 (vocabulary, width), in fewer numbers where it has more;
- * undefined where it stores none such, or narrower ones.
- */
-function tokenTable(subject: Subject, width: number): Weights[string] | undefined {
-  const { model } = subject
-  const edit = new Edit(model)
-  const ids = new Set(['ids', 'input_ids'])
-  const gather = edit.nodes.find(({ opType, input }) => opType === 'Gather' && ids.has(input[1]))
-  const tensor = gather && edit.dims(gather.input[0])?.length === 2 ? edit.tensor(gather.input[0]) : undefined
-  if (tensor?.dtype !== 'float32' || tensor.dims[0] !== pipelineOf(subject).vocabularySize) return undefined
-  const [{ dims }, data] = [tensor, tensor.data as Float32Array]
-  if (dims[1] < width) return undefined
-  return dims[1] === width ? { dims, data } : { dims: [dims[0], width], data: narrowed(data, dims[1], width) }
 }
