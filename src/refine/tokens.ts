@@ -40,11 +40,13 @@ export async function tokenTable(
   return { dims: [rows, width], data: ofSize(data, SIZE) }
 }
 
-/** The table that a graph looks ids up in. */
+/** The table that a graph looks ids up in; our own families read them turned or with padding. */
 function storedTable({ model }: Subject, rows: number): Table | undefined {
   const edit = new Edit(model)
   const ids = new Set(['ids', 'input_ids'])
-  const gather = edit.nodes.find(({ opType, input }) => opType === 'Gather' && ids.has(input[1]))
+  const gather = edit.nodes.find(
+    ({ opType, input: [table, at] }) => opType === 'Gather' && (ids.has(at) || table === 'embedding/weight'),
+  )
   const tensor = gather && edit.dims(gather.input[0])?.length === 2 ? edit.tensor(gather.input[0]) : undefined
   if (tensor?.dtype !== 'float32' || tensor.dims[0] !== rows) return undefined
   return { data: tensor.data as Float32Array, width: tensor.dims[1] }
