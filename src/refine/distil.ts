@@ -1,6 +1,7 @@
 import { fail } from '../base/errors.ts'
 import { families } from '../nn/families.ts'
 import type { Option } from '../train/options.ts'
+import { inventor } from './invent.ts'
 import { learn } from './learn.ts'
 import type { Pass } from './pass.ts'
 import { teacherOf, vectorsOf } from './teacher.ts'
@@ -46,8 +47,15 @@ const options = {
   table: {
     type: 'boolean',
     default: true,
+    description: 'begin with the teacher’s vectors of tokens, in as many numbers as the student has for them',
+  },
+  made: {
+    type: 'integer',
+    default: 0,
+    minimum: 0,
+    maximum: 100,
     description:
-      'begin with what the teacher knows of each token: its table, and what a Transformer makes of the token alone',
+      'texts made up of each training text, which the teacher answers as well: stretches of it, and some of its words taken for others',
   },
 } as const satisfies Record<string, Option>
 
@@ -56,7 +64,7 @@ export const distil: Pass = {
   description: 'teach a smaller family what this version makes of the training texts, labelled or not',
   options,
   wantsFloats: false,
-  async *apply(subject, { family, temperature, share, hidden, states, table }, context) {
+  async *apply(subject, { family, temperature, share, hidden, states, table, made }, context) {
     if (subject.manifest.task !== 'text-classification')
       throw fail('UNSUPPORTED', {
         what: `distilling a model of the task ${subject.manifest.task}`,
@@ -76,14 +84,22 @@ export const distil: Pass = {
       },
       context.threads,
     )
-    const { data, filled } = await labelledBy(teacher, subject, context)
-    const training = { ...context.training, ...(data && { data }), ...(filled > 0 && { read: {} }) }
+    const { data, validation, filled, invented } = await labelledBy(teacher, subject, context, {
+      times: Number(made),
+      ...(Number(made) > 0 && { invent: inventor(subject) }),
+    })
+    const training = {
+      ...context.training,
+      ...(data && { data }),
+      ...(validation && { validation }),
+      ...(filled + invented > 0 && { read: {} }),
+    }
     const { maxLength } = subject.manifest.pipeline as { maxLength?: number }
     const { width: usual } = families[String(family) as keyof typeof families].options as {
       width?: { default: number }
     }
     const width = Number(context.training.options.width ?? usual?.default)
-    const tokens = table === true && family !== 'bow' ? await tokenTable(subject, width, context.threads) : undefined
+    const tokens = table === true && family !== 'bow' ? tokenTable(subject, width) : undefined
     const learnt = yield* learn(
       subject,
       { ...context, training },
@@ -97,7 +113,8 @@ export const distil: Pass = {
     const [before, after] = [subject, learnt].map(
       ({ manifest }) => `${manifest.family} of ${manifest.parameters.toLocaleString('en')} numbers`,
     )
-    const more = filled > 0 ? `, ${filled} texts by its answers alone` : ''
+    const alone = filled > 0 ? `, ${filled} texts by its answers alone` : ''
+    const more = invented > 0 ? `${alone}, ${invented} made up` : alone
     return { subject: learnt, note: `a ${after} learnt from a ${before}${more}` }
   },
 }

@@ -55,6 +55,7 @@ export async function* learn(
     folder: folderFor(context.folder, [family, options, initial && shapesOf(initial), graph !== undefined, taught]),
     spec,
     dataset: training.data,
+    ...(training.validation && { validation: training.validation }),
   }
   const learning: Learning = {
     known: { pipeline: pipelineOf(subject), labels },
