@@ -81,7 +81,6 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     doorPorts = await openPorts(server, house, gate)
     const info = { url, pid: process.pid }
     writeServerInfo(config.home, access.keysRequired ? { ...info, key: access.keys.localToken } : info)
-    log.info('server.started', { message: url })
     let closing: Promise<void> | undefined
     return {
       url,

@@ -16,6 +16,7 @@ import { bundleEncoder } from './formats/huggingface/bundle.ts'
 import { readFolder } from './formats/huggingface/folder.ts'
 import { writeFolder } from './formats/huggingface/write.ts'
 import { placesAt } from './testing/backends.ts'
+import { plainManifest } from './testing/manifest.ts'
 import { tinyEncoder } from './testing/tiny-encoder.ts'
 import { train as learn } from './train/train.ts'
 
@@ -37,14 +38,7 @@ before(async () => {
   app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, files } = bundleEncoder(tinyEncoder([...corpus, 'good bad film']))
-  const whole: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    metrics: {},
-    lineage: { code },
-    createdAt: new Date().toISOString(),
-    ...manifest,
-  }
+  const whole: Manifest = { ...plainManifest, lineage: { code }, ...manifest }
   const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)])
   await app.house.registry.register('tiny', whole, Object.fromEntries(stored))
 })
@@ -265,10 +259,12 @@ test('what does not fit is refused before anything is trained', async () => {
   await refused(create({ from: 'tiny', family: 'encoder', task: 'text-generation' }), 'OPTION_INVALID', 'is for')
   await refused(create({ from: 'tinny' }), 'MODEL_NOT_FOUND', 'Did you mean "tiny"')
   await refused(create({ from: 'tiny', options: { tuning: 'half' } }), 'OPTION_INVALID', 'full, last, lora')
+  const targets = 'query, gate'
+  await refused(create({ from: 'tiny', options: { tuning: 'lora', targets } }), 'OPTION_INVALID', 'down, got "gate"')
   const rows = `text,label\n${Array.from({ length: 20 }, (_, i) => `text ${i} of ${at(animals, i)},${i % 2}`).join('\n')}\n`
   const cases: [string, string, Partial<RunSpec>, string, RegExp][] = [
-    ['a.csv', rows, { options: { tuning: 'lora', targets: 'query,gate' } }, 'OPTION_INVALID', /"gate" is no product/],
-    ['a.csv', rows, { options: { tuning: 'last', layers: 9 } }, 'OPTION_INVALID', /has 2 layers/],
+    // before the data is read, which would be refused as well
+    ['a.csv', 'nothing\n', { options: { tuning: 'last', layers: 9 } }, 'OPTION_INVALID', /has 2 layers/],
     ['a.csv', rows, { options: { maxLength: 500 } }, 'OPTION_INVALID', /places for 64 tokens/],
     [
       'a.conll',

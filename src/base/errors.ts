@@ -32,7 +32,11 @@ export const errors = {
     'Use 1 to 128 of a-z, 0-9, ".", "_", "-", starting with a letter or digit.',
   ],
   CARD_INVALID: [400, 'not a usable card: {reason}', 'Print one to begin with: athanor card MODEL'],
-  BLOB_CORRUPT: [500, 'a stored file no longer has its checksum; it was set aside', 'Register the version again.'],
+  BLOB_CORRUPT: [
+    500,
+    'a stored file no longer has its checksum; it was set aside',
+    'Register the version again, or send the data again.',
+  ],
   MODEL_INVALID: [422, 'not a usable ONNX model: {reason}', 'Check the file with: athanor show --graph FILE'],
   FORMAT_INVALID: [422, 'not a usable {format} model: {reason}', 'Save it again from the program that made it.'],
   FORMAT_UNKNOWN: [
@@ -117,7 +121,7 @@ export const errors = {
 
   // training
   OPTION_INVALID: [400, 'option {option}: {reason}', 'See: athanor COMMAND --help'],
-  RUN_NOT_FOUND: [404, 'no run named "{run}"', 'All runs: athanor ps'],
+  RUN_NOT_FOUND: [404, 'no run named "{run}"', 'All runs: athanor ps --all'],
   RUN_NOT_RESUMABLE: [409, 'run "{run}" cannot be resumed: {reason}', 'Start a new run: athanor train'],
   LOSS_NOT_FINITE: [
     422,

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { lockHome } from '../store/home.ts'
 import { variablesAt } from '../testing/backends.ts'
 import { tinyGraph } from '../testing/tiny.ts'
 import { commands } from './commands.ts'
@@ -278,11 +279,46 @@ test('lines and tables fit the terminal; wide characters take two columns, and w
   const lines = tableLines(['NAME', 'TEXT'], rows, 36, plain)
   assert.ok(lines.every((line) => widthOf(line) <= 36) && lines.length === 4, lines.join('\n'))
   assert.equal(lines[3], 'b     short')
+  assert.deepEqual(tableLines(['A', 'B', 'C'], [['a', '', 'c']], 36, plain), ['A  C', 'a  c'], 'nothing in B')
   assert.deepEqual(tableLines(['NAME', 'TEXT'], [['b', 'two words']], 10, plain), [
     'NAME  b',
     'TEXT  two',
     '      words',
   ])
+})
+
+test('whatever a command does, --json prints one document', async () => {
+  const lines: [string[], (document: never) => unknown][] = [
+    [['requests'], (list: { door: string }[]) => list.every(({ door }) => door === 'native')],
+    [['usage', '--csv', '--tenant', 'default'], (list: { model: string }[]) => list.length > 0],
+    [['show', 'plain', '--graph'], ({ graph }: { graph: string[] }) => graph.length > 3],
+    [
+      ['deployments', 'plain'],
+      ({ plan, changes }: { plan: null; changes: [] }) => plan === null && changes.length === 0,
+    ],
+    [['alerts', '--remove', 'none'], ({ error }: { error: { code: string } }) => error.code === 'ALERT_RULE_NOT_FOUND'],
+    [['rollback', 'none'], ({ error }: { error: { code: string } }) => error.code === 'MODEL_NOT_FOUND'],
+    [['rollback', 'plain'], ({ error }: { error: { code: string } }) => error.code === 'DEPLOYMENT_NOT_FOUND'],
+    [['import', 'none.h5'], ({ error }: { error: { code: string } }) => error.code === 'PATH_UNUSABLE'],
+    [['help', 'all'], (all: unknown[]) => all.length === commands.length],
+  ]
+  for (const [args, holds] of lines) {
+    const { stdout, stderr } = await athanor(...args, '--json')
+    assert.ok(holds(JSON.parse(stdout) as never), `${args.join(' ')}: ${stdout}`)
+    assert.equal(stderr, '')
+  }
+  const none = await athanor('deployments', 'plain')
+  assert.deepEqual([none.code, none.stdout], [0, ''])
+  assert.match(none.stderr, /no deployment of plain: its newest version answers\n +Next: +athanor deploy plain/)
+})
+
+test('a command waits for a server that is about to listen, and leaves no trace of one of its own', async () => {
+  const home = join(root, 'soon')
+  const lock = lockHome(home)
+  const waiting = await startIn(home, 'models', '--json')
+  setTimeout(() => lock.release(), 1_000)
+  assert.deepEqual(await waiting.ended, { code: 0, stdout: '[]\n', stderr: '' })
+  assert.equal((await (await startIn(home, 'logs', '--json')).ended).stdout, '[]\n')
 })
 
 test('without a server a command brings its own and ends it', async () => {

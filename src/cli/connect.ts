@@ -1,5 +1,7 @@
+import { setTimeout } from 'node:timers/promises'
 import { Athanor } from '../../client/src/index.ts'
 import { configure } from '../base/config.ts'
+import { asAthanorError } from '../base/errors.ts'
 import { readServerInfo } from '../store/home.ts'
 import type { GlobalOptions } from './context.ts'
 import { type Login, loginOf, readLogins } from './logins.ts'
@@ -32,12 +34,24 @@ export function findServer({ url, tenant }: Where): Athanor | undefined {
   return running && clientOf(running.url, { ...(running.key && { key: running.key }), ...given })
 }
 
-/** The server that is there, else one inside this process for the length of the command, on a port of its own. */
+/** Milliseconds for a server that starts to listen, or for a short command to end, while it has the data folder. */
+const PATIENCE = 5_000
+
+/**
+ * The server that is there, else one inside this process for the length of the command, on a port of its own. Throws
+ * HOME_BUSY when another process keeps the data folder and no server is there.
+ */
 export async function connect(where: Where): Promise<Connection> {
-  const client = findServer(where)
-  if (client) return { client, own: false, close: async () => {} }
-  const { startApp } = await import('../app.ts')
-  const app = await startApp({ port: 0, requireKeys: false, logLevel: 'silent' })
-  const { tenant } = where
-  return { client: clientOf(app.url, { ...(tenant && { tenant }) }), own: true, close: () => app.close() }
+  for (const until = Date.now() + PATIENCE; ; await setTimeout(100)) {
+    const client = findServer(where)
+    if (client) return { client, own: false, close: async () => {} }
+    try {
+      const { startApp } = await import('../app.ts')
+      const app = await startApp({ port: 0, requireKeys: false, logLevel: 'silent' })
+      const { tenant } = where
+      return { client: clientOf(app.url, { ...(tenant && { tenant }) }), own: true, close: () => app.close() }
+    } catch (error) {
+      if (asAthanorError(error).code !== 'HOME_BUSY' || Date.now() > until) throw error
+    }
+  }
 }

@@ -35,6 +35,8 @@ export function overview(out: Terminal, width: number): string[] {
 
 /** Prints every command with what it does. */
 export function everything(out: Terminal) {
+  if (out.json)
+    return out.document(commands.map(({ group, name, summary, example }) => ({ group, name, summary, example })))
   let group = ''
   for (const command of commands) {
     if (command.group !== group) {

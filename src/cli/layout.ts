@@ -31,15 +31,17 @@ const GAP = 2
 const WORD = 24
 
 /**
- * A table without borders in `width` columns: wide columns are broken into lines; where that is not enough, each row
- * becomes a block of titles and values.
+ * A table without borders in `width` columns: columns in which no row has anything are left out, wide ones are broken into
+ * lines; where that is not enough, each row becomes a block of titles and values.
  */
 export function tableLines(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
+  titles: readonly string[],
+  cells: readonly (readonly string[])[],
   width: number,
   dim: (text: string) => string,
 ): string[] {
+  const filled = titles.map((_, i) => cells.length === 0 || cells.some((row) => row[i]))
+  const [head, ...rows] = [titles, ...cells].map((row) => row.filter((_, i) => filled[i]))
   const natural = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))))
   const words = head.map((title, i) =>
     Math.max(

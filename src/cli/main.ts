@@ -7,6 +7,7 @@ import { connect } from './connect.ts'
 import { type Context, exitCodes, type GlobalOptions } from './context.ts'
 import type { CommandEntry } from './entry.ts'
 import { everything, overview, wordOf } from './help.ts'
+import { wrap } from './layout.ts'
 import { report, usageError } from './report.ts'
 import { Terminal } from './terminal.ts'
 
@@ -29,10 +30,12 @@ for (const entry of commands) {
   const command = new Command(wordOf(entry))
     .description(summary)
     .aliases(aliases)
-    .addHelpText(
-      'after',
-      `\nWith any command: --json, --quiet, --url <url>, --tenant <name>\n\nExample:\n  $ ${example}`,
+    .addHelpText('after', () =>
+      ['', 'With any command: --json, --quiet, --url <url>, --tenant <name>', '', 'Example:', `  $ ${example}`]
+        .flatMap((line) => wrap(line, process.stdout.columns ?? 80))
+        .join('\n'),
     )
+    .configureHelp({ minWidthToWrap: 20 })
     .configureOutput({ outputError: () => {} })
     .exitOverride((error) => {
       called = entry
@@ -81,7 +84,7 @@ program.action(async (word: string | undefined, topic: string | undefined) => {
 /** `athanor help`, of a command, or `all`. */
 function help(topic: string | undefined) {
   if (topic === undefined) return program.outputHelp()
-  if (topic === 'all') return everything(new Terminal({}))
+  if (topic === 'all') return everything(new Terminal(current))
   const command = program.commands.find((one) => one.name() === topic || one.aliases().includes(topic))
   if (!command) throw unknown(topic)
   command.outputHelp()

@@ -17,6 +17,12 @@ export interface ReadingOptions {
 
 const list = (value: string | undefined) => value?.split(',').map((one) => one.trim())
 
+/** Of options those that are named here and were given. */
+export const given = <Options extends object, Name extends keyof Options>(options: Options, names: readonly Name[]) =>
+  Object.fromEntries(names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]]))) as Partial<
+    Pick<Options, Name>
+  >
+
 /** They as a run wants them: `read`, `problem` and `dropUnlabelled`, as far as given. */
 export function readingOf(options: ReadingOptions): Pick<RunSpec, 'read' | 'problem' | 'dropUnlabelled'> {
   const { text, label, group, time, separator, encoding, labels, labelColumns, regression, dropUnlabelled } = options

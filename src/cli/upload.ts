@@ -33,6 +33,10 @@ export async function upload(
       }
       done(null, piece)
     },
+    flush(done) {
+      const whole = !found.isFile() || images !== undefined || sent === found.size
+      done(whole ? null : fail('DATA_MALFORMED', { source: name, reason: 'it changed while it was being sent' }))
+    },
   })
   const images = task === 'text-generation' ? undefined : await imagesToPack(source, found.isDirectory())
   const asLines = task === 'text-generation' ? corpusAsJsonLines : folderAsJsonLines

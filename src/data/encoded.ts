@@ -50,7 +50,7 @@ export class SplitWriter {
   }
 }
 
-/** Opens what a SplitWriter wrote; undefined when there is no such part. */
+/** Opens what a SplitWriter wrote; undefined when there is no such part, or not all of it. */
 export function openSplit(folder: string, part: Part): EncodedSplit | undefined {
   const base = join(folder, part)
   let raw: Buffer
@@ -60,11 +60,16 @@ export function openSplit(folder: string, part: Part): EncodedSplit | undefined 
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
+  if (raw.length % 16 !== 0) return undefined
   const index = new Float64Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength))
   const rows = index.length / 2
   const start = (row: number) => (row === 0 ? 0 : index[rows + row - 1])
   const length = (row: number) => index[rows + row] - start(row)
   const file = openSync(`${base}.ids`, 'r')
+  if (fstatSync(file).size !== 4 * start(rows)) {
+    closeSync(file)
+    return undefined
+  }
   return {
     rows,
     label: (row) => index[row],

@@ -209,7 +209,7 @@ export async function encode(
   return openPrepared(folder)!
 }
 
-/** What `prepare` left in a folder; undefined when it did not finish. */
+/** What `prepare` left in a folder; undefined when it is not all there. */
 export function openPrepared(folder: string): Prepared | undefined {
   const path = join(folder, META)
   if (!existsSync(path)) return undefined
@@ -217,14 +217,11 @@ export function openPrepared(folder: string): Prepared | undefined {
     config: PipelineConfig
     tokenizer: string
   }
-  return {
-    ...meta,
-    folder,
-    pipeline: TextPipeline.load(config, tokenizer),
-    train: openSplit(folder, 'train')!,
-    validation: openSplit(folder, 'validation')!,
-    test: openSplit(folder, 'test'),
-  }
+  const [train, validation, test] = (['train', 'validation', 'test'] as const).map((part) => openSplit(folder, part))
+  const { splits } = meta.report
+  // the machine went down before all of it was on disk: it is made again
+  if (!train || !validation || (splits.test > 0 && !test)) return undefined
+  return { ...meta, folder, pipeline: TextPipeline.load(config, tokenizer), train, validation, test }
 }
 
 /** Rows of each label; a row of several counts for each. */

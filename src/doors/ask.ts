@@ -59,6 +59,21 @@ export async function classify(
   return { prediction, ranked: texts.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
 }
 
+/** Labels of image files by a classifier; throws what `findModel` and `Deployments.classifyImages` throw. */
+export async function classifyFiles(
+  { house, door, requestId, ...call }: Caller,
+  ref: string,
+  images: readonly Uint8Array[],
+  topK?: number,
+): Promise<Classified> {
+  const asked = askRef(await findModel(house, ref))
+  const run = () => house.deployments.classifyImages(asked, images, call)
+  const prediction = await counted(house, door, asked, requestId, run)
+  const { manifest, output } = prediction
+  if (output.kind !== 'images') throw new TypeError(`a classifier of images answered ${output.kind}`)
+  return { prediction, ranked: images.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
+}
+
 /** Events of a generation; `return` ends the writing, whether or not reading has begun. */
 export interface Events {
   next(): Promise<IteratorResult<GenerationEvent, undefined>>

@@ -55,10 +55,12 @@ const Serving = Type.Object(
 const actorOf = ({ who, access }: House, by: string | undefined) =>
   access.keysRequired ? who.actor : (by ?? who.actor)
 
-function show({ rollouts, deployments }: House, model: string) {
+/** Throws MODEL_NOT_FOUND, or DEPLOYMENT_NOT_FOUND where a model has none. */
+async function show({ rollouts, deployments }: House, model: string) {
   const found = rollouts.list().find((one) => one.model === model)
-  if (!found) throw fail('DEPLOYMENT_NOT_FOUND', { name: model })
-  return { ...found, shadows: deployments.shadows(model) }
+  if (found) return { ...found, shadows: deployments.shadows(model) }
+  await deployments.resolve(model)
+  throw fail('DEPLOYMENT_NOT_FOUND', { name: model })
 }
 
 export const rolloutRoutes = [
@@ -88,7 +90,7 @@ export const rolloutRoutes = [
     { summary: 'List deployments: versions with weights, trials and shadows', permission: 'read', tag },
     { response: Type.Object({ deployments: Type.Array(Deployment) }) },
     async (house) => ({
-      deployments: house.rollouts.list().map(({ model }) => show(house, model)),
+      deployments: await Promise.all(house.rollouts.list().map(({ model }) => show(house, model))),
     }),
   ),
   route(

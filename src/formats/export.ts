@@ -27,7 +27,7 @@ export async function exportBundle(
     )
   }
   const whole = await format.writeBundle?.(manifest, files)
-  if (whole) return { ...whole, ...publishedUsage(manifest.task, format.name) }
+  if (whole) return { ...whole, ...publishedUsage(manifest, format.name) }
   if (!format.write) throw fail('UNSUPPORTED', { what: `writing ${format.title}`, instead: format.out })
   if (!files['model.onnx']) {
     throw fail('UNSUPPORTED', {

@@ -37,7 +37,9 @@ export const encoderFamily = {
     targets: {
       type: 'string',
       default: 'query,value',
-      description: `products changed with tuning=lora, of ${targets.join(', ')}`,
+      choices: targets,
+      several: true,
+      description: 'products changed with tuning=lora, with commas between them',
     },
     dropout: {
       type: 'number',

@@ -19,6 +19,8 @@ interface FamilyOption {
   readonly minimum?: number
   readonly maximum?: number
   readonly choices?: readonly string[]
+  /** The string is a list of choices with commas between them. */
+  readonly several?: boolean
 }
 
 interface Described {

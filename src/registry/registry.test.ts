@@ -11,6 +11,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import type { Files } from '../store/blobs.ts'
 import { openStore, placesOf, type Store } from '../store/store.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
+import { tensorManifest } from '../testing/manifest.ts'
 import { Registry } from './registry.ts'
 import { collectRegularly } from './retention.ts'
 
@@ -23,19 +24,7 @@ let homes = 0
 const newHome = () => join(root, `home${homes++}`)
 const blobPath = ({ home }: Store, digest: string) => join(home, 'blobs', digest.slice(0, 2), digest.slice(2))
 
-const manifest = (more: Partial<Manifest> = {}): Manifest => ({
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  task: 'tensor',
-  family: 'onnx',
-  signature: { inputs: [], outputs: [] },
-  labels: [],
-  parameters: 0,
-  metrics: { accuracy: 0.5 },
-  lineage: { code: '0' },
-  createdAt: new Date().toISOString(),
-  ...more,
-})
+const manifest = (more: Partial<Manifest> = {}) => tensorManifest({ metrics: { accuracy: 0.5 }, ...more })
 const code = (expected: string) => (error: unknown) => error instanceof AthanorError && error.code === expected
 
 /** Every visible version has all of its files, each with its digest. */
@@ -118,7 +107,9 @@ for (const backend of backends) {
       const version = await registry.register('bits', manifest(), { 'model.onnx': content })
       const path = blobPath(store, version.files[0].digest)
       content[(i * 53) % content.length] ^= 1 << (i % 8)
-      writeFileSync(path, content)
+      // whether it was found whole before or not
+      if (i % 2) await registry.checkout(version)
+      writeFileSync(path, i % 4 === 1 ? content.subarray(0, 500) : content)
       await assert.rejects(registry.checkout(version), code('BLOB_CORRUPT'))
       assert.ok(!existsSync(path), 'set aside')
     }

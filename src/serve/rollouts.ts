@@ -135,18 +135,18 @@ export class Rollouts {
     await this.#change(deploymentOf(model, plan), { who, what, detail })
   }
 
-  /** Goes back: ends a trial, else the last change of version. Throws DEPLOYMENT_NOT_FOUND or DEPLOYMENT_INVALID. */
+  /** Goes back: ends a trial, else the last change of version. Throws MODEL_NOT_FOUND, DEPLOYMENT_NOT_FOUND or DEPLOYMENT_INVALID. */
   async rollback(model: string, who: string, detail = 'by hand'): Promise<void> {
-    const { plan } = this.#get(model)
+    const { plan } = await this.#get(model)
     const [stable] = plan.targets
     const to = plan.targets.length > 1 ? stable.version : plan.previous
     if (to === undefined) throw fail('DEPLOYMENT_INVALID', { name: model, reason: 'there is nothing to go back to' })
     await this.#change(deploymentOf(model, onlyOf(plan, to)), { who, what: 'rollback', detail: `to ${to}: ${detail}` })
   }
 
-  /** Gives a canary all requests. Throws DEPLOYMENT_NOT_FOUND or DEPLOYMENT_INVALID. */
+  /** Gives a canary all requests. Throws MODEL_NOT_FOUND, DEPLOYMENT_NOT_FOUND or DEPLOYMENT_INVALID. */
   async promote(model: string, who: string, detail = 'by hand'): Promise<void> {
-    const { plan } = this.#get(model)
+    const { plan } = await this.#get(model)
     if (!plan.canary) throw fail('DEPLOYMENT_INVALID', { name: model, reason: 'it has no canary to promote' })
     const { version } = plan.canary
     const next = { ...onlyOf(plan, version), previous: plan.targets[0].version }
@@ -155,7 +155,7 @@ export class Rollouts {
 
   /** Ends a deployment: the newest version answers again. */
   async remove(model: string, who: string): Promise<void> {
-    this.#get(model)
+    await this.#get(model)
     await this.#records.remove(model, { who, detail: 'the newest version answers again' })
     this.#deployments.delete(model)
     this.forget()
@@ -210,9 +210,10 @@ export class Rollouts {
     await this.#saveEvidence()
   }
 
-  #get(model: string): Deployment {
+  async #get(model: string): Promise<Deployment> {
     const deployment = this.#deployments.get(model)
     if (deployment) return deployment
+    await this.#registry.resolve(model)
     throw fail('DEPLOYMENT_NOT_FOUND', { name: model })
   }
 

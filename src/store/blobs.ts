@@ -22,7 +22,7 @@ export interface Blobs {
   put(content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, limit?: number): Promise<StoredBlob>
   /** Tells that blobs are referenced from the database now, or never will be. */
   settle(digests: readonly string[]): void
-  /** Path of a blob on this machine, read once a process and compared with its digest; throws BLOB_CORRUPT. */
+  /** Path of a blob on this machine, compared with its digest when it is first asked for and when the file has changed; throws BLOB_CORRUPT. */
   verify(digest: string): Promise<string>
   /**
    * Deletes what `references`, asked after the sweep has begun, does not name; never what is being stored meanwhile.
@@ -40,7 +40,8 @@ export interface Swept {
 export class DiskBlobs implements Blobs {
   readonly #root: string
   readonly #files: Files
-  readonly #verified = new Set<string>()
+  /** Size and time of change with which a blob was found to have its digest. */
+  readonly #verified = new Map<string, string>()
   readonly #writing = new Set<string>()
   /** What was stored since the sweep in progress began: its references may be older. */
   #fresh: Set<string> | undefined
@@ -114,7 +115,11 @@ export class DiskBlobs implements Blobs {
   /** A changed one is set aside. */
   async verify(digest: string): Promise<string> {
     const path = this.path(digest)
-    if (this.#verified.has(digest)) return path
+    const { size, mtimeMs } = await this.#files.stat(path).catch((error) => {
+      throw fail('BLOB_CORRUPT', {}, { cause: error })
+    })
+    const stamp = `${size} ${mtimeMs}`
+    if (this.#verified.get(digest) === stamp) return path
     const hash = createHash('sha256')
     try {
       for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
@@ -127,7 +132,7 @@ export class DiskBlobs implements Blobs {
       await this.#files.rename(path, join(aside, digest))
       throw fail('BLOB_CORRUPT')
     }
-    this.#verified.add(digest)
+    this.#verified.set(digest, stamp)
     return path
   }
 

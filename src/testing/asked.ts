@@ -16,11 +16,12 @@ import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { int64 } from '../graph/tensor.ts'
+import type { EncoderConfig } from '../nn/bert.ts'
 import type { EncoderHead } from '../nn/encoders.ts'
 import { madeClassifier } from './classifiers.ts'
 import { smallDecoder } from './decoders.ts'
 import { madeGraphs } from './graphs.ts'
-import { plainManifest } from './tiny.ts'
+import { plainManifest } from './manifest.ts'
 import { tinyEncoder } from './tiny-encoder.ts'
 
 /** A version, what it is asked, and what the server says: in the form in which the programs beside its exports answer. */
@@ -95,14 +96,15 @@ const heads: [EncoderHead, string[]][] = [
   [{ task: 'fill-mask' }, []],
 ]
 
-async function encoder([head, labels]: (typeof heads)[number]): Promise<Asked> {
-  const long = 'the fox jumps '.repeat(30)
+const long = 'the fox jumps '.repeat(30)
+
+async function encoder(layout: EncoderConfig['layout'], [head, labels]: (typeof heads)[number]): Promise<Asked> {
   const plain = ['the quick brown fox', '今天天气很好', long]
   const asked = head.task === 'fill-mask' ? ['the [MASK] fox', `${long} [MASK]`.slice(-120)] : plain
-  const published = tinyEncoder([...plain, 'lazy dog'], head, { labels })
+  const published = tinyEncoder([...plain, 'lazy dog'], head, { layout, labels })
   const { manifest, files } = bundleEncoder(published)
   const bundle = bundled(manifest, files)
-  const name = `bert-${head.task}`
+  const name = `${layout}-${head.task}`
   if (head.task === 'text-classification')
     return { name, ...bundle, asked, answers: await classes(bundle, { kind: 'texts', texts: asked }, asked.length) }
   if (head.task === 'token-classification')
@@ -210,13 +212,17 @@ async function tensors(): Promise<Asked> {
   return { name: 'tensors', ...bundled(manifest, { 'model.onnx': writeModel(model) }), asked, answers: [{ y, rows }] }
 }
 
+/** A version of each task of encoders of a layout. */
+export const askedEncoders = (layout: EncoderConfig['layout']) =>
+  Promise.all(heads.map((head) => encoder(layout, head)))
+
 /** A version of every task and way to cut texts; images lie in `folder`. */
 export const askedVersions = async (folder: string): Promise<Asked[]> => [
   await classifier('lstm', 'word'),
   await classifier('textcnn', 'character'),
   await classifier('bow', 'bpe'),
   await kerasTexts(),
-  ...(await Promise.all(heads.map(encoder))),
+  ...(await askedEncoders('bert')),
   await decoder('gpt'),
   await decoder('llama'),
   await images(folder),

@@ -9,6 +9,8 @@ export interface Option {
   readonly minimum?: number
   readonly maximum?: number
   readonly choices?: readonly string[]
+  /** The string is a list of choices with commas between them. */
+  readonly several?: boolean
 }
 export type Options = Record<string, number | string | boolean | null>
 
@@ -207,6 +209,9 @@ export const loopOptions = {
   threads: { type: 'integer', default: null, minimum: 1, maximum: 256, description: 'threads of the training process' },
 } as const satisfies Record<string, Option>
 
+/** The parts of a list with commas. */
+export const listed = (value: string) => value.split(',').map((part) => part.trim())
+
 /** Defaults, overridden by what is given; throws OPTION_INVALID naming the option, what is wrong and the allowed range. */
 export function resolveOptions(table: Record<string, Option>, given: Options): Options {
   const resolved: Options = Object.fromEntries(Object.entries(table).map(([name, option]) => [name, option.default]))
@@ -224,11 +229,13 @@ export function resolveOptions(table: Record<string, Option>, given: Options): O
 }
 
 function complaint(option: Option, value: Options[string]): string | undefined {
-  const { type, minimum, maximum, choices } = option
+  const { type, minimum, maximum, choices, several } = option
   if (type === 'boolean' || type === 'string') {
     if (typeof value !== type) return `expected a ${type}, got ${JSON.stringify(value)}`
-    if (choices && !choices.includes(value as string)) return `expected one of ${choices.join(', ')}, got "${value}"`
-    return undefined
+    const wrong = choices && (several ? listed(value as string) : [value]).find((one) => !choices.includes(String(one)))
+    return wrong === undefined
+      ? undefined
+      : `expected one of ${choices!.join(', ')}, got "${String(wrong).slice(0, 80)}"`
   }
   if (typeof value !== 'number' || !Number.isFinite(value)) return `expected a number, got ${JSON.stringify(value)}`
   if (type === 'integer' && !Number.isInteger(value)) return `expected a whole number, got ${value}`

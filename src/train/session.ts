@@ -18,7 +18,7 @@ export interface SessionOptions {
   clipNorm: number
   seed: number
   threads: number
-  /** Rows of a full batch: it is shared among threads as long as each has at least 8 rows. */
+  /** Rows of a full batch: it is shared among threads as long as each has at least 4 rows. */
   batchSize: number
   /** What stays of the moving average of the weights in a step, once there are enough steps; 0 keeps none. */
   average?: number
@@ -32,7 +32,7 @@ export interface StepResult {
   correct: number
 }
 
-const LEAST_ROWS = 8
+const LEAST_ROWS = 4
 
 /** A training graph at work on its parameters and the optimizer's state. Results depend on seed, threads and batch size. */
 export class TrainingSession {

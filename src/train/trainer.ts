@@ -65,7 +65,8 @@ export function converse(
   })
   child.once('exit', (code, signal) => {
     const { run } = job
-    handling = handling.then(() => reject(fail('TRAINER_DIED', { reason: signal ?? `exit code ${code}`, run })))
+    const reason = signal === 'SIGKILL' ? 'SIGKILL, as when there is no memory left' : (signal ?? `exit code ${code}`)
+    handling = handling.then(() => reject(fail('TRAINER_DIED', { reason, run })))
   })
   child.send({ type: 'start', job } satisfies ToTrainer)
   return promise.finally(() => child.kill('SIGKILL'))

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import type { Manifest } from '../../src/bundle/manifest.ts'
@@ -32,6 +32,13 @@ const run = (script: string, ...args: string[]) =>
       stdio: ['ignore', 'pipe', 'ignore'],
     }),
   )
+
+function save(folder: string, decoder: StoredDecoder) {
+  for (const [name, content] of Object.entries(writeDecoderFolder(decoder))) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), content)
+  }
+}
 
 async function write(decoder: StoredDecoder, prompt: string, maxTokens: number) {
   const { manifest, files } = bundleDecoder(decoder)
@@ -70,8 +77,7 @@ for (const [layout, options] of [
   }, async () => {
     const decoder = await smallDecoder(layout, options)
     const folder = mkdtempSync(join(home, 'hf-'))
-    for (const [name, content] of Object.entries(writeDecoderFolder(decoder)))
-      writeFileSync(join(folder, name), content)
+    save(folder, decoder)
     writeFileSync(
       join(folder, 'whole.onnx'),
       writeModel(decoderGraph(decoder.config, decoder.weights, { lastOnly: false })),
@@ -118,8 +124,7 @@ test('a folder that transformers saved is read: GPT-2 and Llama', {
   for (const layout of ['gpt', 'llama'] as const) {
     const folder = mkdtempSync(join(home, 'saved-'))
     const decoder = await smallDecoder(layout)
-    for (const [name, content] of Object.entries(writeDecoderFolder(decoder)))
-      writeFileSync(join(folder, name), content)
+    save(folder, decoder)
     const { files } = run(
       `
 import base64, json, os, sys

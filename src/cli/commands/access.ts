@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Key, Limits, Role } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
-import { secondsOf, wholeNumber } from '../reading.ts'
+import { given, secondsOf, wholeNumber } from '../reading.ts'
 import { ago } from '../terminal.ts'
 
 export interface LimitFlags {
@@ -95,7 +95,7 @@ export async function keys({ client, out }: Context, action: string, name: strin
     }
     case 'revoke':
       await client.keys.revoke(needed('key', name))
-      return out.say(`key ${name} is revoked`)
+      return out.json ? out.document({ revoked: name }) : out.say(`key ${name} is revoked`)
     case 'list': {
       const all = await client.keys.list()
       if (out.json) return out.document(all)
@@ -135,6 +135,7 @@ export async function tenants({ client, out }: Context, action: string, name: st
     }
     case 'close':
       await client.tenants.close(needed('tenant', name))
+      if (out.json) return out.document({ closed: name })
       return out.say(`tenant "${name}" is closed; what it has is kept, and "create" opens it again`)
     case 'list': {
       const all = await client.tenants.list()
@@ -208,17 +209,17 @@ export async function prices(
   )
 }
 
-/** What was used, by day, model and key. */
+/** What was used, by day, model and key; a file is written as CSV. */
 export async function usage(
   { client, out }: Context,
-  { csv, out: path, ...filter }: { csv?: boolean; out?: string; from?: string; to?: string; all?: boolean },
+  { csv, out: path, ...options }: { csv?: boolean; out?: string; from?: string; to?: string; all?: boolean },
 ) {
-  if (csv) {
-    const text = await client.usage.csv(filter)
-    if (path === undefined) return out.data(text.trimEnd())
-    await writeFile(path, text)
-    return out.say(`written to ${path}`)
+  const filter = given(options, ['from', 'to', 'all'])
+  if (path !== undefined) {
+    await writeFile(path, await client.usage.csv(filter))
+    return out.json ? out.document({ file: path }) : out.say(`written to ${path}`)
   }
+  if (csv && !out.json) return out.data((await client.usage.csv(filter)).trimEnd())
   const rows = await client.usage.list(filter)
   if (out.json) return out.document(rows)
   if (rows.length === 0) return out.say('nothing was used yet')

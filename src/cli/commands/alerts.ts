@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
+import { wholeNumber } from '../reading.ts'
 import { ago } from '../terminal.ts'
 
 export interface AlertOptions {
@@ -20,12 +21,14 @@ export async function alerts(context: Context, options: AlertOptions) {
   if (silence !== undefined) {
     const id = Number(silence)
     if (!Number.isSafeInteger(id)) throw fail('ALERT_NOT_FOUND', { id: silence.slice(0, 20) })
-    await client.silence(id, minutes === undefined ? undefined : Number(minutes))
+    await client.silence(id, minutes === undefined ? undefined : wholeNumber('minutes', minutes))
+    if (out.json) return out.document({ silenced: id })
     return out.say(`alert ${id} is silenced${minutes === undefined ? '' : ` for ${minutes} minutes`}`)
   }
   if (add !== undefined) return set(context, add, options)
   if (remove !== undefined) {
     await client.alertRules.delete(remove)
+    if (out.json) return out.document({ removed: remove })
     return out.say(`rule ${remove} is ended`)
   }
   if (rules) {

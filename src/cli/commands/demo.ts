@@ -1,5 +1,5 @@
 import { Athanor } from '../../../client/src/index.ts'
-import type { GlobalOptions } from '../context.ts'
+import { exitCodes, type GlobalOptions } from '../context.ts'
 import { follow } from '../follow.ts'
 import { Terminal } from '../terminal.ts'
 
@@ -91,7 +91,11 @@ export async function demo(options: GlobalOptions & { once?: boolean }, signal: 
       },
     })
     const { done, progress } = await follow(run, context)
-    if (!done) return out.say(`stopped; go on with: athanor train --resume ${run}`)
+    if (!done) {
+      process.exitCode = exitCodes.interrupted
+      const resume = `athanor train --resume ${run}`
+      return out.json ? out.document({ run, resume }) : out.say(`stopped; go on with: ${resume}`)
+    }
     for (const line of progress.chart()) out.say(line)
     const { metrics, version } = done
     const { manifest } = await client.models.show(`${MODEL}@${version}`)

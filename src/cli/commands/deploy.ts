@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import type { Deployment, DeploymentOrder, Pipeline } from '../../../client/src/index.ts'
+import type { AthanorError, Deployment, DeploymentOrder, Pipeline } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { parseDuration } from '../../base/units.ts'
 import type { Context } from '../context.ts'
@@ -63,6 +63,7 @@ export async function deploy({ client, out }: Context, model: string, version: s
   out.say(`${model} is answered by version ${targetsOf(deployment)}`)
   if (deployment.plan.canary)
     out.next(`athanor deployments ${model}`, `athanor promote ${model}`, `athanor rollback ${model}`)
+  else out.next(`athanor deployments ${model}`)
 }
 
 /** Goes back to the version before, or ends a trial. */
@@ -98,8 +99,17 @@ export async function deployments({ client, out }: Context, model: string | unde
       ]),
     )
   }
-  const [one, changes] = await Promise.all([client.deployments.show(model), client.deployments.changes(model, 20)])
-  if (out.json) return out.document({ ...one, changes })
+  const [one, changes] = await Promise.all([
+    client.deployments.show(model).catch((error: AthanorError) => {
+      if (error.code !== 'DEPLOYMENT_NOT_FOUND') throw error
+    }),
+    client.deployments.changes(model, 20),
+  ])
+  if (out.json) return out.document({ ...(one ?? { model, plan: null }), changes })
+  if (!one) {
+    out.say(`no deployment of ${model}: its newest version answers`)
+    return out.next(`athanor deploy ${model} VERSION`)
+  }
   out.data(`${out.style('bold', model)}  version ${targetsOf(one)}`)
   if (one.trial) {
     const needed = Object.entries(one.trial).filter(([, { candidate }]) => candidate.seen > 0)
@@ -129,14 +139,12 @@ export async function deployments({ client, out }: Context, model: string | unde
 
 /** Registers a pipeline of classifiers, from a JSON file. */
 export async function compose({ client, out }: Context, model: string, file: string) {
-  const text = await readFile(file, 'utf8').catch(() => {
-    throw fail('OPTION_INVALID', { option: 'file', reason: `cannot read "${file.slice(0, 200)}"` })
-  })
+  const text = await readFile(file, 'utf8')
   let graph: Pipeline
   try {
     graph = JSON.parse(text) as Pipeline
   } catch {
-    throw fail('OPTION_INVALID', { option: 'file', reason: 'it is not JSON' })
+    throw fail('PATH_UNUSABLE', { path: file, reason: 'it is not JSON' })
   }
   const { name, version, manifest } = await client.deployments.compose(model, graph)
   if (out.json) return out.document({ name, version, labels: manifest.labels })
@@ -177,6 +185,7 @@ export async function tune({ client, out }: Context, model: string) {
       is(one) ? 'chosen' : '',
     ]),
   )
+  out.next('athanor ps')
 }
 
 /** `2`, or `1 (90 %), 2 (10 %)`. */

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import type { Context } from '../context.ts'
+import { wholeNumber } from '../reading.ts'
 import { sparkline } from '../terminal.ts'
 import { upload } from '../upload.ts'
 
@@ -56,7 +57,7 @@ export async function drift(context: Context, model: string, { compareWith }: { 
 
 /** Attaches the right label to an answered request. */
 export async function feedback({ client, out }: Context, request: string, label: string, { row }: { row?: string }) {
-  const told = await client.feedback(request, label, row === undefined ? 0 : Number(row))
+  const told = await client.feedback(request, label, row === undefined ? 0 : wholeNumber('row', row))
   if (out.json) return out.document(told)
   out.data(`${told.model}@${told.version} said ${told.predicted}: ${told.right ? 'right' : 'wrong'}`)
   out.next(`athanor drift ${told.model}`, `athanor train --from-feedback ${told.model}`)

@@ -1,4 +1,5 @@
 import type { Context } from '../context.ts'
+import { given, wholeNumber } from '../reading.ts'
 import { ago, printable } from '../terminal.ts'
 
 /** Errors that are alike; of one group its stack. */
@@ -44,8 +45,9 @@ interface RequestOptions {
 }
 
 /** Logged requests, oldest of the chosen first. */
-export async function requests({ client, out }: Context, { limit = '50', ...filter }: RequestOptions) {
-  const list = (await client.requests({ ...filter, limit: Number(limit) })).reverse()
+export async function requests({ client, out }: Context, { limit = '50', ...options }: RequestOptions) {
+  const filter = given(options, ['model', 'code', 'door', 'request', 'since'])
+  const list = (await client.requests({ ...filter, limit: wholeNumber('limit', limit) })).reverse()
   if (out.json) return out.document(list)
   if (list.length === 0) return out.say('no such requests are logged')
   out.table(

@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
-import { AthanorError, type ExportOptions, type ImportOptions } from '../../../client/src/index.ts'
+import { AthanorError, type ExportOptions, type ImportOptions, type ModelDetail } from '../../../client/src/index.ts'
 import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import { pixelScales } from '../../formats/bare/scales.ts'
@@ -70,7 +70,13 @@ export async function importModel(context: Context, path: string, flags: ImportF
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.next(`athanor ${detail.manifest.task === 'tensor' ? 'show' : 'run'} ${detail.name}`)
+  out.next(nextOf(detail))
+}
+
+/** How a model that came in is tried; one of tensors has no words to be asked with. */
+function nextOf({ name, manifest: { task } }: ModelDetail): string {
+  if (task === 'tensor') return `athanor show ${name}`
+  return `athanor run ${name} ${task.startsWith('image') ? 'FILE' : '"…"'}`
 }
 
 const listed = (labels: string) => labels.split(',').map((label) => label.trim())
@@ -143,8 +149,7 @@ const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
 
 /** The path itself, or the files of a folder by their names below it; links are refused. */
 async function filesOf(path: string): Promise<[name: string, path: string][]> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found) throw fail('DATA_NOT_FOUND', { source: path })
+  const found = await stat(path)
   if (!found.isDirectory()) return withExternalData(path)
   const files: [string, string][] = []
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
@@ -176,8 +181,8 @@ async function withExternalData(path: string): Promise<[name: string, path: stri
 
 /** Sends what the server lacks of a file; returns its sha256. */
 async function send(path: string, { client, out }: Context): Promise<string> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found?.isFile()) throw fail('DATA_NOT_FOUND', { source: path })
+  const found = await stat(path)
+  if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
   const hash = createHash('sha256')
   for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
   const digest = hash.digest('hex')

@@ -4,7 +4,7 @@ import type { TrialReport } from '../../../client/src/index.ts'
 import { type DataReport, describeReport } from '../../data/report.ts'
 import type { Context } from '../context.ts'
 import { trialTable } from '../figures.ts'
-import { wholeNumber } from '../reading.ts'
+import { given, wholeNumber } from '../reading.ts'
 import { ago, bytes, compact } from '../terminal.ts'
 
 export interface ModelOptions {
@@ -26,7 +26,7 @@ const searched = ['search', 'task', 'family', 'language', 'licence', 'tag', 'whe
 
 /** Lists a page of models that have all that is asked for, or counts them by facets. */
 export async function models({ client, out }: Context, options: ModelOptions) {
-  const query = Object.fromEntries(searched.flatMap((key) => (options[key] === undefined ? [] : [[key, options[key]]])))
+  const query = given(options, searched)
   const limit = options.limit === undefined ? {} : { limit: wholeNumber('limit', options.limit) }
   const { models: list, total, facets, next } = await client.models.search({ ...query, ...limit })
   if (options.facets) {
@@ -67,12 +67,10 @@ export async function show(
   target: string,
   { graph, data }: { graph?: boolean; data?: boolean },
 ) {
-  if (data)
-    return out.data(
-      Buffer.from(await client.models.file(target, 'data-card.md'))
-        .toString('utf8')
-        .trimEnd(),
-    )
+  if (data) {
+    const file = await client.models.file(target, out.json ? 'data-card.json' : 'data-card.md')
+    return out.data(Buffer.from(file).toString('utf8').trim())
+  }
   if (graph) {
     const onnx =
       target.endsWith('.onnx') && existsSync(target)
@@ -82,7 +80,9 @@ export async function show(
       import('../../graph/codec.ts'),
       import('../../graph/print.ts'),
     ])
-    for (const line of printModel(readModel(onnx))) out.data(line)
+    const lines = printModel(readModel(onnx))
+    if (out.json) return out.document({ graph: [...lines] })
+    for (const line of lines) out.data(line)
     return
   }
   const detail = await client.models.show(target)
@@ -90,7 +90,7 @@ export async function show(
   const { name, version, aliases, versions, manifest, files } = detail
   const { lineage } = manifest
   const row = (title: string, value: string | undefined) => value && out.prose(`  ${title.padEnd(12)} ${value}`, 15)
-  out.data(
+  out.prose(
     `${out.style('bold', `${name}@${version}`)}  ${manifest.task} · ${manifest.family} · ${compact(manifest.parameters)} parameters`,
   )
   row('about', manifest.description)
@@ -164,7 +164,7 @@ export async function show(
 /** Points an alias to a version, or removes it. */
 export async function alias({ client, out }: Context, model: string, name: string, version: string | undefined) {
   if (version === undefined) await client.models.removeAlias(model, name)
-  else await client.models.setAlias(model, name, Number(version))
+  else await client.models.setAlias(model, name, wholeNumber('version', version))
   const { aliases } = await client.models.show(model)
   if (out.json) return out.document({ model, aliases })
   out.say(version === undefined ? `${model}@${name} removed` : `${model}@${name} → ${version}`)

@@ -3,6 +3,7 @@ import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { exitCodes } from '../context.ts'
 import { follow, tellRun } from '../follow.ts'
+import { wholeNumber } from '../reading.ts'
 import { bytes, duration } from '../terminal.ts'
 import { upload } from '../upload.ts'
 import { settings } from './train.ts'
@@ -43,7 +44,9 @@ export async function refine(context: Context, model: string, data: string | und
     const { done } = await follow(run, context, watch)
     const chosen = gates.findLast((gate) => gate.chosen)
     if (!done) {
-      out.say(`run ${run} is ${(await client.runs.get(run)).state}`)
+      const { state } = await client.runs.get(run)
+      if (out.json) out.document({ run, state })
+      else out.say(`run ${run} is ${state}`)
       process.exitCode = exitCodes.interrupted
       return
     }
@@ -93,7 +96,7 @@ async function specOf(
     ...(heldOut !== undefined && { heldOut: await upload(heldOut, context) }),
     ...(data !== undefined && { data: await upload(data, context) }),
     ...(Object.keys(read).length > 0 && { read }),
-    ...(options.seed !== undefined && { seed: Number(options.seed) }),
+    ...(options.seed !== undefined && { seed: wholeNumber('seed', options.seed) }),
     ...(options.set && { options: settings(options.set) }),
   }
 }

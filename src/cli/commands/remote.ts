@@ -33,7 +33,9 @@ export async function addRemote({ client, out }: Context, [action, name, url]: s
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
-  out.next(`athanor ${detail.manifest.task === 'text-generation' ? 'run' : 'show'} ${detail.name}`)
+  out.next(
+    detail.manifest.task === 'text-generation' ? `athanor run ${detail.name} "…"` : `athanor show ${detail.name}`,
+  )
 }
 
 async function keyOf({ keyEnv, keyFile }: RemoteFlags): Promise<string | undefined> {

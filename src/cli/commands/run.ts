@@ -68,10 +68,7 @@ const shown: Record<string, ((output: never) => string[]) | undefined> = {
 }
 
 async function classify(client: Athanor, model: string, path: string, options: { topK?: number }) {
-  const content = await readFile(path).catch((error: Error) => {
-    throw fail('DATA_NOT_FOUND', { source: path }, { cause: error })
-  })
-  return client.classifyImage(model, content, options)
+  return client.classifyImage(model, await readFile(path), options)
 }
 
 async function standardInput(): Promise<string[]> {

@@ -44,6 +44,7 @@ export async function serve(options: GlobalOptions & ServeFlags) {
     logLevel: (options.log ?? 'warn') as 'warn',
   })
   setFlagsFromString('--semi-space-growth-factor=2')
+  app.house.log.info('server.started', { message: app.url })
   // before anyone is told that it is ready, who may end it at once
   const ended = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())

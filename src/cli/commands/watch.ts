@@ -1,5 +1,6 @@
 import type { Resources } from '../../../client/src/index.ts'
 import type { Context } from '../context.ts'
+import { given, wholeNumber } from '../reading.ts'
 import { ago, bytes, duration } from '../terminal.ts'
 
 /** What is going on: training runs and engines. */
@@ -9,8 +10,15 @@ export async function ps({ client, out }: Context, { all }: { all?: boolean }) {
   if (out.json) return out.document({ runs: shown, engines, machine })
   if (shown.length > 0) {
     out.table(
-      ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED'],
-      shown.map((run) => [run.run, run.model, run.state, run.metrics?.accuracy?.toFixed(4) ?? '', ago(run.createdAt)]),
+      ['RUN', 'MODEL', 'STATE', 'ACCURACY', 'STARTED', 'REASON'],
+      shown.map(({ run, model, state, metrics, createdAt, error }) => [
+        run,
+        model,
+        state,
+        metrics?.accuracy?.toFixed(4) ?? '',
+        ago(createdAt),
+        error?.message ?? '',
+      ]),
     )
   }
   if (engines.length > 0) {
@@ -68,15 +76,11 @@ export interface LogOptions {
 
 /** The stored log, oldest of the chosen entries first. */
 export async function logs({ client, out, signal }: Context, options: LogOptions) {
-  const { errors, model, code, request, since, limit = '50' } = options
-  const filter = {
-    ...(model && { model }),
-    ...(code && { code }),
-    ...(request && { request }),
-    ...(since && { since }),
-  }
+  const { errors, limit = '50' } = options
+  const filter = given(options, ['model', 'code', 'request', 'since'])
+  const most = wholeNumber('limit', limit)
   const read = async (more: { since?: string } = {}) => {
-    const entries = await client.logs({ ...filter, ...more, limit: Number(limit) })
+    const entries = await client.logs({ ...filter, ...more, limit: most })
     return entries.filter(({ level }) => !errors || level !== 'info').reverse()
   }
   let entries = await read()

@@ -22,12 +22,13 @@ export async function write(
 ) {
   const { stop, chat, system } = options
   const parameters = { ...numbers(options), ...(stop && { stop }), signal }
+  const answers = []
   for (const prompt of prompts) {
     const ask = chat
       ? [...(system === undefined ? [] : [{ role: 'system', content: system }]), { role: 'user', content: prompt }]
       : prompt
     if (out.json) {
-      out.document(await client.generate(model, ask, parameters))
+      answers.push(await client.generate(model, ask, parameters))
       continue
     }
     if (!chat) out.piece(prompt)
@@ -50,6 +51,7 @@ export async function write(
         ),
       )
   }
+  if (out.json) out.document(answers.length === 1 ? answers[0] : answers)
 }
 
 function numbers(options: WriteOptions): Record<string, number> {

@@ -92,12 +92,12 @@ export const shareCommands: CommandGroup = {
     {
       name: 'usage',
       summary: 'Show what was used, by day, model and key',
-      example: 'athanor usage --from 2026-11-01 --csv --out november.csv',
+      example: 'athanor usage --from 2026-11-01 --out november.csv',
       options: [
         option('--from <day>', 'first day, e.g. 2026-11-01'),
         option('--to <day>', 'last day'),
         option('--csv', 'as CSV'),
-        option('--out <file>', 'write the CSV to a file'),
+        option('--out <file>', 'write it to a file, as CSV'),
         everywhere,
       ],
       needs: 'server',

@@ -5,12 +5,17 @@ export const watchCommands: CommandGroup = {
   title: 'Watch',
   commands: [
     {
-      name: 'ps',
-      summary: 'Show training runs and engines',
+      name: 'ps [run]',
+      aliases: ['runs'],
+      summary: 'Show training runs and engines; of one run, what it has told, why it failed and how to go on',
+      brief: 'Show training runs and engines, or one run',
       example: 'athanor ps --all',
       options: [option('--all', 'finished runs too')],
       needs: 'server',
-      act: async ({ context, options }) => (await import('../commands/watch.ts')).ps(context, options),
+      act: async ({ context, args, options }) =>
+        args[0] === undefined
+          ? (await import('../commands/watch.ts')).ps(context, options)
+          : (await import('../commands/runs.ts')).tellOf(context, args[0]),
     },
     {
       name: 'top',

@@ -133,7 +133,7 @@ export async function prepareCorpus(
   return openPreparedCorpus(folder)!
 }
 
-/** What `prepareCorpus` left in a folder; undefined when it did not finish. */
+/** What `prepareCorpus` left in a folder; undefined when it is not all there. */
 export function openPreparedCorpus(folder: string): PreparedCorpus | undefined {
   const path = join(folder, META)
   if (!existsSync(path)) return undefined
@@ -145,7 +145,10 @@ export function openPreparedCorpus(folder: string): PreparedCorpus | undefined {
     const [run, rows] = [openRun(folder, part), openSplit(folder, part)]
     return run && rows && { run, rows }
   }
-  return { ...meta, train: open('train')!, validation: open('validation')!, test: open('test') }
+  const [train, validation, test] = (['train', 'validation', 'test'] as const).map(open)
+  // the machine went down before all of it was on disk: it is made again
+  if (!train || !validation || (meta.report.parts.test.tokens > 0 && !test)) return undefined
+  return { ...meta, train, validation, test }
 }
 
 async function measure(corpus: Corpus, onProgress: (characters: number) => void) {

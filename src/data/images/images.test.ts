@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createWriteStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createWriteStream, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -150,6 +150,8 @@ test('a folder a class: split, counted, repeated pictures removed; opens again t
   const again = openPreparedImages(work)!
   assert.equal(again.digest, prepared.digest)
   assert.deepEqual(again.train.pixels(5), train.pixels(5))
+  truncateSync(join(work, 'pixels.u8'), 100)
+  assert.equal(openPreparedImages(work), undefined)
 })
 
 test('an archive is read as the folder it was made of; given parts are kept, what they share is removed', async () => {

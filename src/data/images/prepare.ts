@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../../base/errors.ts'
 import { noRemovals, type Reason, type Removals, recordRemoval } from '../clean.ts'
@@ -134,7 +134,7 @@ export async function prepareImages(
   return openPreparedImages(folder)!
 }
 
-/** What `prepareImages` left in a folder; undefined when it did not finish. */
+/** What `prepareImages` left in a folder; undefined when it is not all there. */
 export function openPreparedImages(folder: string): PreparedImages | undefined {
   const path = join(folder, META)
   if (!existsSync(path)) return undefined
@@ -142,6 +142,10 @@ export function openPreparedImages(folder: string): PreparedImages | undefined {
   const { height, width, channels } = meta.pipeline
   const size = height * width * channels
   const file = openSync(join(folder, PIXELS), 'r')
+  if (fstatSync(file).size !== of.length * size) {
+    closeSync(file)
+    return undefined // the machine went down before all of it was on disk: it is made again
+  }
   const split = (rows: readonly number[]): ImageSplit => ({
     rows: rows.length,
     label: (row) => of[rows[row]],

@@ -1,7 +1,8 @@
 import { fail } from '../../base/errors.ts'
 import { TextCodec } from '../../data/codec.ts'
+import { writeModel } from '../../graph/codec.ts'
 import { float32, type Tensor } from '../../graph/tensor.ts'
-import type { DecoderConfig } from '../../nn/decoder.ts'
+import { type DecoderConfig, decoderGraph } from '../../nn/decoder.ts'
 import { headSizeOf } from '../../nn/layers.ts'
 import { floatsOf, readSafetensors, writeSafetensors } from '../safetensors.ts'
 import { type DecoderWeights, decoderShapes, type StoredDecoder, specialTokens } from './decoder.ts'
@@ -10,7 +11,10 @@ import { publishedDecoderName, turned } from './names.ts'
 const invalid = (reason: string) => fail('FORMAT_INVALID', { format: 'Hugging Face', reason })
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`
 
-/** The files of a folder that `transformers` loads a decoder from: GPT-2's or Llama's layout. */
+/**
+ * The files of a folder that transformers and transformers.js load a decoder from, by their paths in it: GPT-2's or Llama's
+ * layout, weights once as safetensors and once in an ONNX graph.
+ */
 export function writeDecoderFolder(decoder: StoredDecoder): Record<string, Uint8Array | string> {
   const { config, weights, tokenizerJson, generation } = decoder
   const { end, start } = specialTokens(decoder)
@@ -24,6 +28,7 @@ export function writeDecoderFolder(decoder: StoredDecoder): Record<string, Uint8
     'config.json': json({ ...publishedConfig(config), ...ids, torch_dtype: 'float32' }),
     'generation_config.json': json(ids),
     'model.safetensors': writeSafetensors(tensors, { format: 'pt' }),
+    'onnx/model.onnx': writeModel(decoderGraph(config, weights, { lastOnly: false })),
     'tokenizer.json': tokenizerJson,
     'tokenizer_config.json': json({
       tokenizer_class: 'PreTrainedTokenizerFast',

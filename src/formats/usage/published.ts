@@ -1,45 +1,98 @@
+import type { Manifest } from '../../bundle/manifest.ts'
+import type { EncoderHead } from '../../nn/encoders.ts'
 import type { Files } from '../source.ts'
 
-/** How the answer of transformers' pipeline of each task becomes what is printed. */
-const printed: Record<string, string> = {
-  'text-classification': `{one['label']: one['score'] for one in answer}`,
-  'token-classification': `[{'token': one['word'], 'label': one['entity'], 'score': float(one['score'])} for one in answer]`,
-  'fill-mask': `[{'token': one['token_str'], 'score': one['score']} for one in answer]`,
-  'text-generation': `answer[0]['generated_text']`,
-}
-const options: Record<string, string> = {
-  'token-classification': ', ignore_labels=[]',
-  'text-generation': ', do_sample=False, max_new_tokens=32, return_full_text=False',
+/** How a pipeline of each task is made and asked, and how its answer becomes what is printed: in transformers and in transformers.js. */
+interface Asked {
+  readonly python: { readonly made?: string; readonly asked?: string; readonly printed: string }
+  readonly script: { readonly asked?: string; readonly printed: string }
 }
 
-const call: Record<string, string> = {
-  'text-classification': ', top_k=None, truncation=True',
-  'fill-mask': ", tokenizer_kwargs={'truncation': True}",
+const pipelines: Record<string, Asked> = {
+  'text-classification': {
+    python: { asked: ', top_k=None, truncation=True', printed: `{one['label']: one['score'] for one in answer}` },
+    script: { asked: ', { top_k: null }', printed: 'answer' },
+  },
+  'token-classification': {
+    python: {
+      made: ', ignore_labels=[]',
+      printed: `[{'token': one['word'], 'label': one['entity'], 'score': float(one['score'])} for one in answer]`,
+    },
+    script: {
+      asked: ', { ignore_labels: [] }',
+      printed: 'answer.map(({ word, entity, score }) => ({ token: word, label: entity, score }))',
+    },
+  },
+  'fill-mask': {
+    python: {
+      asked: `, tokenizer_kwargs={'truncation': True}`,
+      printed: `[{'token': one['token_str'], 'score': one['score']} for one in answer]`,
+    },
+    script: { printed: 'answer.map(({ token_str, score }) => ({ token: token_str, score }))' },
+  },
+  'text-generation': {
+    python: {
+      made: ', do_sample=False, max_new_tokens=32, return_full_text=False',
+      printed: `answer[0]['generated_text']`,
+    },
+    script: {
+      asked: ', { do_sample: false, max_new_tokens: 32, return_full_text: false }',
+      printed: 'answer[0].generated_text',
+    },
+  },
 }
 
-/** A program that asks a Hugging Face folder by transformers, or a GGUF file by llama.cpp; undefined for other formats. */
-export function publishedUsage(task: string, format: string): Files | undefined {
+/** Programs that ask a Hugging Face folder by transformers and transformers.js, or a GGUF file by llama.cpp; undefined for other formats. */
+export function publishedUsage(
+  { task, encoder }: Pick<Manifest, 'task' | 'encoder'>,
+  format: string,
+): Files | undefined {
   if (format.startsWith('gguf')) return { 'usage.ts': utf8(ggufUsage) }
   if (format !== 'huggingface') return undefined
-  if (task === 'feature-extraction') return { 'usage.py': utf8(embeddingUsage) }
-  return printed[task] ? { 'usage.py': utf8(pipelineUsage(task)) } : {}
+  if (task === 'feature-extraction') {
+    const { pooling, unit } = (encoder as { head: Extract<EncoderHead, { task: 'feature-extraction' }> }).head
+    const script = { asked: `, { pooling: '${pooling}', normalize: ${unit} }`, printed: 'answer.tolist()[0]' }
+    return { 'usage.py': utf8(embeddingUsage), 'usage.ts': utf8(scriptUsage(task, script)) }
+  }
+  if (!Object.hasOwn(pipelines, task)) return {}
+  const { python, script } = pipelines[task]
+  return { 'usage.py': utf8(pythonUsage(task, python)), 'usage.ts': utf8(scriptUsage(task, script)) }
 }
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
-const pipelineUsage = (task: string) => `# pip install transformers torch
+const pythonUsage = (
+  task: string,
+  { made = '', asked = '', printed }: Asked['python'],
+) => `# pip install transformers torch
 # python usage.py 'a text'
 import json
 import sys
 from pathlib import Path
 from transformers import pipeline
 
-ask = pipeline('${task}', str(Path(__file__).parent)${options[task] ?? ''})
+ask = pipeline('${task}', str(Path(__file__).parent)${made})
 
 if __name__ == '__main__':
     for text in sys.argv[1:]:
-        answer = ask(text${call[task] ?? ''})
-        print(json.dumps(${printed[task]}, ensure_ascii=False))
+        answer = ask(text${asked})
+        print(json.dumps(${printed}, ensure_ascii=False))
+`
+
+const scriptUsage = (
+  task: string,
+  { asked = '', printed }: Asked['script'],
+) => `// npm install @huggingface/transformers
+// node usage.ts 'a text'
+import { fileURLToPath } from 'node:url'
+import { env, pipeline } from '@huggingface/transformers'
+
+env.allowRemoteModels = false
+const ask: any = await pipeline('${task}', fileURLToPath(new URL('.', import.meta.url)), { dtype: 'fp32' })
+for (const text of process.argv.slice(2)) {
+  const answer = await ask(text${asked})
+  console.log(JSON.stringify(${printed}))
+}
 `
 
 const embeddingUsage = `# pip install transformers torch

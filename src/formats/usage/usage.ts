@@ -20,7 +20,7 @@ const recurrent = ['LSTM', 'GRU', 'RNN', 'Scan', 'Loop']
  */
 export function usageFiles({ model, manifest, tokenizer }: WrittenModel, format: string): Files {
   const { task, labels, pipeline = {}, signature } = manifest
-  const published = publishedUsage(task, format)
+  const published = publishedUsage(manifest, format)
   if (published) return published
   if (task === 'tensor' && !signature.inputs.every(({ dtype }) => plain.includes(dtype))) return {}
   const asked: Asked = {

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import { fail } from '../../base/errors.ts'
 import { encoderFrom } from '../../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../../formats/huggingface/folder.ts'
-import { type Target, type Tuning, targets } from '../../nn/bert.ts'
+import type { Target, Tuning } from '../../nn/bert.ts'
 import { type EncoderHead, encoderParameters, type LearningOptions } from '../../nn/encoders.ts'
 import type { Weights } from '../checkpoint.ts'
 import type { TaskContext } from '../learner.ts'
-import type { Options } from '../options.ts'
+import { listed, type Options } from '../options.ts'
 
 /**
  * The encoder that a run starts from, its texts cut to the length asked for; undefined when it starts from nothing. Throws
@@ -25,6 +25,7 @@ export function openBase({ job, options }: Pick<TaskContext, 'job' | 'options'>)
   const limit = encoder.config.positions - encoder.config.firstPosition
   if (job.spec.options?.maxLength !== undefined && asked > limit)
     throw fail('OPTION_INVALID', { option: 'maxLength', reason: `${ref} has places for ${limit} tokens` })
+  learningOf(options, encoder) // what does not fit is told before the data is read
   return { ...encoder, maxLength: Math.min(asked, limit) }
 }
 
@@ -36,7 +37,7 @@ export function needBase(context: TaskContext): PublishedEncoder {
   return base
 }
 
-/** What is trained of an encoder; throws OPTION_INVALID for products that it does not have. */
+/** What is trained of an encoder; throws OPTION_INVALID for more layers than it has. */
 export function learningOf(options: Options, { config }: PublishedEncoder): LearningOptions {
   return { tuning: tuningOf(options, config.layers), dropout: Number(options.dropout) }
 }
@@ -48,16 +49,7 @@ function tuningOf({ tuning, layers, rank, alpha, targets: list }: Options, all: 
       throw fail('OPTION_INVALID', { option: 'layers', reason: `the encoder has ${all} layers, not ${layers}` })
     return { mode: 'last', layers: Number(layers) }
   }
-  const chosen = String(list)
-    .split(',')
-    .map((name) => name.trim())
-  const unknown = chosen.find((name) => !targets.includes(name as Target))
-  if (unknown !== undefined)
-    throw fail('OPTION_INVALID', {
-      option: 'targets',
-      reason: `"${unknown.slice(0, 40)}" is no product of its layers, which are ${targets.join(', ')}`,
-    })
-  return { mode: 'lora', rank: Number(rank), alpha: Number(alpha), targets: new Set(chosen as Target[]) }
+  return { mode: 'lora', rank: Number(rank), alpha: Number(alpha), targets: new Set(listed(String(list)) as Target[]) }
 }
 
 /**

@@ -67,12 +67,19 @@ export async function* openTextClassifier(
   { known: former, initial, exclude, teacher, graph: another }: Learning = {},
 ): AsyncGenerator<TrainEvent, Learner> {
   const { job, options, seed, threads } = context
+  const problem = problemOf(job.spec)
   const base = context.name === 'encoder' ? openBase(context) : undefined
-  if (base && problemOf(job.spec) !== 'classification')
+  if (base && problem !== 'classification')
     throw fail('UNSUPPORTED', {
-      what: `a published encoder for ${problemOf(job.spec)}`,
+      what: `a published encoder for ${problem}`,
       instead: 'Give each text one label, or train a family of our own, without "from".',
     })
+  const { chooseBy = 'auto' } = options
+  const metric = chooseBy === 'auto' ? chosenBy[problem] : String(chooseBy)
+  if (!metricsOf[problem].includes(metric)) {
+    const reason = `expected one of ${metricsOf[problem].join(', ')} for ${problem}, got "${metric}"`
+    throw fail('OPTION_INVALID', { option: 'chooseBy', reason })
+  }
   const given = base ? { pipeline: TextPipeline.published(base.tokenizerJson, base.maxLength) } : former
   const prepared = yield* prepareData(job, options, seed, {
     ...(given && { known: given }),
@@ -80,19 +87,13 @@ export async function* openTextClassifier(
     keepTexts: teacher !== undefined,
   })
   yield { type: 'data', report: prepared.report as unknown as Record<string, unknown> }
-  const { problem, labels: known, pipeline, profile, train, validation, test = validation } = prepared
+  const { labels: known, pipeline, profile, train, validation, test = validation } = prepared
   const labels = problem === 'regression' ? [prepared.report.columns.label ?? 'value'] : known
   const head = heads[problem]
   const targets = targetsOf(problem, prepared)
   const classes = head.width(labels.length)
   // what an encoder has no option for is as if nothing were said
   const weights = classWeightsOf(String(options.classWeights ?? 'none'), problem, labels, profile.labels)
-  const { chooseBy = 'auto' } = options
-  const metric = chooseBy === 'auto' ? chosenBy[problem] : String(chooseBy)
-  if (!metricsOf[problem].includes(metric)) {
-    const reason = `expected one of ${metricsOf[problem].join(', ')} for ${problem}, got "${metric}"`
-    throw fail('OPTION_INVALID', { option: 'chooseBy', reason })
-  }
 
   const weighted = weights !== undefined
   const lesson = teacher && (yield* lessons(teacher, join(prepared.folder, TEXTS), train.rows, labels.length))

@@ -1,17 +1,22 @@
 // The programs in Python beside exports of every task and format, and those for llama.cpp, run as users run them. ATHANOR_PYTHON
 // names a Python with any of onnxruntime, tensorflow-cpu, keras, transformers with torch, and with tokenizers, uniseg and pillow;
-// ATHANOR_LLAMA a folder in whose node_modules node-llama-cpp is installed.
+// ATHANOR_LLAMA a folder in whose node_modules node-llama-cpp is installed; ATHANOR_ENGINES the folder of engines on demand, with
+// transformers.js.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { askedVersions, difference, putExport } from '../../../src/testing/asked.ts'
+import { askedEncoders, askedVersions, difference, putExport } from '../../../src/testing/asked.ts'
 
 const python = process.env.ATHANOR_PYTHON ?? 'python3'
 const has = (modules: string) => spawnSync(python, ['-c', `import ${modules}`], { stdio: 'ignore' }).status === 0
 const llama = process.env.ATHANOR_LLAMA
+const engine = join(process.env.ATHANOR_ENGINES ?? '', 'transformers')
+const withoutScripts = existsSync(join(engine, 'node_modules/@huggingface/transformers'))
+  ? false
+  : 'transformers.js is not installed: athanor engines install transformers, and set ATHANOR_ENGINES to its folder'
 const root = mkdtempSync(join(tmpdir(), 'athanor-usage-'))
 after(() => rmSync(root, { recursive: true, force: true }))
 const versions = await askedVersions(root)
@@ -81,6 +86,30 @@ test('words that Python finds are those that the server finds', {
     Array.from(segmenter.segment(text), ({ segment }) => segment).filter((one) => one.trim()),
   )
   assert.deepEqual(found, ours)
+})
+
+test('usage.ts beside huggingface answers as the server does', { skip: withoutScripts }, async (t) => {
+  const encoders = [...(await askedEncoders('roberta')), ...(await askedEncoders('distilbert'))]
+  let [programs, largest] = [0, 0]
+  for (const version of [...versions, ...encoders]) {
+    const folder = join(root, version.name, 'transformers.js')
+    if (!(await putExport(folder, version, 'huggingface'))?.includes('usage.ts')) continue
+    symlinkSync(join(engine, 'node_modules'), join(folder, 'node_modules'))
+    // the library loses the token that ends a text where it cuts one, and frames an empty text by itself
+    const given = version.asked.filter((one) => one !== '' && one.length < 200)
+    const found = printed(process.execPath, [join(folder, 'usage.ts'), ...given])
+    assert.equal(found.length, given.length, version.name)
+    given.forEach((one, i) => {
+      const expected = version.answers[version.asked.indexOf(one)]
+      const apart = difference(found[i], expected)
+      const told = `${JSON.stringify(found[i])}, expected ${JSON.stringify(expected)}`
+      assert.ok(apart <= 1e-5, `${version.name}, ${JSON.stringify(one)}: ${told}, apart ${apart}`)
+      largest = Math.max(largest, apart)
+    })
+    programs++
+  }
+  t.diagnostic(`${programs} programs, largest difference ${largest.toExponential(1)}`)
+  assert.equal(programs, 14)
 })
 
 test('usage.ts beside GGUF continues a text', { skip: !llama && 'ATHANOR_LLAMA is not set' }, async () => {

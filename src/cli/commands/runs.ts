@@ -1,0 +1,23 @@
+import type { Context } from '../context.ts'
+import { figures } from '../figures.ts'
+import { TrainProgress } from '../progress.ts'
+import { ago } from '../terminal.ts'
+
+/** One run: what it has told since it was last queued, how it stands, why it failed and what comes next. One that goes on is followed. */
+export async function tellOf({ client, out, signal }: Context, name: string) {
+  if (out.json) return out.document(await client.runs.get(name))
+  const progress = new TrainProgress(out)
+  for await (const event of client.runs.events(name, { signal })) progress.show(event)
+  out.clear()
+  const { run, model, version, state, createdAt, metrics, error } = await client.runs.get(name)
+  const what = version === undefined ? model : `${model}@${version}`
+  out.data(`${run}   ${what}   ${state}${metrics ? `   ${figures(metrics)}` : ''}   begun ${ago(createdAt)}`)
+  if (error) {
+    out.prose(`${error.code}: ${error.message}`)
+    out.prose(`  ${error.hint}`)
+  }
+  if (state === 'done') out.next(`athanor show ${what}`)
+  // what the run itself was wrong about goes wrong again
+  else if (state === 'interrupted' || (state === 'failed' && error!.status >= 500))
+    out.next(`athanor train --resume ${run}`)
+}
