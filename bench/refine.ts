@@ -75,6 +75,12 @@ const cases: readonly Case[] = [
     options: { epochs: 10, width: 384, filters: 200 },
   },
   {
+    what: 'distilled to textcnn, by made-up texts too',
+    model: 'encoder',
+    passes: [{ name: 'distil', options: { family: 'textcnn', made: 4 } }],
+    options: { epochs: 5 },
+  },
+  {
     what: 'distilled to textcnn, by answers alone',
     model: 'encoder',
     passes: [{ name: 'distil', options: { family: 'textcnn', hidden: 0 } }],

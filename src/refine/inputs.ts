@@ -69,7 +69,7 @@ const textNames = ({ signature }: Manifest) =>
   signature.inputs.flatMap(({ name }) => (name.startsWith('past_key_values.') ? [] : [name]))
 
 /** Batches of texts as token ids, alike lengths together. */
-export function feedsOf(manifest: Manifest, encoded: readonly Int32Array[]): Feeds[] {
+function feedsOf(manifest: Manifest, encoded: readonly Int32Array[]): Feeds[] {
   const order = [...encoded.keys()].sort((a, b) => encoded[a].length - encoded[b].length || a - b)
   return Array.from({ length: Math.ceil(order.length / BATCH) }, (_, b) => {
     const rows = order.slice(b * BATCH, (b + 1) * BATCH)
