@@ -66,7 +66,7 @@ const cases: readonly Case[] = [
     options: { epochs: 2, learningRate: 0.0002 },
   },
   { what: 'int8', model: 'writer', passes: [quantized('int8')] },
-  { what: 'pruned', model: 'writer', passes: [prunedLess], options: { epochs: 1 } },
+  { what: 'pruned', model: 'writer', passes: [prunedLess], options: { epochs: 1, maxSteps: 600 } },
   { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, wide',
