@@ -3,7 +3,6 @@ import { createInterface } from 'node:readline'
 import { trainingGraph } from '../src/autograd/training.ts'
 import { FULL } from '../src/nn/bert.ts'
 import { encoderLoss } from '../src/nn/encoders.ts'
-import { memoryOfStep } from '../src/train/memory.ts'
 import { Racer } from './lib/racer.ts'
 import { median } from './lib/statistics.ts'
 import { fills, textWork, type Work } from './lib/work.ts'
@@ -74,7 +73,7 @@ async function residentOf(name: string, tell: (step: number, mb: number) => void
   return resident
 }
 
-/** The most memory during ten steps, ours and PyTorch's, and what ours was estimated to be. */
+/** The most memory during ten steps, ours and PyTorch's. */
 async function peaksOf(name: string, log: (line: string) => void): Promise<Result[]> {
   const { work } = (await import(`./${name}.ts`)) as { work: Work }
   const file = (path: string) => new URL(path, import.meta.url).pathname
@@ -83,20 +82,17 @@ async function peaksOf(name: string, log: (line: string) => void): Promise<Resul
   await ours.ask('losses 10')
   const value = ours.peakMemory
   ours.end()
-  const graph = work.graph()
-  const estimate = memoryOfStep(graph, work.batch(0), { ways: graph.running.length > 0 ? 1 : 2, kept: 3 }) / 2 ** 20
-  const results: Result[] = [{ measure: `${name}: estimate of the peak`, value: estimate, unit: 'MB', floor: value }]
   const python = process.env.ATHANOR_PYTHON
-  if (!python) return [{ measure: `${name}: peak of ten steps`, value, unit: 'MB' }, ...results]
+  if (!python) return [{ measure: `${name}: peak of ten steps`, value, unit: 'MB' }]
   const peer = new Racer(python, [file(`./peers/${work.peer}`)])
   const { config, learningRate } = work
   await peer.ask(
-    JSON.stringify({ ...config, rows: work.rows, learningRate, optimizer: 'default', parameters: fills(graph) }),
+    JSON.stringify({ ...config, rows: work.rows, learningRate, optimizer: 'default', parameters: fills(work.graph()) }),
   )
   await peer.ask('losses 10')
   const theirs = peer.peakMemory
   peer.end()
   log(`${name}: ${value.toFixed(0)} : ${theirs.toFixed(0)} MB`)
   const against = { peer: theirs, ratio: theirs / value }
-  return [{ measure: `${name}: peak of ten steps`, value, unit: 'MB', ...against }, ...results]
+  return [{ measure: `${name}: peak of ten steps`, value, unit: 'MB', ...against }]
 }

@@ -38,7 +38,15 @@ export type TrainEvent =
       total?: number
     }
   | { type: 'data'; report: Record<string, unknown> }
-  | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
+  | {
+      type: 'model'
+      family: string
+      parameters: number
+      threads: number
+      /** Resident bytes of the training process that were reckoned with, at most. */
+      memory?: number
+      options: Record<string, unknown>
+    }
   | {
       type: 'step'
       step: number

@@ -3,7 +3,7 @@ import type { TrainEvent, TrialReport } from '../../client/src/index.ts'
 import { describeCorpus, isCorpusReport } from '../data/corpus/describe.ts'
 import { type DataReport, describeReport } from '../data/report.ts'
 import { figures, score } from './figures.ts'
-import { bar, compact, duration, plural, printable, sparkline, type Terminal } from './terminal.ts'
+import { bar, bytes, compact, duration, plural, printable, sparkline, type Terminal } from './terminal.ts'
 
 const number = (value: number) => value.toPrecision(3)
 
@@ -38,7 +38,14 @@ export class TrainProgress {
         out.say(out.style('dim', `│ ${printable(event.text).trimEnd().replaceAll('\n', '\n│ ')}`))
         break
       case 'model':
-        out.say(`${event.family} · ${compact(event.parameters)} parameters · ${event.threads} threads`)
+        out.say(
+          [
+            event.family,
+            `${compact(event.parameters)} parameters`,
+            plural(event.threads, 'thread'),
+            ...(event.memory === undefined ? [] : [`at most ${bytes(event.memory)} of memory`]),
+          ].join(' · '),
+        )
         break
       case 'step':
         this.#step(event)

@@ -170,7 +170,15 @@ export type TrainEvent =
       total?: number
     }
   | { type: 'data'; report: Record<string, unknown> }
-  | { type: 'model'; family: string; parameters: number; threads: number; options: Record<string, unknown> }
+  | {
+      type: 'model'
+      family: string
+      parameters: number
+      threads: number
+      /** Resident bytes of the training process that were reckoned with: at most, for the batches that were looked at. */
+      memory?: number
+      options: Record<string, unknown>
+    }
   /** Loss is the mean since the last step event; `eta` in seconds to the end of training. */
   | {
       type: 'step'

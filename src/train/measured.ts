@@ -5,6 +5,7 @@ import { measuredReference, type Reference } from '../drift/reference.ts'
 import { tensorRows } from '../engine/measured.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { Batch } from './batch.ts'
+import { openMeasured } from './opened.ts'
 
 /** Inputs of held-out rows, and the classes that are right for them where there are some. */
 export interface HeldOut {
@@ -19,7 +20,7 @@ export async function tensorReference(
   parts: Iterable<HeldOut>,
   threads: number,
 ): Promise<Reference | undefined> {
-  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, logSeverityLevel: 3 })
+  const session = await openMeasured(model, threads)
   try {
     const rows: (Measured & { right?: boolean })[] = []
     for (const { tensors, classes } of parts) {

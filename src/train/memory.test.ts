@@ -1,4 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { trainingGraph } from '../autograd/training.ts'
 import { AthanorError } from '../base/errors.ts'
@@ -6,7 +12,7 @@ import { classifierInputs, families } from '../nn/families.ts'
 import { classifierLoss } from '../nn/losses.ts'
 import type { Batch } from './batch.ts'
 import type { Learner } from './learner.ts'
-import { assertFits, memoryOfStep } from './memory.ts'
+import { assertFits, memoryOf, memoryOfStep } from './memory.ts'
 
 const config = { vocabulary: 100, classes: 2, width: 64, layers: 2, heads: 4, inner: 256, dropout: 0.1 }
 const graph = trainingGraph((network) => {
@@ -24,9 +30,9 @@ const batch = (rows: number, time: number): Batch => {
   return { tensors, rows, sizes: { time } }
 }
 const work = { ways: 2, kept: 3 }
-const memory = (rows: number, time: number) => memoryOfStep(graph, batch(rows, time), work)
 
 test('what is alive between forward and backward pass grows with rows and, through attention, with the square of time', () => {
+  const memory = (rows: number, time: number) => memoryOfStep(graph, batch(rows, time), work)
   const base = memory(2, 1)
   const [one, two, longer] = [memory(32, 128), memory(64, 128), memory(32, 256)].map((bytes) => bytes - base)
   assert.ok(two / one > 1.95 && two / one < 2.05, String(two / one))
@@ -41,6 +47,7 @@ test('training that would not fit is refused, with what would', () => {
   // the second batch is the longer one
   const assemble = ([first]: Int32Array) => batch(64, first === 2 ? 512 : 8)
   const learner = { graph, batches: () => rows, assemble } as unknown as Learner
+  const memory = (rows: number, time: number) => memoryOf(graph, batch(rows, time), work)
   assertFits(learner, work, memory(64, 512))
   const refused = (available: number) => {
     try {
@@ -56,4 +63,45 @@ test('training that would not fit is refused, with what would', () => {
   assert.match(error.message, /would take about \d+ MB of memory, and \d+ MB are free/)
   assert.match(error.hint, /^--set batchSize=16 would fit; with --set accumulate=4 as well/)
   assert.match(refused(1e6).hint, /^Not even one row/)
+})
+
+/** Trains in a process of its own; what was reckoned with, and the most that it ever had resident, in bytes. */
+async function measured(folder: string, spec: object): Promise<{ memory: number; peak: number }> {
+  const job = {
+    run: 'x',
+    spec: { dataset: '', ...spec },
+    dataset: { path: join(folder, 'x.csv'), name: 'x.csv' },
+    folder,
+  }
+  const script = `
+    const { train } = await import(${JSON.stringify(new URL('./train.ts', import.meta.url).href)})
+    let memory = 0
+    for await (const event of train(${JSON.stringify(job)}, new AbortController().signal))
+      if (event.type === 'model') memory = event.memory
+    console.log(JSON.stringify({ memory, peak: 1024 * process.resourceUsage().maxRSS }))
+    process.exit(0)`
+  writeFileSync(join(folder, 'script.mjs'), script)
+  const child = spawn(process.execPath, [join(folder, 'script.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [said] = await Promise.all([text(child.stdout), once(child, 'exit')])
+  return JSON.parse(said) as { memory: number; peak: number }
+}
+
+test('what is reckoned with is no less than a run takes from its first step to its bundle, and not much more', async () => {
+  const words = Array.from({ length: 4000 }, (_, i) => `w${i}`)
+  const rows = Array.from({ length: 160 }, (_, i) => {
+    const told = Array.from({ length: 100 }, (_, k) => words[(i * 7919 + k * 104_729) % words.length])
+    return `${told.join(' ')},${i % 2}`
+  })
+  const loop = { maxSteps: 3, epochs: 1, batchSize: 32, minimumCount: 1, tokenizer: 'word', heldOutRows: 0 }
+  const specs = [
+    { family: 'transformer', options: { ...loop, width: 96, layers: 2, heads: 4, inner: 384, threads: 2 } },
+    { family: 'lstm', options: { ...loop, width: 96, hidden: 96, threads: 2 } },
+  ]
+  for (const spec of specs) {
+    const folder = mkdtempSync(join(tmpdir(), 'athanor-memory-'))
+    writeFileSync(join(folder, 'x.csv'), `text,label\n${rows.join('\n')}\n`)
+    const { memory, peak } = await measured(folder, spec).finally(() => rmSync(folder, { recursive: true }))
+    const told = `${spec.family}: reckoned ${Math.round(memory / 1e6)} MB, took ${Math.round(peak / 1e6)} MB`
+    assert.ok(memory >= peak && memory <= 1.3 * peak, told)
+  }
 })

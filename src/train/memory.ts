@@ -12,10 +12,17 @@ import type { Learner } from './learner.ts'
 /** Operators whose output lies where their input does. */
 const views = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity'])
 
-/** What one process takes beside vectors and values: code, libraries, the garbage collector's reserve. */
-const BASE = 200e6
-/** What onnxruntime's arena holds of what values take, since it grows in large pieces and leaves gaps. */
-const SLACK = 1.3
+/** What is added beside vectors and values when training begins: threads with their code, sessions without their values. */
+const START = 80e6
+/** What onnxruntime's arena holds of what values take, since it leaves gaps. */
+const SLACK = 1.2
+/**
+ * Bytes of a way's values up to which their memory is planned by shape: that spares 2 to 3 % of a small step's time, but the
+ * plan lies beside what the first step took, so that large ones took 1.6 times the memory.
+ */
+const PLANNED = 32e6
+/** How often the weights are there while they are evaluated. */
+const COPIES = 4
 /** Batches of an epoch that are looked at for the largest. */
 const LOOKED_AT = 32
 
@@ -25,19 +32,53 @@ interface Work {
   readonly kept: number
 }
 
-/** Bytes that training takes, about, when a batch has as many elements as this one: an estimate, from the graph's shapes. */
+/** Bytes that a process takes more, at most, when it begins to train on batches of this size; by the graph's shapes. */
+export const memoryOf = (graph: TrainingGraph, batch: Batch, work: Work): number =>
+  memoryOfStep(graph, batch, work) + memoryBetween(graph, batch, work)
+
+/** The same of one that only takes steps. */
 export function memoryOfStep(graph: TrainingGraph, batch: Batch, { ways, kept }: Work): number {
-  const count = (all: TrainingGraph['parameters']) =>
-    all.reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * b, 1), 0)
-  const trained = count(graph.parameters)
   // gradients: what the optimizer reads, what the graph makes of them, and the binding's copy
-  const vectors = 4 * (trained * (kept + 3 * ways) + count(graph.frozen))
-  return BASE + vectors + ways * SLACK * mostAlive(sized(graph.model, batch, Math.ceil(batch.rows / ways)))
+  const vectors = sizeOf(graph.parameters) * (kept + 3 * ways) + sizeOf(graph.frozen)
+  const values = valuesOf(graph, batch, ways)
+  return START + vectors + ways * SLACK * values * (values <= PLANNED ? 2 : 1)
+}
+
+/** Whether a session should plan its memory when it is to work on batches of this size. */
+export const isPlanned = (graph: TrainingGraph, batch: Batch, ways: number): boolean =>
+  valuesOf(graph, batch, ways) <= PLANNED
+
+/** Bytes of values that lie there at once in a way's part of a step. */
+const valuesOf = (graph: TrainingGraph, batch: Batch, ways: number): number =>
+  mostAlive(sized(graph.model, batch, Math.ceil(batch.rows / ways)))
+
+/** What comes on top between steps: the copies that a checkpoint is written from, or an evaluation of as many rows. */
+function memoryBetween(graph: TrainingGraph, batch: Batch, { kept }: Work): number {
+  const weights = sizeOf(graph.parameters) + sizeOf(graph.frozen)
+  // a copy of the weights, the file of the graph with them, and the session's own, some of them rearranged
+  const evaluation = COPIES * weights + SLACK * mostAlive(forward(sized(graph.model, batch, batch.rows)))
+  return Math.max(kept * weights, evaluation)
+}
+
+const sizeOf = (all: TrainingGraph['parameters']) =>
+  4 * all.reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * b, 1), 0)
+
+/** The nodes that make the loss; what evaluates is the same but for it. */
+function forward(model: ModelProto): ModelProto {
+  const { node } = model.graph!
+  const wanted = new Set(['loss', 'correct'])
+  const kept: typeof node = []
+  for (const one of node.toReversed()) {
+    if (!one.output.some((name) => wanted.has(name))) continue
+    for (const name of reads(one)) wanted.add(name)
+    kept.unshift(one)
+  }
+  return { ...model, graph: { ...model.graph!, node: kept } }
 }
 
 /**
  * Throws TRAINING_MEMORY, before anything is made, where `available` bytes are too few for the largest of some batches;
- * says which batch size would fit.
+ * says which batch size would fit. Returns the bytes that this process will have resident at most, and whether memory is to be planned.
  */
 export function assertFits(learner: Learner, work: Work, available = process.availableMemory()) {
   const { graph } = learner
@@ -48,15 +89,19 @@ export function assertFits(learner: Learner, work: Work, available = process.ava
     .filter((_, i) => i % every === 0)
     .map((rows) => learner.assemble(rows, 0))
     .reduce((a, b) => (elements(b) > elements(a) ? b : a))
-  const needed = memoryOfStep(graph, largest, work)
-  if (needed <= available) return
+  const needed = memoryOf(graph, largest, work)
+  if (needed <= available)
+    return {
+      resident: Math.round(process.memoryUsage.rss() + needed),
+      planned: isPlanned(graph, largest, work.ways),
+    }
   const mb = (bytes: number) => Math.round(bytes / 1e6)
   throw fail('TRAINING_MEMORY', { needed: mb(needed), available: mb(available), instead: fitting() })
 
   function fitting(): string {
     for (let rows = largest.rows >> 1; rows >= 1; rows >>= 1) {
       const ways = Math.max(1, Math.min(work.ways, rows))
-      if (memoryOfStep(graph, { ...largest, rows }, { ...work, ways }) > available) continue
+      if (memoryOf(graph, { ...largest, rows }, { ...work, ways }) > available) continue
       const parts = Math.ceil(largest.rows / rows)
       return `--set batchSize=${rows} would fit; with --set accumulate=${parts} as well it learns as from ${largest.rows} rows at once.`
     }

@@ -1,4 +1,3 @@
-import ort from 'onnxruntime-node'
 import type { EncodedSplit } from '../data/encoded.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
@@ -7,6 +6,7 @@ import { classifierInputs } from '../nn/families.ts'
 import type { ClassifierConfig, Counted } from '../nn/family.ts'
 import { assemble, feedsOf } from './assemble.ts'
 import { evaluationBatches } from './batches.ts'
+import { openMeasured } from './opened.ts'
 
 /** Texts that a feature must occur in to count at all. */
 const LEAST = 2
@@ -29,7 +29,7 @@ export async function raritiesOf(
     o.within(graph, () => o.cast(valid, 'uint8')),
     'valid',
   )
-  const session = await ort.InferenceSession.create(writeModel(graph.build()), { intraOpNumThreads: threads })
+  const session = await openMeasured(writeModel(graph.build()), threads)
   const texts = new Int32Array(size)
   const latest = new Int32Array(size)
   const labels = { type: 'int64', dims: [0], data: new BigInt64Array() } as const

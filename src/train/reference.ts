@@ -3,9 +3,10 @@ import type { TextPipeline } from '../data/pipeline.ts'
 import type { Sample } from '../data/samples.ts'
 import { type Observed, scriptOf } from '../drift/features.ts'
 import { type Reference, referenceOf } from '../drift/reference.ts'
+import { openMeasured } from './opened.ts'
 
 /** Rows run at once. */
-const AT_ONCE = 128
+const AT_ONCE = 32
 
 /** What held-out rows look like to a text classifier; undefined when they are too few. */
 export async function classifierReference(
@@ -15,7 +16,7 @@ export async function classifierReference(
   samples: readonly Sample[],
   threads: number,
 ): Promise<Reference | undefined> {
-  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, logSeverityLevel: 3 })
+  const session = await openMeasured(model, threads)
   try {
     const rows: (Observed & { right: boolean })[] = []
     for (let start = 0; start < samples.length; start += AT_ONCE) {

@@ -20,6 +20,8 @@ export interface SessionOptions {
   threads: number
   /** Rows of a full batch: it is shared among threads as long as each has at least 4 rows. */
   batchSize: number
+  /** Whether memory is planned by the shapes of a batch (the default), as is best for small ones: see `isPlanned`. */
+  planned?: boolean
   /** What stays of the moving average of the weights in a step, once there are enough steps; 0 keeps none. */
   average?: number
   /** Parameters that decay; those that the network says if absent. */
@@ -147,7 +149,7 @@ export const waysOf = (
 ) => (running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS))))
 
 function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: SessionOptions): Shared {
-  const { threads, seed, weightDecay, clipNorm, optimizer, average = 0 } = options
+  const { threads, seed, weightDecay, clipNorm, optimizer, average = 0, planned = true } = options
   const decays = options.decays ?? (({ decay }: Parameter) => decay)
   const places: Place[] = []
   let size = 0
@@ -162,6 +164,7 @@ function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: 
   return {
     ways,
     threads: Math.max(1, Math.floor(threads / ways)),
+    planned,
     seed,
     model,
     optimizer,

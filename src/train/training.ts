@@ -89,7 +89,7 @@ export class Training {
     const decays = decayingBy(String(options.decayOf))
     const [optimizer, average, batchSize] = [options.optimizer as Optimizer, number('average'), number('batchSize')]
     const ways = waysOf(learner.graph, { threads, batchSize })
-    assertFits(learner, { ways, kept: 1 + keptBy(optimizer, average > 0).length })
+    const { resident: memory, planned } = assertFits(learner, { ways, kept: 1 + keptBy(optimizer, average > 0).length })
     const session = await TrainingSession.create(learner.graph, {
       optimizer,
       weightDecay: number('weightDecay'),
@@ -99,10 +99,11 @@ export class Training {
       seed,
       threads,
       batchSize,
+      planned,
     })
     if (learner.initial) session.restore(learner.initial, 0)
     const parameters = countParameters(learner.graph.parameters)
-    yield { type: 'model', family: name, parameters, threads, options: { ...options, epochs, threads } }
+    yield { type: 'model', family: name, parameters, threads, memory, options: { ...options, epochs, threads } }
     const progress = { epoch: 0, batch: 0, step: 0, bestScore: 0, bestEpoch: -1, seconds: 0, lossSum: 0, lossSteps: 0 }
     const saved = readCheckpoint<Progress>(join(folder, CHECKPOINT))
     if (saved) {

@@ -19,6 +19,8 @@ export interface Place {
 export interface Shared {
   readonly ways: number
   readonly threads: number
+  /** Whether onnxruntime plans the memory of values by the shapes of a batch. */
+  readonly planned: boolean
   readonly seed: number
   /** Loss and gradients. */
   readonly model: Uint8Array
@@ -106,6 +108,7 @@ export class Way {
       intraOpNumThreads: shared.threads,
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',
+      enableMemPattern: shared.planned,
       logSeverityLevel: 3,
     })
     return new Way(shared, index, session)

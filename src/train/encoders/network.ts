@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import ort from 'onnxruntime-node'
+import type ort from 'onnxruntime-node'
 import { type TrainingGraph, trainingGraph } from '../../autograd/training.ts'
 import { bundleEncoder } from '../../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../../formats/huggingface/folder.ts'
@@ -9,6 +9,7 @@ import { merged } from '../../nn/bert.ts'
 import { type EncoderHead, encoderLoss, encoderModel, type LearningOptions } from '../../nn/encoders.ts'
 import type { Weights } from '../checkpoint.ts'
 import type { Learner } from '../learner.ts'
+import { openMeasured } from '../opened.ts'
 import type { Options } from '../options.ts'
 import { learningOf, startOf } from './base.ts'
 
@@ -47,10 +48,7 @@ export async function withSession<T>(
   threads: number,
   use: (session: ort.InferenceSession) => Promise<T>,
 ): Promise<T> {
-  const session = await ort.InferenceSession.create(writeModel(model), {
-    intraOpNumThreads: Math.min(threads, availableParallelism()),
-    logSeverityLevel: 3,
-  })
+  const session = await openMeasured(writeModel(model), Math.min(threads, availableParallelism()))
   try {
     return await use(session)
   } finally {

@@ -25,6 +25,7 @@ import type { TrainEvent } from '../events.ts'
 import { countStored } from '../graph.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { Confusion } from '../metrics.ts'
+import { openMeasured } from '../opened.ts'
 import { imageOptions, type Options } from '../options.ts'
 import { withProgress } from '../progress.ts'
 import { openImageGraph } from './image-graph.ts'
@@ -151,7 +152,8 @@ function assemble(split: ImageSplit, rows: Int32Array, pipeline: ImagePipelineCo
   }
 }
 
-const AT_ONCE = 128
+/** Images measured at once: no more than a usual batch of training, so that it takes no more memory. */
+const AT_ONCE = 32
 
 /** Accuracy, macro-F1 and loss of a model on a split; `saw` is told of each image. */
 async function evaluateModel(
@@ -162,7 +164,7 @@ async function evaluateModel(
   threads: number,
   saw?: (row: Measured & { right: boolean }) => void,
 ): Promise<Metrics> {
-  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, logSeverityLevel: 3 })
+  const session = await openMeasured(model, threads)
   try {
     const confusion = new Confusion(labels)
     let loss = 0

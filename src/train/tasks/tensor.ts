@@ -17,6 +17,7 @@ import type { DataSource } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { type HeldOut, tensorReference } from '../measured.ts'
 import { Confusion } from '../metrics.ts'
+import { openMeasured } from '../opened.ts'
 
 /** What an ONNX graph of tensors should answer, row by row: classes or numbers, by a loss of choice. */
 export const tensorLearning: Task = { options: {}, open }
@@ -198,7 +199,7 @@ function assemble(
   return { tensors, rows: at.length, sizes: {} }
 }
 
-const AT_ONCE = 256
+const AT_ONCE = 32
 
 /** The inputs of held-out rows, some at a time, with the place of their labels. */
 function* partsOf(rows: Rows, batch: (at: Int32Array) => Batch, labels: readonly string[]): Generator<HeldOut> {
@@ -219,7 +220,7 @@ async function evaluateModel(
   labels: readonly string[],
   threads: number,
 ): Promise<Metrics> {
-  const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, logSeverityLevel: 3 })
+  const session = await openMeasured(model, threads)
   try {
     const confusion = new Confusion(labels)
     let sum = 0

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import ort from 'onnxruntime-node'
 import { type Network, trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import { fail } from '../../base/errors.ts'
@@ -28,6 +27,7 @@ import { formerOf } from '../former.ts'
 import { latencyOf } from '../latency.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
 import { HINT, type Lessons, lessons, type Teacher, taughtLoss, withLessons } from '../lessons.ts'
+import { openMeasured } from '../opened.ts'
 import { headOptions, textOptions } from '../options.ts'
 import { prepareData } from '../prepared.ts'
 import { problemOf } from '../problem.ts'
@@ -106,12 +106,9 @@ export async function* openTextClassifier(
 
   /** What weights give for each row of a split, through the graph that will be served. */
   async function* answers(trained: Weights, split: EncodedSplit) {
-    const session = await ort.InferenceSession.create(writeModel(network.served(trained)), {
-      intraOpNumThreads: threads,
-      logSeverityLevel: 3,
-    })
+    const session = await openMeasured(writeModel(network.served(trained)), threads)
     try {
-      for (const rows of evaluationBatches(split, 128)) {
+      for (const rows of evaluationBatches(split, Number(options.batchSize))) {
         const batch = assemble(split, rows, targets.tensor(split, rows))
         const outputs = await session.run(feedsOf(batch, ['ids', 'lengths']))
         const values = outputs[outputOf[problem]].data as Float32Array

@@ -27,6 +27,7 @@ import { assembleTokens, type Stretches, stretchesOf } from '../corpus.ts'
 import type { TrainEvent } from '../events.ts'
 import type { TrainJob } from '../job.ts'
 import type { Learner, Task, TaskContext } from '../learner.ts'
+import { openMeasured } from '../opened.ts'
 import { corpusOptions } from '../options.ts'
 import { withProgress } from '../progress.ts'
 
@@ -78,7 +79,15 @@ async function* open(context: TaskContext): AsyncGenerator<TrainEvent, Learner> 
         window,
       )
     },
-    evaluate: (weights, part) => measure(config, final(weights), held[part], window, MEASURED[part], threads, prepared),
+    evaluate: (weights, part) =>
+      measure(
+        config,
+        final(weights),
+        held[part],
+        { window, rows: Number(options.batchSize), limit: MEASURED[part] },
+        threads,
+        prepared,
+      ),
     chosenBy: { metric: 'loss', better: 'lower' },
     sample: (weights, epoch) => sample(bundle(weights), String(options.prompt), window, seed + epoch, threads),
     async bundle(weights) {
@@ -163,16 +172,11 @@ async function measure(
   config: DecoderConfig,
   weights: Weights,
   stretches: Stretches,
-  window: number,
-  limit: number,
+  { window, rows: size, limit }: { window: number; rows: number; limit: number },
   threads: number,
   { report }: PreparedCorpus,
 ): Promise<{ metrics: Metrics; rows: number }> {
-  const session = await ort.InferenceSession.create(writeModel(decoderLossGraph(config, weights)), {
-    intraOpNumThreads: threads,
-    logSeverityLevel: 3,
-  })
-  const size = Math.max(1, Math.floor(4096 / window))
+  const session = await openMeasured(writeModel(decoderLossGraph(config, weights)), threads)
   let [loss, counted, rows] = [0, 0, 0]
   try {
     for (let row = 0; row < stretches.rows && counted < limit; row += size) {
