@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from '../bundle/manifest.ts'
 import { writeFolder } from '../formats/huggingface/write.ts'
@@ -225,11 +226,9 @@ test('a server: found by the commands, followed and ended; port and folder are i
     '--set',
     'patience=5000',
   )
-  while (
-    !(JSON.parse((await athanor('ps', '--json')).stdout) as { runs: { state: string }[] }).runs.some(
-      ({ state }) => state === 'training',
-    )
-  );
+  const states = async () =>
+    ((await (await fetch(`${url}/api/runs`)).json()) as { runs: { state: string }[] }).runs.map(({ state }) => state)
+  while (!(await states()).includes('training')) await setTimeout(50)
   training.kill('SIGINT')
   const stopped = await training.ended
   assert.equal(stopped.code, 130, stopped.stderr)
@@ -342,7 +341,8 @@ test('a command waits for a server that is about to listen, and leaves no trace 
   const home = join(root, 'soon')
   const lock = lockHome(home)
   const waiting = await startIn(home, 'models', '--json')
-  setTimeout(() => lock.release(), 1_000)
+  await setTimeout(1_000)
+  lock.release()
   assert.deepEqual(await waiting.ended, { code: 0, stdout: '[]\n', stderr: '' })
   assert.equal((await (await startIn(home, 'logs', '--json')).ended).stdout, '[]\n')
 })
