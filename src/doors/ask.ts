@@ -3,8 +3,9 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import type { GenerationEvent } from '../engine/messages.ts'
 import type { Version } from '../registry/registry.ts'
-import { askRef, type CallOptions, type Prediction, type Ranked, type Resolved, rank } from '../serve/deployments.ts'
+import { askRef, type CallOptions, type Prediction, type Resolved } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
+import { type Ranked, rank } from '../serve/rank.ts'
 import { isCallerError } from '../watch/log.ts'
 import type { Written } from '../watch/metrics/served.ts'
 import { counted } from './counted.ts'
@@ -57,6 +58,21 @@ export async function classify(
   const { manifest, output } = prediction
   if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
   return { prediction, ranked: texts.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
+}
+
+/** Labels of image files by a classifier; throws what `findModel` and `Deployments.classifyImages` throw. */
+export async function classifyFiles(
+  { house, door, requestId, ...call }: Caller,
+  ref: string,
+  images: readonly Uint8Array[],
+  topK?: number,
+): Promise<Classified> {
+  const asked = askRef(await findModel(house, ref))
+  const run = () => house.deployments.classifyImages(asked, images, call)
+  const prediction = await counted(house, door, asked, requestId, run)
+  const { manifest, output } = prediction
+  if (output.kind !== 'images') throw new TypeError(`a classifier of images answered ${output.kind}`)
+  return { prediction, ranked: images.map((_, row) => rank(manifest, output.probabilities, row, topK)) }
 }
 
 /** Events of a generation; `return` ends the writing, whether or not reading has begun. */

@@ -5,13 +5,15 @@ import { promisify } from 'node:util'
 import { InferenceClient } from '@huggingface/inference'
 import { Client as McpClient } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { Ollama } from 'ollama'
+import { type Message, Ollama } from 'ollama'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 import { tinyClassifier, tinyGraph } from '../testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../testing/tiny-decoder.ts'
+import { tinyVision } from '../testing/tiny-vision.ts'
+import { IMAGE } from './hub.ts'
 
 let server: TestServer
 const ports: Record<string, string> = {}
@@ -34,6 +36,12 @@ before(async () => {
   await registry.register('tiny', manifest, files)
   const writer = tinyDecoder()
   await registry.register('writer', writer.manifest, writer.files)
+  const chat = tinyDecoder({ chatTemplate: '{% for m in messages %}{{ m.content }}{% endfor %}' })
+  await registry.register('chat', chat.manifest, chat.files)
+  const caller = tinyDecoder({ chatTemplate: '{{ messages | length }}', letters: Buffer.from('{') }) // begins a call
+  await registry.register('caller', caller.manifest, caller.files)
+  const see = tinyVision()
+  await registry.register('see', see.manifest, see.files)
   for (const [name, onnx] of [
     ['plain', tinyGraph()],
     ['half_plus_two', halfPlusTwo()],
@@ -233,8 +241,11 @@ test('Ollama: its client at a port of its own', async () => {
   assert.match((await ollama.version()).version, /^\d/)
   const { models } = await ollama.list()
   assert.deepEqual(models.map(({ name }) => name).sort(), [
+    'caller:latest',
+    'chat:latest',
     'half_plus_two:latest',
     'plain:latest',
+    'see:latest',
     'tiny:latest',
     'writer:latest',
   ])
@@ -273,7 +284,8 @@ test('Ollama: its client at a port of its own', async () => {
   const refused: [() => Promise<unknown>, string, number][] = [
     [() => ollama.generate({ model: 'wirter', prompt: 'x' }), 'Did you mean "writer"', 404],
     [() => ollama.generate({ model: 'tiny', prompt: 'x' }), 'tiny', 400],
-    [() => ollama.generate({ model: 'writer', prompt: 'x', format: 'json' }), 'format', 400],
+    [() => ollama.generate({ model: 'writer', prompt: 'x', format: 'yaml' }), 'format', 400],
+    [() => ollama.generate({ model: 'writer', prompt: 'x', think: true }), 'think', 400],
     [() => ollama.generate({ model: 'writer', prompt: 'x', options: { temperature: -1 } }), 'temperature', 400],
     [
       () => ollama.chat({ model: 'writer', messages: [{ role: 'user', content: 'x', images: ['eA=='] }] }),
@@ -289,6 +301,34 @@ test('Ollama: its client at a port of its own', async () => {
       return error.message.includes(part)
     })
   }
+
+  // answers of a form, and calls
+  const schema = { type: 'object', properties: { mood: { enum: ['good', 'bad'] } }, required: ['mood'] }
+  const formed = await ollama.generate({ model: 'writer', prompt: 'x', format: schema, options: { seed: 1 } })
+  assert.ok(['good', 'bad'].includes((JSON.parse(formed.response ?? '') as { mood: string }).mood), formed.response)
+  const parameters = {
+    type: 'object',
+    properties: { place: { type: 'string', enum: ['Bern', 'Rome'] } },
+    required: ['place'],
+  }
+  const tools = [{ type: 'function', function: { name: 'weather', description: '', parameters } }]
+  const asked: Message[] = [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: '', tool_calls: [{ function: { name: 'weather', arguments: { place: 'Bern' } } }] },
+    { role: 'tool', content: 'rain', tool_name: 'weather' },
+  ]
+  for (const stream of [false, true] as const) {
+    const calls: { name: string; arguments: Record<string, unknown> }[] = []
+    const body = { model: 'caller', messages: asked, tools, options: { temperature: 0, num_predict: 60 } }
+    const parts = stream
+      ? await ollama.chat({ ...body, stream: true })
+      : [await ollama.chat({ ...body, stream: false })]
+    for await (const { message } of parts) calls.push(...(message.tool_calls ?? []).map((call) => call.function))
+    assert.deepEqual(calls, [{ name: 'weather', arguments: { place: 'Bern' } }])
+  }
+  const probable = await ollama.generate({ model: 'writer', prompt: 'hello', options, logprobs: true, top_logprobs: 2 })
+  assert.deepEqual([probable.logprobs?.length, probable.logprobs?.[0].top_logprobs?.length], [12, 2])
+
   const { manifest, files } = await tinyClassifier()
   await server.app.house.registry.register('gone', manifest, files)
   await ollama.delete({ model: 'gone' })
@@ -303,7 +343,7 @@ test('Model Context Protocol: every model is a tool', async () => {
   const { tools } = await client.listTools()
   assert.deepEqual(
     tools.map(({ name }) => name),
-    ['half_plus_two', 'plain', 'tiny', 'writer'],
+    ['caller', 'chat', 'half_plus_two', 'plain', 'see', 'tiny', 'writer'],
   )
   const schema = (name: string) =>
     tools.find((tool) => tool.name === name)?.inputSchema as { properties: Record<string, object> }
@@ -321,7 +361,12 @@ test('Model Context Protocol: every model is a tool', async () => {
     text: tinyContinuation('hello', 5),
     finish: 'length',
   })
+  const said = (await call('chat', { prompt: 'hello', max_tokens: 5, temperature: 0 })).structuredContent
+  assert.equal((said as { text: string }).text, tinyContinuation('hello', 5), 'a model of conversations is talked to')
+  const seen = (await call('see', { image: IMAGE })).structuredContent as { label: string; labels: unknown[] }
+  assert.deepEqual([['dark', 'light'].includes(seen.label), seen.labels.length], [true, 2])
   for (const [name, given, part] of [
+    ['see', { image: 'http://127.0.0.1/x.png' }, 'not fetched'],
     ['tiny', {}, 'text: expected a string'],
     ['plain', { x: [[1, 2]], n: [1] }, 'expected 3, got 2'],
     ['writer', { prompt: 'x', max_tokens: 0 }, 'maxTokens'],

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { AthanorError } from '../base/errors.ts'
 import type { Route } from './route.ts'
 
@@ -18,8 +19,8 @@ export interface Door {
   readonly prefixes: readonly string[]
   readonly routes: readonly Route[]
   readonly failure: (error: AthanorError, requestId: string) => Failure
-  /** Reads bodies of type application/octet-stream; without it they are streamed to their handler. */
-  readonly readOctets?: (bytes: Buffer, headers: IncomingHttpHeaders) => unknown
+  /** Reads bodies of type application/octet-stream, up to a limit; without it they are streamed to their handler. */
+  readonly readOctets?: (content: Readable, headers: IncomingHttpHeaders, limit: number) => Promise<unknown>
   /** Bodies are JSON whatever their type says: `curl -d` calls them forms. */
   readonly looseJson?: boolean
   /** Bodies of these paths are files, whatever type they are said to be of. */

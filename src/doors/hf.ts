@@ -1,8 +1,9 @@
 import { asAthanorError, fail } from '../base/errors.ts'
 import { type Static, Type } from '../base/schema.ts'
 import type { Version } from '../registry/registry.ts'
-import { askRef, rank } from '../serve/deployments.ts'
-import { beginGeneration, type Caller, callerOf, classify, findModel } from './ask.ts'
+import { askRef } from '../serve/deployments.ts'
+import { beginGeneration, type Caller, callerOf, classify, classifyFiles, findModel } from './ask.ts'
+import { collect } from './body.ts'
 import { counted } from './counted.ts'
 import { imageFromText } from './data.ts'
 import type { Door } from './door.ts'
@@ -134,18 +135,11 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
 }
 
 /** Labels of an image in base64 or as a data URL. */
-async function imagesClassified(
-  { house, door, requestId, ...options }: Caller,
-  ref: string,
-  { inputs, parameters }: Given,
-) {
+async function imagesClassified(caller: Caller, ref: string, { inputs, parameters }: Given) {
   const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000) ?? 5
   const images = textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
-  const call = () => house.deployments.classifyImages(ref, images, options)
-  const { manifest, output } = await counted(house, door, ref, requestId, call)
-  const { probabilities } = output as Extract<typeof output, { kind: 'texts' | 'images' }>
-  const lists = images.map((_, row) => rank(manifest, probabilities, row, topK))
-  return typeof inputs === 'string' ? lists[0] : lists
+  const { ranked } = await classifyFiles(caller, ref, images, topK)
+  return typeof inputs === 'string' ? ranked[0] : ranked
 }
 
 /** Vectors of texts, or, of a source sentence and others, how like they are. */
@@ -256,6 +250,6 @@ export const hf: Door = {
   prefixes: ['/hf'],
   routes: [...routes, ...openaiRoutes],
   // an image or a recording as the body, as its clients send them
-  readOctets: (bytes) => ({ inputs: bytes.toString('base64') }),
+  readOctets: async (content, _headers, limit) => ({ inputs: (await collect(content, limit)).toString('base64') }),
   failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
 }

@@ -11,14 +11,21 @@ const kinds: Record<FieldKind, Schema> = {
   image: { type: 'string', description: 'the image file in base64' },
   audio: { type: 'string', description: 'a WAV file in base64' },
 }
+/** A grey image of 8 × 8 pixels, as a PNG file in base64. */
+export const IMAGE =
+  'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAMAAADz0U65AAAAA1BMVEWAgICQdD0xAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAADElEQVQI12NgoA4AAABIAAH/myMhAAAAAElFTkSuQmCC'
+/** A millisecond of silence, as a WAV file in base64. */
+const SILENCE =
+  'UklGRkQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YSAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=='
+
 const examples: Record<FieldKind, unknown> = {
   text: 'what a lovely film',
   texts: ['good', 'bad'],
   number: 0.5,
   integer: 1,
   boolean: true,
-  image: 'an image file in base64',
-  audio: 'a WAV file in base64',
+  image: IMAGE,
+  audio: SILENCE,
 }
 
 /** JSON Schemas of fields, by name. */

@@ -1,39 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { InferenceClient } from '@huggingface/inference'
 import sharp from 'sharp'
-import type { Manifest } from '../bundle/manifest.ts'
-import { GraphBuilder } from '../graph/builder.ts'
-import { writeModel } from '../graph/codec.ts'
-import * as o from '../graph/ops.ts'
-import { signatureOf } from '../graph/signature.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
+import { tinyVision } from '../testing/tiny-vision.ts'
 
 let server: TestServer
 let dark: Buffer
 let light: Buffer
-
-/** A model that tells light images from dark ones by their mean. */
-function lightness() {
-  const g = new GraphBuilder()
-  const pixels = g.input('pixels', 'float32', ['batch', 1, 4, 4])
-  const mean = o.reduceMean(pixels, [2, 3]) // (batch, 1)
-  g.output(o.softmax(o.concat([o.mul(mean, -8), o.mul(mean, 8)], 1)), 'probabilities')
-  const model = g.build()
-  const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    task: 'image-classification',
-    family: 'tiny',
-    signature: signatureOf(model),
-    labels: ['dark', 'light'],
-    pipeline: { height: 4, width: 4, channels: 1, fit: 'fill', mean: [0.5], deviation: [1] },
-    parameters: 0,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
-  }
-  return { manifest, files: { 'model.onnx': writeModel(model) } }
-}
 
 before(async () => {
   const grey = (value: number) =>
@@ -42,7 +16,7 @@ before(async () => {
       .toBuffer()
   ;[dark, light] = await Promise.all([grey(20), grey(230)])
   server = await startTestServer()
-  const { manifest, files } = lightness()
+  const { manifest, files } = tinyVision()
   await server.app.house.registry.register('lightness', manifest, files)
 })
 after(() => server.close())
@@ -91,6 +65,22 @@ test('images through every door: base64, data URLs, and the files themselves as 
   })
   const { outputs } = (await response.json()) as { outputs: { data: unknown[] }[] }
   assert.deepEqual(outputs[0].data, expected)
+
+  // one image as the body, without a head: what is answered is binary, too
+  const raw = await fetch(`${server.url}/v2/models/lightness/infer`, {
+    method: 'POST',
+    body: dark as BodyInit,
+    headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': '0' },
+  })
+  const answer = Buffer.from(await raw.arrayBuffer())
+  const head0 = JSON.parse(answer.toString('utf8', 0, Number(raw.headers.get('inference-header-content-length'))))
+  assert.deepEqual(head0.outputs[0], { ...head0.outputs[0], name: 'label', datatype: 'BYTES', shape: [1] })
+  assert.ok(answer.includes('dark'))
+
+  // as Hugging Face's clients send files
+  const file = new Blob([light as BlobPart], { type: 'image/png' })
+  const byClient = new InferenceClient('none').endpoint(`${server.url}/hf/models/lightness`)
+  assert.equal((await byClient.imageClassification({ inputs: file as never }))[0].label, 'light')
 })
 
 test('no address is followed, and what is no image is the caller’s error', async () => {

@@ -7,7 +7,6 @@ import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
 import { isCallerError } from '../watch/log.ts'
 import { audited } from './audited.ts'
-import { collect } from './body.ts'
 import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
@@ -105,7 +104,7 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
   app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
   const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
     const { readOctets } = doorOf(request.url, doors)
-    return readOctets ? readOctets(await collect(payload, config.bodyLimit), request.headers) : payload
+    return readOctets ? readOctets(payload, request.headers, config.bodyLimit) : payload
   }
   app.addContentTypeParser('application/octet-stream', octets)
   // Triton's client names no type at all; a page of another site can do that too
@@ -130,10 +129,11 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
   )
   // what a form of another site can send as well: only from a page of this server, or from no page at all
   app.addContentTypeParser(
-    /^(image\/|multipart\/form-data)/,
+    /^(image\/|audio\/|multipart\/form-data)/,
     async (request: FastifyRequest, payload: IncomingMessage) => {
       checkOrigin(request.headers)
-      return payload // read by its handler
+      const form = request.headers['content-type']?.startsWith('multipart/')
+      return form ? payload : octets(request, payload) // a form is read by its handler
     },
   )
   app.setErrorHandler((thrown: FastifyError, request, reply) => {

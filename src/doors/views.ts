@@ -2,8 +2,9 @@ import { fail } from '../base/errors.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
 import type { Version } from '../registry/registry.ts'
-import { askRef, type Prediction, rank } from '../serve/deployments.ts'
+import { askRef, type Prediction } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
+import { rank } from '../serve/rank.ts'
 import { beginGeneration, type Caller } from './ask.ts'
 import { counted } from './counted.ts'
 import { imageFromText } from './data.ts'
@@ -16,6 +17,14 @@ export interface Slot {
   /** Its texts are images in base64 (or as data URLs); where a protocol carries bytes, the image file itself. */
   image?: boolean
 }
+
+/** Image files of a slot of images, as a protocol of bytes carries them. */
+export interface Files {
+  dtype: 'files'
+  dims: readonly number[]
+  data: readonly Uint8Array[]
+}
+export type Given = Tensor | Files
 
 export interface Answer {
   model: string
@@ -33,7 +42,7 @@ interface View {
     caller: Caller,
     ref: string,
     version: Version,
-    inputs: Record<string, Tensor>,
+    inputs: Record<string, Given>,
     settings: GenerationInput,
   ): Promise<Answer>
 }
@@ -48,12 +57,10 @@ const slots = (specs: Manifest['signature']['inputs']): Slot[] =>
 const text: Slot = { name: 'text', dtype: 'string', shape: [-1] }
 
 /** The texts of the one input; throws TENSOR_INVALID. */
-function textsOf({ text }: Record<string, Tensor>, model: string): string[] {
-  if (text.dtype !== 'string') {
-    const message = `inputs.text.datatype: expected BYTES, got ${dataTypes[text.dtype].oip}`
-    throw fail('TENSOR_INVALID', { message, model })
-  }
-  return text.data as string[]
+function textsOf({ text }: Record<string, Given>, model: string): string[] {
+  if (text.dtype === 'string') return text.data as string[]
+  const got = text.dtype === 'files' ? 'files' : dataTypes[text.dtype].oip
+  throw fail('TENSOR_INVALID', { message: `inputs.text.datatype: expected BYTES, got ${got}`, model })
 }
 
 const answerOf = ({ model, version, manifest }: Prediction, tensors: Record<string, Tensor>): Answer => ({
@@ -110,9 +117,12 @@ const views: Partial<Record<Manifest['task'], View>> = {
     inputs: () => [image],
     outputs: classOutputs,
     async run({ house, door, requestId, ...options }, ref, { name, manifest }, inputs) {
-      if (inputs.image.dtype !== 'string')
+      const { dtype, data } = inputs.image
+      if (dtype !== 'string' && dtype !== 'files')
         throw fail('TENSOR_INVALID', { message: 'inputs.image: expected images as BYTES', model: name })
-      const images = (inputs.image.data as string[]).map((text, i) => imageFromText(text, `inputs.image[${i}]`))
+      const images = (data as readonly (string | Uint8Array)[]).map((one, i) =>
+        typeof one === 'string' ? imageFromText(one, `inputs.image[${i}]`) : one,
+      )
       const call = () => house.deployments.classifyImages(ref, images, options)
       const prediction = await counted(house, door, ref, requestId, call)
       const { probabilities } = prediction.output as Extract<typeof prediction.output, { kind: 'images' | 'texts' }>
@@ -142,7 +152,8 @@ const views: Partial<Record<Manifest['task'], View>> = {
     inputs: ({ signature }) => slots(signature.inputs),
     outputs: ({ signature }) => slots(signature.outputs),
     async run({ house, door, requestId, ...options }, ref, _version, inputs) {
-      const call = () => house.deployments.infer(ref, inputs, options)
+      // files come only for slots of images
+      const call = () => house.deployments.infer(ref, inputs as Record<string, Tensor>, options)
       const prediction = await counted(house, door, ref, requestId, call)
       const { output } = prediction
       return answerOf(prediction, output.kind === 'tensors' ? output.outputs : {})
@@ -182,10 +193,6 @@ const views: Partial<Record<Manifest['task'], View>> = {
   },
 }
 
-/** Bytes of an input as the text that a tensor holds: images in base64. */
-export const bytesAsText = (slot: Slot | undefined) =>
-  slot?.image ? (bytes: Uint8Array) => Buffer.from(bytes).toString('base64') : undefined
-
 /** The view of a model's task; throws UNSUPPORTED. */
 export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): View {
   const view = views[manifest.task]
@@ -200,7 +207,7 @@ export function viewOf({ name, manifest }: Pick<Version, 'name' | 'manifest'>): 
 export function runView(
   caller: Caller,
   version: Version,
-  inputs: Record<string, Tensor>,
+  inputs: Record<string, Given>,
   settings: GenerationInput = {},
 ): Promise<Answer> {
   const { name, manifest } = version

@@ -1,39 +1,54 @@
 import type { AthanorError } from '../base/errors.ts'
 import { type DataType, dataTypes, type Tensor, type TypedArray } from './dtype.ts'
 
-/** A tensor from its bytes; `refuse` makes the error, `textOf` the texts where they are not UTF-8. */
+type Refuse = (message: string) => AthanorError
+
+/** The elements of a tensor of strings, each after its length; `refuse` makes the error. Nothing is copied. */
+export function stringsOf(bytes: Uint8Array, count: number, refuse: Refuse): Uint8Array[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const parts: Uint8Array[] = []
+  let at = 0
+  while (at < bytes.byteLength) {
+    if (bytes.byteLength - at < 4) throw refuse('a string length that is cut off')
+    const length = view.getUint32(at, true)
+    at += 4
+    if (length > bytes.byteLength - at)
+      throw refuse(`a string of ${length} bytes where ${bytes.byteLength - at} are left`)
+    if (parts.length === count) throw refuse(`more than the ${count} strings that the shape asks for`)
+    parts.push(bytes.subarray(at, at + length))
+    at += length
+  }
+  if (parts.length !== count) throw refuse(`${parts.length} strings, but the shape asks for ${count}`)
+  return parts
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Strings of a tensor as texts. */
+export function textsOf(parts: readonly Uint8Array[], refuse: Refuse): string[] {
+  return parts.map((part, i) => {
+    try {
+      return utf8.decode(part)
+    } catch {
+      throw refuse(`string ${i} is not UTF-8`)
+    }
+  })
+}
+
+/** A tensor from its bytes, which it goes on using where they are aligned; `refuse` makes the error. */
 export function tensorFromBinary(
   bytes: Uint8Array,
   dtype: DataType,
   dims: readonly number[],
   count: number,
-  refuse: (message: string) => AthanorError,
-  textOf?: (bytes: Uint8Array) => string,
+  refuse: Refuse,
 ): Tensor {
-  if (dtype === 'string') {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const decoder = new TextDecoder()
-    const decode = textOf ?? ((part: Uint8Array) => decoder.decode(part))
-    const texts: string[] = []
-    let at = 0
-    while (at < bytes.byteLength) {
-      if (bytes.byteLength - at < 4) throw refuse('a string length that is cut off')
-      const length = view.getUint32(at, true)
-      at += 4
-      if (length > bytes.byteLength - at)
-        throw refuse(`a string of ${length} bytes where ${bytes.byteLength - at} are left`)
-      if (texts.length === count) throw refuse(`more than the ${count} strings that the shape asks for`)
-      texts.push(decode(bytes.subarray(at, at + length)))
-      at += length
-    }
-    if (texts.length !== count) throw refuse(`${texts.length} strings, but the shape asks for ${count}`)
-    return { dtype, dims, data: texts }
-  }
+  if (dtype === 'string') return { dtype, dims, data: textsOf(stringsOf(bytes, count, refuse), refuse) }
   const { array, bytes: width } = dataTypes[dtype]
   if (bytes.byteLength !== count * width)
     throw refuse(`${bytes.byteLength} bytes, but the shape asks for ${count * width}`)
-  const copy = new Uint8Array(bytes) // a part of the body need not be aligned
-  return { dtype, dims, data: new array!(copy.buffer, 0, count) as TypedArray }
+  const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes)
+  return { dtype, dims, data: new array!(buffer as ArrayBuffer, byteOffset, count) as TypedArray }
 }
 
 /** A tensor's bytes as the Open Inference Protocol carries them. */

@@ -5,6 +5,7 @@ import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { int64 } from '../graph/tensor.ts'
+import { plainManifest } from './manifest.ts'
 
 const END = 256
 /** Letters that the tiny decoder writes: the bytes of these characters, over and over. */
@@ -20,9 +21,10 @@ export function tinyContinuation(prompt: string, count: number): string {
 
 /**
  * A decoder over bytes whose every score depends on every token before it, through its cache and mask alone: what it
- * writes is wrong as soon as a row reads another's, or padding. `slow` makes each step take about that many products.
+ * writes is wrong as soon as a row reads another's, or padding. `slow` makes each step take about that many products;
+ * `letters` are what it writes.
  */
-export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '' } = {}) {
+export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '', letters = ALPHABET } = {}) {
   const g = new GraphBuilder()
   const ids = g.input('input_ids', 'int64', ['batch', 'sequence'])
   const mask = g.input('attention_mask', 'int64', ['batch', 'total'])
@@ -33,8 +35,8 @@ export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '' } = {}
   const counted = o.mul(o.add(all, 1), o.cast(mask, 'float32'))
   const sum = o.cast(o.reduceSum(counted, [1]), 'int64') // (batch)
   const letter = o.gather(
-    o.constant(ids, int64([ALPHABET.length], [...ALPHABET])),
-    o.mod(sum, o.scalarLike(sum, ALPHABET.length)),
+    o.constant(ids, int64([letters.length], [...letters])),
+    o.mod(sum, o.scalarLike(sum, letters.length)),
   )
   const values = g.constant({ dtype: 'float32', dims: [2], data: Float32Array.of(0, 20) })
   const logits = o.oneHot(letter, o.constant(ids, int64([], [END + 1])), values) // (batch, vocabulary)
@@ -47,17 +49,13 @@ export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '' } = {}
   g.output(present, 'present.0.key')
   const model = g.build('tiny')
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'text-generation',
     family: 'tiny',
     signature: signatureOf(model),
     labels: [],
     pipeline: { context, end: [END], start: 32, never: [END], ...(chatTemplate && { chatTemplate }) },
     parameters: 0,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
   }
   const added = { id: END, content: '<|endoftext|>', special: true, normalized: false }
   const tokenizer = {

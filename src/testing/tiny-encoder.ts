@@ -1,7 +1,10 @@
+import type { Manifest } from '../bundle/manifest.ts'
 import { PublishedTokenizer } from '../data/published.ts'
+import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
 import type { EncoderConfig } from '../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
+import { plainManifest } from './manifest.ts'
 
 /** A WordPiece tokenizer of BERT's kind over the words and letters of some texts, as a tokenizer.json. */
 function tinyTokenizer(texts: readonly string[]): string {
@@ -105,4 +108,12 @@ export function tinyEncoder(
     }),
   )
   return { config, head, labels, weights, tokenizerJson, companions: {}, maxLength: 64 }
+}
+
+/** The same as a bundle that can be registered. */
+export function tinyEncoderBundle(texts: readonly string[], head: EncoderHead, labels: string[]) {
+  const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
+  const whole: Manifest = { ...plainManifest, ...manifest }
+  const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)] as const)
+  return { manifest: whole, files: Object.fromEntries(stored) }
 }

@@ -1,14 +1,16 @@
 import { asAthanorError, fail } from '../../base/errors.ts'
 import { type HubTask, hubTaskOf } from '../../bundle/hub.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
-import type { Version } from '../../registry/registry.ts'
+import { askRef, type Resolved } from '../../serve/deployments.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
-import { beginGeneration, type Caller, classify, findModel } from '../ask.ts'
+import type { Ranked } from '../../serve/rank.ts'
+import { beginGeneration, type Caller, classify, classifyFiles, findModel } from '../ask.ts'
 import { counted } from '../counted.ts'
+import { imageFromText } from '../data.ts'
 import { schemasOf } from '../hub.ts'
 import { nested, tensorFrom } from '../nested.ts'
 import type { House } from '../route.ts'
-import { embed } from '../vectors.ts'
+import { askTexts, embed } from '../vectors.ts'
 import { runView, type Slot, viewOf } from '../views.ts'
 
 type Schema = Record<string, unknown>
@@ -19,7 +21,7 @@ interface Tool {
   what: string
   input(manifest: Manifest): Schema
   output(manifest: Manifest): Schema
-  run(caller: Caller, version: Version, given: Arguments): Promise<Record<string, unknown>>
+  run(caller: Caller, version: Resolved, given: Arguments): Promise<Record<string, unknown>>
 }
 
 const object = (properties: Schema, required: readonly string[]): Schema => ({ type: 'object', properties, required })
@@ -64,59 +66,70 @@ const tensorTool: Tool = {
   },
 }
 
+/** A tool that says what one thing is, its labels best first. */
+const classifier = (
+  what: string,
+  properties: Schema,
+  ask: (caller: Caller, ref: string, given: Arguments, topK?: number) => Promise<{ ranked: Ranked[][] }>,
+): Tool => ({
+  what,
+  input: ({ labels }) => {
+    const most = Math.max(1, labels.length)
+    const top = { type: 'integer', minimum: 1, maximum: most, description: 'labels to answer with' }
+    return object({ ...properties, top_k: top }, Object.keys(properties))
+  },
+  output: ({ labels }) => {
+    const ranked = { label: { type: 'string' }, score: { type: 'number' } }
+    const label = { type: 'string', ...(labels.length <= 100 && { enum: labels }) }
+    const all = { type: 'array', items: object(ranked, ['label', 'score']) }
+    return object({ label, score: { type: 'number' }, labels: all }, ['label', 'score', 'labels'])
+  },
+  async run(caller, version, given) {
+    const { top_k: topK } = given
+    if (topK !== undefined && (typeof topK !== 'number' || !Number.isInteger(topK) || topK < 1 || topK > 10_000))
+      throw fail('BAD_REQUEST', { message: 'top_k: expected a whole number from 1' })
+    const { ranked } = await ask(caller, askRef(version), given, topK as number | undefined)
+    return { ...ranked[0][0], labels: ranked[0] }
+  },
+})
+
+/** A tool whose answer to a text is a list under one name. */
+const teller = (what: string, kind: 'fills' | 'entities'): Tool => ({
+  what,
+  input: () => object({ text: { type: 'string' } }, ['text']),
+  output: () => object({ [kind]: { type: 'array' } }, [kind]),
+  async run(caller, version, given) {
+    const { output } = await askTexts(caller, askRef(version), [text(given.text, 'text')], [version.manifest.task])
+    return { [kind]: (output as unknown as Record<string, unknown[]>)[kind][0] }
+  },
+})
+
 const tools: Partial<Record<string, Tool>> = {
   tensor: tensorTool,
   'feature-extraction': {
     what: 'Turns a text into a vector; texts of like meaning have like vectors.',
     input: () => object({ text: { type: 'string' } }, ['text']),
     output: () => object({ embedding: { type: 'array', items: { type: 'number' } } }, ['embedding']),
-    async run(caller, { name, version }, given) {
-      const { vectors } = await embed(caller, `${name}@${version}`, [text(given.text, 'text')])
+    async run(caller, version, given) {
+      const { vectors } = await embed(caller, askRef(version), [text(given.text, 'text')])
       return { embedding: Array.from(vectors[0]) }
     },
   },
-  'text-classification': {
-    what: 'Classifies a text.',
-    input: ({ labels }) =>
-      object(
-        {
-          text: { type: 'string', description: 'the text to classify' },
-          top_k: {
-            type: 'integer',
-            minimum: 1,
-            maximum: Math.max(1, labels.length),
-            description: 'labels to answer with',
-          },
-        },
-        ['text'],
-      ),
-    output: ({ labels }) =>
-      object(
-        {
-          label: { type: 'string', ...(labels.length <= 100 && { enum: labels }) },
-          score: { type: 'number' },
-          labels: {
-            type: 'array',
-            items: object({ label: { type: 'string' }, score: { type: 'number' } }, ['label', 'score']),
-          },
-        },
-        ['label', 'score', 'labels'],
-      ),
-    async run(caller, { name, version }, given) {
-      const { top_k: topK } = given
-      if (topK !== undefined && (typeof topK !== 'number' || !Number.isInteger(topK) || topK < 1 || topK > 10_000))
-        throw fail('BAD_REQUEST', { message: 'top_k: expected a whole number from 1' })
-      const { ranked } = await classify(
-        caller,
-        `${name}@${version}`,
-        [text(given.text, 'text')],
-        topK as number | undefined,
-      )
-      return { ...ranked[0][0], labels: ranked[0] }
-    },
-  },
+  'text-classification': classifier(
+    'Classifies a text.',
+    { text: { type: 'string', description: 'the text to classify' } },
+    (caller, ref, given, topK) => classify(caller, ref, [text(given.text, 'text')], topK),
+  ),
+  'image-classification': classifier(
+    'Says what an image shows.',
+    { image: { type: 'string', description: 'an image file in base64, or a data URL' } },
+    (caller, ref, given, topK) =>
+      classifyFiles(caller, ref, [imageFromText(text(given.image, 'image'), 'image')], topK),
+  ),
+  'fill-mask': teller('Says which words fit the masks of a text.', 'fills'),
+  'token-classification': teller('Marks stretches of a text with labels.', 'entities'),
   'text-generation': {
-    what: 'Writes a text that continues a prompt.',
+    what: 'Writes a text: what continues a prompt, or answers it.',
     input: () =>
       object(
         {
@@ -133,7 +146,7 @@ const tools: Partial<Record<string, Tool>> = {
         'text',
         'finish',
       ]),
-    async run(caller, { name, version }, { prompt, max_tokens, ...given }) {
+    async run(caller, version, { prompt, max_tokens, ...given }) {
       if (given.stop !== undefined && !Array.isArray(given.stop))
         throw fail('BAD_REQUEST', { message: 'stop: expected a list' })
       const stop = ((given.stop ?? []) as unknown[]).map((one, i) => text(one, `stop.${i}`))
@@ -143,10 +156,11 @@ const tools: Partial<Record<string, Tool>> = {
         seed: given.seed,
         stop,
       } as GenerationInput
-      const { events } = await beginGeneration(caller, `${name}@${version}`, {
-        ...settings,
-        prompt: text(prompt, 'prompt'),
-      })
+      const asked = text(prompt, 'prompt')
+      // a model of conversations reads the prompt as what its user says
+      const converses = 'chatTemplate' in (version.manifest.pipeline ?? {})
+      const said = converses ? { messages: [{ role: 'user', content: asked }] } : { prompt: asked }
+      const { events } = await beginGeneration(caller, askRef(version), { ...settings, ...said })
       let written = ''
       let finish = 'stop'
       for await (const event of events) {
@@ -163,11 +177,11 @@ const hubTool = ({ what, inputs, parameters, required = [] }: HubTask): Tool => 
   what,
   input: () => object(schemasOf({ ...inputs, ...parameters }), [...Object.keys(inputs), ...required]),
   output: () => object({ result: {} }, ['result']),
-  async run({ house, door, requestId, ...options }, { name, version }, given) {
+  async run({ house, door, requestId, ...options }, version, given) {
     const [own, others] = [true, false].map((mine) =>
       Object.fromEntries(Object.entries(given).filter(([field]) => Object.hasOwn(inputs, field) === mine)),
     )
-    const ref = `${name}@${version}`
+    const ref = askRef(version)
     const call = () => house.deployments.ask(ref, own, others, options)
     const { output } = await counted(house, door, ref, requestId, call)
     return { result: (output as Extract<typeof output, { kind: 'hub' }>).value }

@@ -1,5 +1,5 @@
 import type { Door } from '../door.ts'
-import { parseBinaryBody } from './binary.ts'
+import { readBinaryBody } from './binary.ts'
 import { generateRoutes } from './generate.ts'
 import { oipRoutes } from './rest.ts'
 
@@ -9,5 +9,5 @@ export const oip: Door = {
   prefixes: ['/v2'],
   routes: [...oipRoutes, ...generateRoutes],
   failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
-  readOctets: (bytes, headers) => parseBinaryBody(bytes, headers['inference-header-content-length']),
+  readOctets: (content, headers, limit) => readBinaryBody(content, headers['inference-header-content-length'], limit),
 }

@@ -1,10 +1,8 @@
 import { create } from '@bufbuild/protobuf'
-import { fail } from '../../base/errors.ts'
 import { type DataType, dataTypes, type Tensor, type TypedArray } from '../../graph/dtype.ts'
-import { tensorFromBinary } from '../../graph/octets.ts'
 import { countOf } from '../../graph/values.ts'
 import type { Version } from '../../registry/registry.ts'
-import { bytesAsText, viewOf } from '../views.ts'
+import type { Given } from '../views.ts'
 import {
   type InferParameter,
   type InferTensorContents,
@@ -12,7 +10,7 @@ import {
   type ModelInferRequest,
   type ModelInferRequest_InferInputTensor,
 } from './gen/inference_pb.js'
-import { dtypeOf } from './tensors.ts'
+import { dtypeOf, fromBinary, fromStrings, invalid } from './tensors.ts'
 
 type Field = Exclude<keyof InferTensorContents, `$${string}`>
 
@@ -32,46 +30,36 @@ const fields: Partial<Record<DataType, Field>> = {
   string: 'bytesContents',
 }
 
-const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
-
 /** A request's inputs by name; throws TENSOR_INVALID naming the place. */
 export function readInputs(
   { inputs, rawInputContents: raw }: ModelInferRequest,
   version: Version,
-): Record<string, Tensor> {
+): Record<string, Given> {
   const model = version.name
-  const slots = viewOf(version).inputs(version.manifest)
   if (raw.length > 0 && raw.length !== inputs.length)
     throw invalid(`raw_input_contents: expected one for each of the ${inputs.length} inputs, got ${raw.length}`, model)
-  const tensors: Record<string, Tensor> = Object.create(null)
+  const tensors: Record<string, Given> = Object.create(null)
   inputs.forEach((input, i) => {
     if (input.name in tensors) throw invalid('inputs: two of one name', model)
-    const slot = slots.find(({ name }) => name === input.name)
-    tensors[input.name] = readInput(input, raw[i], model, bytesAsText(slot))
+    tensors[input.name] = readInput(input, raw[i], version)
   })
   return tensors
 }
 
-function readInput(
-  input: ModelInferRequest_InferInputTensor,
-  raw: Uint8Array | undefined,
-  model: string,
-  textOf?: (bytes: Uint8Array) => string,
-): Tensor {
-  const where = `inputs.${input.name.slice(0, 80)}`
-  const refuse = (message: string) => invalid(`${where}: ${message}`, model)
-  const dtype = dtypeOf(input.datatype, where, model)
+function readInput(input: ModelInferRequest_InferInputTensor, raw: Uint8Array | undefined, version: Version): Given {
+  const { name } = input
+  const where = `inputs.${name.slice(0, 80)}`
+  const refuse = (message: string) => invalid(`${where}: ${message}`, version.name)
+  const dtype = dtypeOf(input.datatype, where, version.name)
   const dims = input.shape.map(Number)
-  const count = countOf(dims, where, model)
-  if (raw) return tensorFromBinary(raw, dtype, dims, count, refuse, textOf)
+  const count = countOf(dims, where, version.name)
+  const place = { name, dtype, dims, count, version }
+  if (raw) return fromBinary(raw, place)
   const field = fields[dtype]
   if (!field) throw refuse(`${input.datatype} must be sent in raw_input_contents`)
   const values = (input.contents?.[field] ?? []) as readonly (number | bigint | boolean | Uint8Array)[]
   if (values.length !== count) throw refuse(`expected ${count} elements in its contents, got ${values.length}`)
-  if (dtype === 'string') {
-    const decoder = new TextDecoder()
-    return { dtype, dims, data: (values as readonly Uint8Array[]).map(textOf ?? ((bytes) => decoder.decode(bytes))) }
-  }
+  if (dtype === 'string') return fromStrings(values as readonly Uint8Array[], place)
   const data = new dataTypes[dtype].array!(count) as TypedArray
   values.forEach((value, at) => {
     const plain = typeof value === 'boolean' ? Number(value) : value

@@ -11,12 +11,11 @@ import { type Caller, findModel } from '../ask.ts'
 import { audited } from '../audited.ts'
 import type { Gate } from '../gate.ts'
 import { type House, readCallHeaders } from '../route.ts'
-import { viewOf } from '../views.ts'
 import { DataType, GRPCInferenceService } from './gen/inference_pb.js'
 import { infer, inferStream } from './grpc-infer.ts'
-import { repositoryIndex } from './repository.ts'
+import { repositoryIndex, statisticsOf } from './repository.ts'
 import { extensions } from './rest.ts'
-import { modelMetadata } from './tensors.ts'
+import { modelConfig, modelMetadata } from './tensors.ts'
 
 export interface GrpcServer {
   /** Speaks HTTP/2 over a connection. */
@@ -134,26 +133,32 @@ function serviceOf(outer: House, gate: Gate): Service {
     modelConfig: ({ name, version }, context) =>
       answer(context, 'read', async (house) => {
         const found = await findModel(house, refOf(name, version))
-        const view = viewOf(found)
-        const slots = (list: ReturnType<typeof view.inputs>) =>
-          list.map((slot) => ({ name: slot.name, dataType: configType(slot.dtype), dims: slot.shape.map(BigInt) }))
-        const decoupled = found.manifest.task === 'text-generation'
+        const {
+          input,
+          output,
+          max_batch_size: maxBatchSize,
+          model_transaction_policy: policy,
+          ...rest
+        } = modelConfig(found)
+        const slots = (list: typeof input) =>
+          list.map(({ name, data_type: type, dims }) => ({
+            name,
+            dataType: DataType[type as keyof typeof DataType],
+            dims: dims.map(BigInt),
+          }))
         return {
           config: {
-            name: found.name,
-            platform: 'onnxruntime_onnx',
-            backend: 'onnxruntime',
-            maxBatchSize: 0, // shapes are whole: the first axis is told like any other
-            input: slots(view.inputs(found.manifest)),
-            output: slots(view.outputs(found.manifest)),
-            ...(decoupled && { modelTransactionPolicy: { decoupled } }),
+            ...rest,
+            maxBatchSize,
+            input: slots(input),
+            output: slots(output),
+            ...(policy && { modelTransactionPolicy: policy }),
           },
         }
       }),
     modelStatistics: ({ name, version }, context) =>
       answer(context, 'read', async (house) => {
-        const found = name === '' ? await house.registry.list() : [await findModel(house, refOf(name, version))]
-        const all = found.map((one) => house.metrics.statistics(one.name, one.version))
+        const all = await statisticsOf(house, name === '' ? undefined : refOf(name, version))
         const duration = ({ count, ns }: { count: number; ns: number }) => ({ count: BigInt(count), ns: BigInt(ns) })
         return {
           modelStats: all.map(({ inference_count, inference_stats: stats, ...rest }) => ({
@@ -200,14 +205,3 @@ function serviceOf(outer: House, gate: Gate): Service {
     },
   }
 }
-
-const configTypes: Record<string, DataType> = {
-  bool: DataType.TYPE_BOOL,
-  float16: DataType.TYPE_FP16,
-  bfloat16: DataType.TYPE_BF16,
-  float32: DataType.TYPE_FP32,
-  float64: DataType.TYPE_FP64,
-  string: DataType.TYPE_STRING,
-}
-const configType = (dtype: string) =>
-  configTypes[dtype] ?? DataType[`TYPE_${dtype.toUpperCase()}` as keyof typeof DataType] ?? DataType.TYPE_INVALID

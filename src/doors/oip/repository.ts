@@ -1,3 +1,4 @@
+import { findModel } from '../ask.ts'
 import type { House } from '../route.ts'
 
 /** Every version with its state; REST and gRPC tell the same. */
@@ -12,4 +13,10 @@ export async function repositoryIndex({ registry, deployments }: House) {
     state: deployments.isLoaded(name, version) ? 'READY' : 'UNAVAILABLE',
     reason: deployments.isLoaded(name, version) ? '' : 'loaded on demand',
   }))
+}
+
+/** Figures of a version, or of the newest of every model. */
+export async function statisticsOf(house: House, ref?: string) {
+  const found = ref === undefined ? await house.registry.list() : [await findModel(house, ref)]
+  return found.map(({ name, version }) => house.metrics.statistics(name, version))
 }

@@ -1,17 +1,17 @@
 import { fail } from '../../base/errors.ts'
 import { Type } from '../../base/schema.ts'
 import { version as code } from '../../base/version.ts'
-import { dataTypes, type Tensor } from '../../graph/dtype.ts'
-import { binaryOf, tensorFromBinary } from '../../graph/octets.ts'
+import { dataTypes } from '../../graph/dtype.ts'
+import { binaryOf } from '../../graph/octets.ts'
 import { countOf, flattenNumbers, toValues } from '../../graph/values.ts'
 import type { Version } from '../../registry/registry.ts'
-import { type Caller, callerOf } from '../ask.ts'
+import { type Caller, callerOf, findModel } from '../ask.ts'
 import { route } from '../route.ts'
-import { type Answer, bytesAsText, runView, viewOf } from '../views.ts'
+import { type Answer, type Given, runView } from '../views.ts'
 import { splitBinary } from './binary.ts'
-import { repositoryIndex } from './repository.ts'
+import { repositoryIndex, statisticsOf } from './repository.ts'
 import { settingsFrom } from './settings.ts'
-import { dtypeOf, invalid, modelMetadata, wantedOutputs } from './tensors.ts'
+import { dtypeOf, fromBinary, fromStrings, invalid, modelConfig, modelMetadata, wantedOutputs } from './tensors.ts'
 
 /** The Open Inference Protocol, version 2, over REST (KServe's and Triton's), as pure translations of a signature. */
 export const extensions = ['classification', 'binary_tensor_data', 'model_repository', 'statistics', 'generate']
@@ -48,22 +48,19 @@ const InferBody = Type.Object({
   outputs: Type.Optional(Type.Array(Type.Object({ name: Type.String(), parameters: Parameters }), { maxItems: 256 })),
 })
 
-/** A request's input as a tensor, from JSON or from the binary part. */
-function readTensor(input: InferTensor, binary: Uint8Array | undefined, version: Version): Tensor {
+/** A request's input, from JSON or from the binary part. */
+function readInput(input: InferTensor, binary: Uint8Array | undefined, raw: boolean, version: Version): Given {
+  const { name, shape: dims } = input
   const model = version.name
-  const where = `inputs.${input.name.slice(0, 80)}`
+  const where = `inputs.${name.slice(0, 80)}`
   const dtype = dtypeOf(input.datatype, where, model)
-  const count = countOf(input.shape, where, model)
   if (binary) {
-    const slot = viewOf(version)
-      .inputs(version.manifest)
-      .find(({ name }) => name === input.name)
-    const refuse = (message: string) => invalid(`${where}: ${message}`, model)
-    return tensorFromBinary(binary, dtype, input.shape, count, refuse, bytesAsText(slot))
+    const place = { name, dtype, dims, count: countOf(dims, where, model), version }
+    return raw && dtype === 'string' ? fromStrings([binary], place) : fromBinary(binary, place)
   }
   if (!Array.isArray(input.data))
     throw invalid(`${where}.data: expected a list, or binary_data_size and binary data`, model)
-  return flattenNumbers(input.data, input.shape, dtype, where, model)
+  return flattenNumbers(input.data, dims, dtype, where, model)
 }
 
 /** The response, as JSON and the binary parts that follow it in order. */
@@ -95,11 +92,12 @@ function writeResponse(request: InferRequest, answer: Answer) {
   }
 }
 
-async function infer(caller: Caller, version: Version, request: InferRequest, binary: Map<string, Uint8Array>) {
+async function infer(caller: Caller, version: Version, body: InferRequest) {
+  const { request, parts, raw } = splitBinary(body, version)
   const names = request.inputs.map((input) => input.name)
   if (new Set(names).size !== names.length) throw invalid('inputs: two of one name', version.name)
   const tensors = Object.fromEntries(
-    request.inputs.map((input) => [input.name, readTensor(input, binary.get(input.name), version)]),
+    request.inputs.map((input) => [input.name, readInput(input, parts.get(input.name), raw, version)]),
   )
   return runView(caller, version, tensors, settingsFrom(request.parameters))
 }
@@ -119,9 +117,9 @@ const perModel = places.flatMap(([path, params]) => [
     `GET ${path}`,
     { summary: 'Model metadata', permission: 'read', tag },
     { params },
-    async ({ deployments, registry }, { params }) => {
-      const version = await deployments.resolve(refOf(params))
-      const versions = (await registry.versions(version.name)).map((one) => one.version)
+    async (house, { params }) => {
+      const version = await findModel(house, refOf(params))
+      const versions = (await house.registry.versions(version.name)).map((one) => one.version)
       return modelMetadata(version, versions)
     },
   ),
@@ -129,8 +127,8 @@ const perModel = places.flatMap(([path, params]) => [
     `GET ${path}/ready`,
     { summary: 'Whether a model can be used', permission: 'read', tag },
     { params },
-    async ({ deployments }, { params }) => {
-      const { name } = await deployments.resolve(refOf(params))
+    async (house, { params }) => {
+      const { name } = await findModel(house, refOf(params))
       return { name, ready: true } // loaded on demand
     },
   ),
@@ -138,19 +136,22 @@ const perModel = places.flatMap(([path, params]) => [
     `GET ${path}/stats`,
     { summary: 'Statistics of a model', permission: 'read', tag },
     { params },
-    async ({ deployments, metrics }, { params }) => {
-      const { name, version } = await deployments.resolve(refOf(params))
-      return { model_stats: [metrics.statistics(name, version)] }
-    },
+    async (house, { params }) => ({ model_stats: await statisticsOf(house, refOf(params)) }),
+  ),
+  route(
+    `GET ${path}/config`,
+    { summary: 'Configuration of a model, as Triton has it', permission: 'read', tag },
+    { params },
+    async (house, { params }) => modelConfig(await findModel(house, refOf(params))),
   ),
   route(
     `POST ${path}/infer`,
     { summary: 'Run inference', permission: 'use', tag },
     { params, body: InferBody },
     async (house, { params, body, request, reply }) => {
-      const version = await house.deployments.resolve(refOf(params))
+      const version = await findModel(house, refOf(params))
       const caller = callerOf('oip', house, { request, reply })
-      const { json, parts } = writeResponse(body, await infer(caller, version, body, splitBinary(request, body)))
+      const { json, parts } = writeResponse(body, await infer(caller, version, body))
       if (parts.length === 0) return json
       const head = Buffer.from(JSON.stringify(json))
       reply.header('inference-header-content-length', head.byteLength).type('application/octet-stream')
@@ -177,6 +178,15 @@ export const oipRoutes = [
       ready: true,
     }),
   ),
+  route('GET /v2/models', { summary: 'Names of the models', permission: 'read', tag }, {}, async ({ registry }) => ({
+    models: (await registry.list()).map(({ name }) => name),
+  })),
+  route(
+    'GET /v2/models/stats',
+    { summary: 'Statistics of every model', permission: 'read', tag },
+    {},
+    async (house) => ({ model_stats: await statisticsOf(house) }),
+  ),
   ...perModel,
   route(
     'POST /v2/repository/index',
@@ -193,14 +203,15 @@ export const oipRoutes = [
         tag,
       },
       { params: Named, body: Type.Optional(Type.Object({ parameters: Parameters })) },
-      async ({ deployments }, { params, body }) => {
+      async (house, { params, body }) => {
         const given = Object.keys(body?.parameters ?? {}).filter((key) => key !== 'unload_dependents')
         if (given.length > 0)
           throw fail('UNSUPPORTED', {
             what: `the parameter "${given[0].slice(0, 40)}"`,
             instead: 'Register versions by POST /api/models/:name/versions.',
           })
-        await deployments[action](params.model)
+        await findModel(house, params.model)
+        await house.deployments[action](params.model)
         return {}
       },
     ),

@@ -1,8 +1,8 @@
 import { fail } from '../../base/errors.ts'
 import { type DataType, dataTypes, type Tensor } from '../../graph/dtype.ts'
-import { dtypeOfOip } from '../../graph/octets.ts'
+import { dtypeOfOip, stringsOf, tensorFromBinary, textsOf } from '../../graph/octets.ts'
 import type { Version } from '../../registry/registry.ts'
-import { type Answer, type Slot, viewOf } from '../views.ts'
+import { type Answer, type Given, type Slot, viewOf } from '../views.ts'
 
 export const invalid = (message: string, model: string) => fail('TENSOR_INVALID', { message, model })
 
@@ -16,6 +16,38 @@ export function dtypeOf(datatype: string, where: string, model: string): DataTyp
   throw invalid(`${where}.datatype: "${datatype.slice(0, 40)}" is not one of ${known}`, model)
 }
 
+/** What an input of some type and shape is, and where it stands in the request. */
+interface Place {
+  name: string
+  dtype: DataType
+  dims: readonly number[]
+  count: number
+  version: Version
+}
+
+const refuserOf = ({ name, version }: Place) => {
+  const where = `inputs.${name.slice(0, 80)}`
+  return (message: string) => invalid(`${where}: ${message}`, version.name)
+}
+
+/** An input of strings from their bytes: the files themselves where it is of images, texts elsewhere. */
+export function fromStrings(parts: readonly Uint8Array[], place: Place): Given {
+  const { name, dims, version } = place
+  const slot = viewOf(version)
+    .inputs(version.manifest)
+    .find((one) => one.name === name)
+  if (slot?.image) return { dtype: 'files', dims, data: parts }
+  return { dtype: 'string', dims, data: textsOf(parts, refuserOf(place)) }
+}
+
+/** An input from its binary data; throws TENSOR_INVALID naming it. */
+export function fromBinary(bytes: Uint8Array, place: Place): Given {
+  const { dtype, dims, count } = place
+  const refuse = refuserOf(place)
+  if (dtype === 'string') return fromStrings(stringsOf(bytes, count, refuse), place)
+  return tensorFromBinary(bytes, dtype, dims, count, refuse)
+}
+
 /** A version's metadata as both REST and gRPC tell it. */
 export function modelMetadata(version: Pick<Version, 'name' | 'manifest'>, versions: number[]) {
   const { name, manifest } = version
@@ -27,6 +59,34 @@ export function modelMetadata(version: Pick<Version, 'name' | 'manifest'>, versi
     platform: 'onnx_onnxv1',
     inputs: view.inputs(manifest).map(describe),
     outputs: view.outputs(manifest).map(describe),
+  }
+}
+
+/** Triton's names of element types in a model's configuration, where they are not ours in capitals. */
+const configTypes: Partial<Record<string, string>> = {
+  float16: 'TYPE_FP16',
+  bfloat16: 'TYPE_BF16',
+  float32: 'TYPE_FP32',
+  float64: 'TYPE_FP64',
+}
+
+/** A version's configuration in Triton's words, as both REST and gRPC tell it. */
+export function modelConfig(version: Pick<Version, 'name' | 'manifest'>) {
+  const { name, manifest } = version
+  const view = viewOf(version)
+  const describe = ({ name, dtype, shape }: Slot) => ({
+    name,
+    data_type: configTypes[dtype] ?? `TYPE_${dtype.toUpperCase()}`,
+    dims: shape,
+  })
+  return {
+    name,
+    platform: 'onnxruntime_onnx',
+    backend: 'onnxruntime',
+    max_batch_size: 0, // shapes are whole: the first axis is told like any other
+    input: view.inputs(manifest).map(describe),
+    output: view.outputs(manifest).map(describe),
+    ...(manifest.task === 'text-generation' && { model_transaction_policy: { decoupled: true } }),
   }
 }
 

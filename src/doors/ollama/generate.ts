@@ -1,9 +1,11 @@
 import { asAthanorError, fail } from '../../base/errors.ts'
 import { type Static, type TObject, Type } from '../../base/schema.ts'
-import type { GenerationEvent } from '../../engine/messages.ts'
+import type { ChatMessage, GenerationEvent } from '../../engine/messages.ts'
 import { askRef } from '../../serve/deployments.ts'
 import type { GenerationInput } from '../../serve/generation.ts'
 import { beginGeneration, callerOf } from '../ask.ts'
+import { logprobOf, type TokenEvent } from '../openai/generation.ts'
+import { Calls, shapeOf, shaping } from '../openai/tools.ts'
 import { type House, type Route, route } from '../route.ts'
 import { openLines } from '../sse.ts'
 import { findNamed } from './names.ts'
@@ -13,10 +15,13 @@ const Common = {
   model: Type.String(),
   stream: Type.Optional(Type.Boolean()),
   options: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()])),
-  format: Type.Optional(Type.Unknown()),
+  format: Type.Optional(Type.Unsafe<string | Record<string, unknown> | null>({ type: ['string', 'object', 'null'] })),
   keep_alive: Type.Optional(Type.Union([Type.String(), Type.Number(), Type.Null()])),
   images: Type.Optional(Type.Unknown()),
-  tools: Type.Optional(Type.Unknown()),
+  tools: shaping.tools,
+  think: Type.Optional(Type.Unknown()),
+  logprobs: Type.Optional(Type.Boolean()),
+  top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
 }
 type Common = Static<TObject<typeof Common>>
 type Call = Pick<Parameters<Route['handle']>[1], 'request' | 'reply'>
@@ -34,11 +39,19 @@ const names: Record<string, keyof GenerationInput> = {
 /** A text may get as long as the model can read, unless the request says less. */
 const NO_LIMIT = 1_000_000
 
-function settingsOf({ options, format, images, tools }: Common): GenerationInput {
-  const refuse = (what: string) => fail('BAD_REQUEST', { message: `${what} is not supported by this model's engine` })
-  if (format !== undefined && format !== null && format !== '') throw refuse('format')
+const refuse = (what: string) => fail('BAD_REQUEST', { message: `${what} is not supported by this model's engine` })
+
+/** The form of the answer: any JSON, or what a schema describes. */
+function formOf(format: Common['format']): GenerationInput {
+  if (format === undefined || format === null || format === '') return {}
+  if (typeof format === 'object') return { json: format }
+  if (format === 'json') return { json: true }
+  throw fail('BAD_REQUEST', { message: 'format: expected "json" or a JSON schema' })
+}
+
+function settingsOf({ options, format, images, tools, think, logprobs, top_logprobs: top }: Common): GenerationInput {
   if (Array.isArray(images) && images.length > 0) throw refuse('images')
-  if (Array.isArray(tools) && tools.length > 0) throw refuse('tools')
+  if (think !== undefined && think !== null && think !== false) throw refuse('think')
   const settings: Record<string, unknown> = { maxTokens: NO_LIMIT }
   for (const [name, value] of Object.entries(options ?? {})) {
     if (name === 'stop') {
@@ -52,7 +65,19 @@ function settingsOf({ options, format, images, tools }: Common): GenerationInput
       settings[names[name]] = name === 'num_predict' && value < 0 ? NO_LIMIT : value
     }
   }
-  return settings
+  return { ...settings, ...formOf(format), ...shapeOf({ tools }), ...(logprobs && { logprobs: top ?? 0 }) }
+}
+
+/** Calls as Ollama has them, their arguments as an object; one that was cut off is none. */
+const callsOf = (calls: Calls) => {
+  const whole = calls.made.flatMap(({ name, arguments: given }) => {
+    try {
+      return [{ function: { name, arguments: JSON.parse(given) as unknown } }]
+    } catch {
+      return []
+    }
+  })
+  return whole.length > 0 && { tool_calls: whole }
 }
 
 /** Loads a model, or unloads it where it is to be kept for no time; what an empty prompt asks for. */
@@ -71,7 +96,7 @@ async function answer(
   call: Call,
   body: Common,
   input: GenerationInput | undefined,
-  say: (text: string) => Record<string, unknown>,
+  say: (text: string, calls?: object | false) => Record<string, unknown>,
 ) {
   const started = performance.now()
   const version = await findNamed(house, body.model)
@@ -81,7 +106,8 @@ async function answer(
     const reason = await loadOnly(house, ref, body.keep_alive)
     return { ...head(), ...say(''), done: true, done_reason: reason }
   }
-  const { events } = await beginGeneration(callerOf('ollama', house, call), ref, { ...settingsOf(body), ...input })
+  const settings = { ...settingsOf(body), ...input, whole: body.stream === false }
+  const { events } = await beginGeneration(callerOf('ollama', house, call), ref, settings)
   const first = performance.now()
   const ended = ({ finish, usage }: Extract<GenerationEvent, { type: 'end' }>) => ({
     done: true,
@@ -93,21 +119,36 @@ async function answer(
     eval_count: usage.completionTokens,
     eval_duration: nanoseconds(performance.now() - first),
   })
+  const calls = new Calls()
+  const chances = (tokens: readonly TokenEvent[]) => body.logprobs && { logprobs: tokens.map(logprobOf) }
   if (body.stream === false) {
     let text = ''
     let end = {}
+    const tokens: TokenEvent[] = []
     for await (const event of events) {
       text += event.text
       if (event.type === 'end') end = ended(event)
+      else {
+        calls.add(event)
+        if (body.logprobs) tokens.push(event)
+      }
     }
-    return { ...head(), ...say(text), ...end }
+    return { ...head(), ...say(text, callsOf(calls)), ...chances(tokens), ...end }
   }
   const out = openLines(call.request, call.reply)
   const send = (line: object) => out.write(`${JSON.stringify(line)}\n`)
   try {
     for await (const event of events) {
+      if (event.type === 'token') {
+        calls.add(event)
+        const said = event.text !== '' || (body.logprobs && !event.call)
+        if (said) await send({ ...head(), ...say(event.text), ...chances([event]), done: false })
+        continue
+      }
       if (event.text !== '') await send({ ...head(), ...say(event.text), done: false })
-      if (event.type === 'end') await send({ ...head(), ...say(''), ...ended(event) })
+      const made = callsOf(calls)
+      if (made) await send({ ...head(), ...say('', made), done: false })
+      await send({ ...head(), ...say(''), ...ended(event) })
     }
   } catch (thrown) {
     const { message, hint } = asAthanorError(thrown)
@@ -134,7 +175,7 @@ export const generateRoutes = [
     async (house, call) => {
       const { body } = call
       const { prompt = '', system, suffix } = body
-      if (suffix) throw fail('BAD_REQUEST', { message: 'suffix is not supported by this model’s engine' })
+      if (suffix) throw refuse('suffix')
       const say = (response: string) => ({ response })
       if (prompt === '') return answer(house, call, body, undefined, say)
       const { pipeline = {} } = (await findNamed(house, body.model)).manifest
@@ -159,6 +200,17 @@ export const generateRoutes = [
               role: Type.String(),
               content: Type.Optional(Type.String()),
               images: Type.Optional(Type.Unknown()),
+              tool_calls: Type.Optional(
+                Type.Array(
+                  Type.Object({
+                    function: Type.Object({
+                      name: Type.String(),
+                      arguments: Type.Record(Type.String(), Type.Unknown()),
+                    }),
+                  }),
+                  { maxItems: 128 },
+                ),
+              ),
             }),
             { maxItems: 1000 },
           ),
@@ -167,13 +219,19 @@ export const generateRoutes = [
     },
     async (house, call) => {
       const { body } = call
-      const messages = (body.messages ?? []).map(({ role, content = '', images }) => {
-        if (Array.isArray(images) && images.length > 0)
-          throw fail('BAD_REQUEST', { message: 'images is not supported by this model’s engine' })
-        return { role, content }
-      })
-      return answer(house, call, body, messages.length === 0 ? undefined : { messages }, (content) => ({
-        message: { role: 'assistant', content },
+      const messages = (body.messages ?? []).map(
+        ({ role, content = '', images, tool_calls: made = [] }): ChatMessage => {
+          if (Array.isArray(images) && images.length > 0) throw refuse('images')
+          const calls = made.map(({ function: { name, arguments: given } }, i) => ({
+            id: `call_${i}`,
+            name,
+            arguments: JSON.stringify(given),
+          }))
+          return { role, content, ...(calls.length > 0 && { calls }) }
+        },
+      )
+      return answer(house, call, body, messages.length === 0 ? undefined : { messages }, (content, calls) => ({
+        message: { role: 'assistant', content, ...calls },
       }))
     },
   ),

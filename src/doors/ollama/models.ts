@@ -9,9 +9,11 @@ import { findNamed, tagged } from './names.ts'
 
 const tag = 'ollama'
 
-const capabilities: Partial<Record<string, string>> = {
-  'text-generation': 'completion',
-  'feature-extraction': 'embedding',
+/** What a model can do, in Ollama's words: whoever converses can be made to call. */
+function capabilitiesOf({ task, pipeline = {} }: Manifest): string[] {
+  if (task === 'feature-extraction') return ['embedding']
+  if (task !== 'text-generation') return []
+  return 'chatTemplate' in pipeline ? ['completion', 'tools'] : ['completion']
 }
 
 /** 1234567 → `1.2M`, as Ollama writes sizes of models. */
@@ -25,13 +27,13 @@ function parameterSize(count: number): string {
   return String(count)
 }
 
-const details = ({ family, parameters }: Manifest) => ({
+const details = ({ engine = 'onnx', family, parameters }: Manifest) => ({
   parent_model: '',
-  format: 'onnx',
+  format: engine === 'llama' ? 'gguf' : engine,
   family,
   families: [family],
   parameter_size: parameterSize(parameters),
-  quantization_level: 'F32',
+  quantization_level: 'unknown',
 })
 
 /** One digest for a version: of the digests of its files. */
@@ -95,7 +97,6 @@ export const modelRoutes = [
       const { manifest } = version
       const { family, task, parameters, pipeline = {} } = manifest
       const { context, chatTemplate } = pipeline as { context?: number; chatTemplate?: string }
-      const capability = capabilities[task]
       return {
         license: '',
         modelfile: `FROM ${version.name}@${version.version}`,
@@ -108,7 +109,7 @@ export const modelRoutes = [
           'athanor.task': task,
           ...(context !== undefined && { [`${family}.context_length`]: context }),
         },
-        capabilities: capability ? [capability] : [],
+        capabilities: capabilitiesOf(manifest),
         modified_at: version.createdAt,
       }
     },

@@ -109,12 +109,15 @@ export class Calls {
     this.#calls[call.index].arguments += call.arguments
   }
 
+  get made(): readonly ToolCall[] {
+    return this.#calls.filter(Boolean)
+  }
+
   /** `tool_calls` of a message; nothing where none was called. */
   get field() {
-    const calls = this.#calls.filter(Boolean)
-    if (calls.length === 0) return {}
+    if (this.made.length === 0) return {}
     return {
-      tool_calls: calls.map(({ id, name, arguments: given }) => ({
+      tool_calls: this.made.map(({ id, name, arguments: given }) => ({
         id,
         type: 'function',
         function: { name, arguments: given },

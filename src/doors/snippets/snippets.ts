@@ -25,35 +25,72 @@ const nativeInputs = ({ task, text, tensors, slots }: Example) =>
     ? Object.fromEntries(slots.map(({ slot, dims }) => [slot.name, { shape: dims, data: tensors[slot.name] }]))
     : text
 
-const oipInputs = ({ task, text, tensors, slots }: Example) =>
+const oipInputs = ({ tensors, slots }: Example) =>
   slots.map(({ slot, dims }) => ({
     name: slot.name,
     shape: dims,
     datatype: dataTypes[slot.dtype].oip,
-    data: task === 'tensor' ? tensors[slot.name] : [text],
+    data: tensors[slot.name],
   }))
+
+/** Arguments of a model as a tool. */
+function toolArguments({ task, text, tensors, slots, body }: Example): unknown {
+  if (body) return { ...(body.inputs as object), ...(body.parameters as object | undefined) }
+  if (task === 'tensor') return tensors
+  return { [task === 'text-generation' ? 'prompt' : slots[0].slot.name]: text }
+}
+
+/** Tasks of texts or images that are asked and answer at once. */
+const asked = [
+  'text-classification',
+  'image-classification',
+  'feature-extraction',
+  'fill-mask',
+  'token-classification',
+] as const
+/** Tasks that protocols of tensors know. */
+const viewed = [...asked, 'text-generation', 'tensor'] as const
+
+/** How the SDK asks for one thing, by task; and what to print of its answer. */
+const sdk: Record<string, [call: string, shown: string]> = {
+  'text-classification': ['predict(MODEL, TEXT)', 'answer[0].label, answer[0].score'],
+  'image-classification': ["classifyImage(MODEL, Buffer.from(TEXT, 'base64'))", 'answer[0].label, answer[0].score'],
+  'feature-extraction': ['embed(MODEL, [TEXT])', 'answer[0].length'],
+  'fill-mask': ['fillMask(MODEL, [TEXT])', 'answer[0][0]'],
+  'token-classification': ['entities(MODEL, [TEXT])', 'answer[0]'],
+}
 
 const messages = (text: string) => [{ role: 'user', content: text }]
 
 /** Numpy's names of element types. */
 const numpy: Record<string, string> = { string: 'object', bool: 'bool' }
 
-/** Snippets of one door for models of one task (`any` for all): a line each, from which everything else derives. */
+/** Snippets of one door for models of some tasks (`chat`: those that converse): a line each, from which everything else derives. */
 const table: [door: string, tasks: readonly string[], language: Snippet['language'], make: Make][] = [
   ['native', hubTaskNames, 'curl', ({ url, model }, { body }) => curl(`${url}/api/models/${model}/run`, body)],
   ['hf', hubTaskNames, 'curl', ({ url, model }, { body }) => curl(`${url}/hf/models/${model}`, body)],
   [
     'native',
-    ['text-classification', 'tensor'],
+    [...asked, 'tensor'],
     'curl',
     ({ url, model }, one) => curl(`${url}/api/models/${model}/predict`, { inputs: nativeInputs(one) }),
   ],
   [
     'native',
-    ['text-classification'],
+    asked,
     'typescript',
-    ({ url, model }, { text }) =>
-      `import { Athanor } from 'athanor/client'\n\nconst athanor = new Athanor({ url: '${url}' })\nconst [best] = await athanor.predict('${model}', ${JSON.stringify(text)})\nconsole.log(best.label, best.score)`,
+    ({ url, model }, { task, text }) => {
+      const [call, shown] = sdk[task]
+      const made = call.replace('MODEL', `'${model}'`).replace('TEXT', () => JSON.stringify(text))
+      return `import { Athanor } from 'athanor/client'\n\nconst athanor = new Athanor({ url: '${url}' })\nconst answer = await athanor.${made}\nconsole.log(${shown})`
+    },
+  ],
+  [
+    'native',
+    hubTaskNames,
+    'typescript',
+    ({ url, model }, { body = {} }) =>
+      `import { Athanor } from 'athanor/client'\n\nconst athanor = new Athanor({ url: '${url}' })\nconsole.log(await athanor.run('${model}', ${JSON.stringify(body.inputs)}, ${JSON.stringify(body.parameters ?? {})}))`,
   ],
   [
     'native',
@@ -64,7 +101,7 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
   ],
   [
     'native',
-    ['text-classification', 'tensor'],
+    [...asked, 'tensor'],
     'python',
     ({ url, model }, one) =>
       `import requests\n\nanswer = requests.post("${url}/api/models/${model}/predict", json={"inputs": ${python(nativeInputs(one))}})\nprint(answer.json()["outputs"])`,
@@ -118,32 +155,51 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
   ],
   [
     'openai',
+    ['chat'],
+    'python',
+    ({ url, model }, { text }) =>
+      `from openai import OpenAI\n\nclient = OpenAI(base_url="${url}/v1", api_key="none")\nanswer = client.chat.completions.create(model="${model}", messages=${python(messages(text))}, max_tokens=32)\nprint(answer.choices[0].message.content)`,
+  ],
+  [
+    'openai',
+    ['feature-extraction'],
+    'typescript',
+    ({ url, model }, { text }) =>
+      `import OpenAI from 'openai'\n\nconst openai = new OpenAI({ baseURL: '${url}/v1', apiKey: 'none' })\nconst { data } = await openai.embeddings.create({ model: '${model}', input: ${JSON.stringify(text)} })\nconsole.log(data[0].embedding.length)`,
+  ],
+  [
+    'openai',
+    ['feature-extraction'],
+    'python',
+    ({ url, model }, { text }) =>
+      `from openai import OpenAI\n\nclient = OpenAI(base_url="${url}/v1", api_key="none")\nprint(len(client.embeddings.create(model="${model}", input=${python(text)}).data[0].embedding))`,
+  ],
+  [
+    'openai',
     ['feature-extraction'],
     'curl',
     ({ url, model }, { text }) => curl(`${url}/v1/embeddings`, { model, input: text }),
   ],
+  ['oip', viewed, 'curl', ({ url, model }, one) => curl(`${url}/v2/models/${model}/infer`, { inputs: oipInputs(one) })],
   [
     'oip',
-    ['any'],
-    'curl',
-    ({ url, model }, one) => curl(`${url}/v2/models/${model}/infer`, { inputs: oipInputs(one) }),
-  ],
-  [
-    'oip',
-    ['text-classification', 'tensor'],
+    viewed,
     'python',
-    ({ url, model }, { slots, tensors, task, text }) =>
+    ({ url, model }, { slots, tensors }) =>
       [
         'import numpy as np\nimport tritonclient.http as client\n',
         'inputs = []',
         ...slots.map(({ slot, dims }) => {
-          const value = task === 'tensor' ? tensors[slot.name] : [text]
-          return `inputs.append(client.InferInput("${slot.name}", ${python(dims)}, "${dataTypes[slot.dtype].oip}"))\ninputs[-1].set_data_from_numpy(np.array(${python(value)}, dtype=np.dtype("${numpy[slot.dtype] ?? slot.dtype}")))`
+          const sent = slot.image
+            ? `[base64.b64decode(${python((tensors[slot.name] as string[])[0])})]`
+            : python(tensors[slot.name])
+          return `${slot.image ? 'import base64\n' : ''}inputs.append(client.InferInput("${slot.name}", ${python(dims)}, "${dataTypes[slot.dtype].oip}"))\ninputs[-1].set_data_from_numpy(np.array(${sent}, dtype=np.dtype("${numpy[slot.dtype] ?? slot.dtype}")))`
         }),
         `answer = client.InferenceServerClient("${url.replace(/^\w+:\/\//, '')}").infer("${model}", inputs)`,
         'print(answer.get_response())',
       ].join('\n'),
   ],
+  ['hf', asked, 'curl', ({ url, model }, { text }) => curl(`${url}/hf/models/${model}`, { inputs: text })],
   [
     'hf',
     ['text-classification'],
@@ -160,6 +216,13 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
   ],
   [
     'hf',
+    ['feature-extraction'],
+    'python',
+    ({ url, model }, { text }) =>
+      `from huggingface_hub import InferenceClient\n\nprint(InferenceClient("${url}/hf/models/${model}").feature_extraction(${python(text)}).shape)`,
+  ],
+  [
+    'hf',
     ['text-generation'],
     'python',
     ({ url, model }, { text }) =>
@@ -167,29 +230,39 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
   ],
   [
     'tfserving',
-    ['any'],
+    viewed,
     'curl',
-    ({ url, model }, { task, tensors, text }) =>
-      curl(`${url}/tfserving/v1/models/${model}:predict`, { inputs: task === 'tensor' ? tensors : { text: [text] } }),
+    ({ url, model }, { tensors }) => curl(`${url}/tfserving/v1/models/${model}:predict`, { inputs: tensors }),
   ],
   [
     'mlflow',
-    ['text-classification'],
+    viewed,
     'curl',
-    ({ url, model }, { text }) =>
-      curl(`${url}/mlflow/${model}/invocations`, { dataframe_split: { columns: ['text'], data: [[text]] } }),
-  ],
-  [
-    'mlflow',
-    ['tensor'],
-    'curl',
-    ({ url, model }, { tensors }) => curl(`${url}/mlflow/${model}/invocations`, { inputs: tensors }),
+    ({ url, model }, { task, slots, text, tensors }) =>
+      curl(
+        `${url}/mlflow/${model}/invocations`,
+        task === 'tensor'
+          ? { inputs: tensors }
+          : { dataframe_split: { columns: [slots[0].slot.name], data: [[text]] } },
+      ),
   ],
   [
     'tei',
     ['text-classification'],
     'curl',
     ({ url, model }, { text }) => curl(`${url}/tei/${model}/predict`, { inputs: text }),
+  ],
+  [
+    'tei',
+    ['feature-extraction'],
+    'curl',
+    ({ url, model }, { text }) => curl(`${url}/tei/${model}/embed`, { inputs: text }),
+  ],
+  [
+    'ollama',
+    ['feature-extraction'],
+    'curl',
+    ({ url, model }, { text }) => curl(`${url}/ollama/api/embed`, { model, input: text }),
   ],
   [
     'ollama',
@@ -200,11 +273,10 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
   ],
   [
     'mcp',
-    ['any'],
+    [...viewed, ...hubTaskNames],
     'curl',
-    ({ url, model }, { task, text, tensors }) => {
-      const given = task === 'tensor' ? tensors : { [task === 'text-generation' ? 'prompt' : 'text']: text }
-      const params = { name: model, arguments: given }
+    ({ url, model }, one) => {
+      const params = { name: model, arguments: toolArguments(one) }
       return curl(`${url}/mcp`, { jsonrpc: '2.0', id: 1, method: 'tools/call', params })
     },
   ],
@@ -213,7 +285,7 @@ const table: [door: string, tasks: readonly string[], language: Snippet['languag
 /** Snippets that call a version, for each door that its task fits; throws UNSUPPORTED for tasks that no table knows. */
 export function snippetsOf(version: Version, url: string): Snippet[] {
   const example = examplesFor(version)
-  const kinds = ['any', example.task, ...('chatTemplate' in (version.manifest.pipeline ?? {}) ? ['chat'] : [])]
+  const kinds = [example.task, ...(example.chat ? ['chat'] : [])]
   return table
     .filter(([, tasks]) => tasks.some((task) => kinds.includes(task)))
     .map(([door, , language, make]) => ({ door, language, code: make({ url, model: version.name }, example) }))

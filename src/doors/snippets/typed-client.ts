@@ -1,5 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { version as code } from '../../base/version.ts'
+import { type FieldKind, type HubTask, hubTaskOf } from '../../bundle/hub.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Version } from '../../registry/registry.ts'
 import { type Slot, viewOf } from '../views.ts'
@@ -42,10 +43,84 @@ export async function classify(input: string): Promise<Ranked> {
 }
 `
 
+/** Functions for many texts and for one, whose answers are of one type. */
+const teller =
+  (what: string, name: string, type: string, types = ''): Write =>
+  () =>
+    `${types}
+/** ${what} each text. */
+export async function ${name}All(inputs: readonly string[]): Promise<${type}[]> {
+  return (await post<{ outputs: ${type}[] }>('predict', { inputs })).outputs
+}
+
+/** ${what} one text. */
+export async function ${name}(input: string): Promise<${type}> {
+  return (await ${name}All([input]))[0]
+}
+`
+
+const kinds: Record<FieldKind, string> = {
+  text: 'string',
+  texts: 'string[]',
+  number: 'number',
+  integer: 'number',
+  boolean: 'boolean',
+  image: 'string',
+  audio: 'string',
+}
+
+/** A model of one of the hub's tasks: what it takes is typed, what it answers is as the library that runs it has it. */
+const hubWriter = ({ what, inputs, parameters, required = [] }: HubTask): string => {
+  const fields = (of: HubTask['inputs'], needed: readonly string[]) =>
+    Object.entries(of)
+      .map(([name, kind]) => `  ${name}${needed.includes(name) ? '' : '?'}: ${kinds[kind]}`)
+      .join('\n')
+  return `
+export interface Inputs {
+${fields(inputs, Object.keys(inputs))}
+}
+
+export interface Parameters {
+${fields(parameters, required)}
+}
+
+/** ${what} Files go in base64. */
+export async function run(inputs: Inputs, parameters${required.length > 0 ? ': Parameters' : ': Parameters = {}'}): Promise<unknown> {
+  return (await post<{ outputs: unknown }>('run', { inputs, parameters })).outputs
+}
+`
+}
+
 const writers: Partial<Record<Manifest['task'], Write>> = {
   'text-classification': classifier('text', 'predict'),
   'image-classification': classifier('image (base64 of a file, or a data URL)', 'predict'),
-  'text-generation': () => `
+  'feature-extraction': teller('The vector of', 'embed', 'number[]'),
+  'fill-mask': teller(
+    'For each mask the likeliest words, of',
+    'fill',
+    'Fill[][]',
+    `
+export interface Fill {
+  token: string
+  score: number
+}
+`,
+  ),
+  'token-classification': teller(
+    'Labelled stretches of',
+    'mark',
+    'Stretch[]',
+    `
+export interface Stretch {
+  label: string
+  score: number
+  start: number
+  end: number
+  text: string
+}
+`,
+  ),
+  'text-generation': ({ manifest: { pipeline = {} } }) => `
 export interface Settings {
   maxTokens?: number
   temperature?: number
@@ -65,7 +140,21 @@ export interface Written {
 export function generate(prompt: string, parameters: Settings = {}): Promise<Written> {
   return post<Written>('generate', { prompt, parameters })
 }
-`,
+${
+  'chatTemplate' in pipeline
+    ? `
+export interface Message {
+  role: 'system' | 'user' | 'assistant'
+  content: string
+}
+
+/** Answers a conversation. */
+export function chat(messages: readonly Message[], parameters: Settings = {}): Promise<Written> {
+  return post<Written>('generate', { messages, parameters })
+}
+`
+    : ''
+}`,
   tensor: (version) => {
     const view = viewOf(version)
     return `
@@ -111,7 +200,8 @@ export async function run(inputs: Inputs): Promise<Outputs> {
  */
 export function typedClient(version: Version, url: string): string {
   const { name, version: number, manifest } = version
-  const write = writers[manifest.task]
+  const hub = hubTaskOf(manifest.task)
+  const write = hub ? () => hubWriter(hub) : writers[manifest.task]
   if (!write)
     throw fail('UNSUPPORTED', { what: `a client for ${manifest.task}`, instead: 'Use the SDK: athanor/client.' })
   return `// A client of the model "${name}", version ${number} (${manifest.task}). Written by athanor ${code}; do not edit.
