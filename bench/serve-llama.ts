@@ -48,7 +48,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
   const server = await startServer({ model: false, models: [['llama', llamaFileBundle(file)]] })
   const children: ChildProcess[] = []
   try {
-    const client = new Athanor({ url: server.url })
+    const client = new Athanor({ url: server.url, timeout: 300_000 })
     await client.deployments.setServing('llama', { threads: THREADS })
     await client.models.load('llama')
     const sides: Record<string, Side> = {

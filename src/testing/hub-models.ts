@@ -34,6 +34,16 @@ export function answering(text: string, answer: string): Folder {
   }
 }
 
+/** How images are made ready: black is -1, white is 1. */
+const pixelsAroundZero = {
+  do_resize: true,
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  image_mean: [0.5, 0.5, 0.5],
+  image_std: [0.5, 0.5, 0.5],
+}
+
 /** A folder for transformers.js that sees a cat in a bright image and a dog in a dark one, in its middle. */
 export function detecting(): Folder {
   const g = new GraphBuilder()
@@ -52,15 +62,103 @@ export function detecting(): Folder {
     }),
     'preprocessor_config.json': json({
       feature_extractor_type: 'DetrFeatureExtractor',
-      do_resize: true,
+      ...pixelsAroundZero,
       size: 32,
       max_size: 64,
-      do_rescale: true,
-      rescale_factor: 1 / 255,
-      do_normalize: true,
-      image_mean: [0.5, 0.5, 0.5],
-      image_std: [0.5, 0.5, 0.5],
     }),
+    'onnx/model.onnx': Buffer.from(writeModel(g.build())),
+  }
+}
+
+/** A folder for transformers.js that sees `sky` where an image is bright and `ground` where it is dark. */
+export function segmenting(): Folder {
+  const g = new GraphBuilder()
+  const pixels = g.input('pixel_values', 'float32', ['batch', 3, 'height', 'width'])
+  const weights = g.constant(float32([1, 2, 1, 1], Float32Array.of(8, -8)))
+  g.output(o.mul(o.reduceMean(pixels, [1], true), weights), 'logits')
+  return {
+    'config.json': json({
+      model_type: 'segformer',
+      architectures: ['SegformerForSemanticSegmentation'],
+      id2label: { 0: 'sky', 1: 'ground' },
+    }),
+    'preprocessor_config.json': json({
+      ...pixelsAroundZero,
+      image_processor_type: 'SegformerImageProcessor',
+      size: { height: 32, width: 32 },
+    }),
+    'onnx/model.onnx': Buffer.from(writeModel(g.build())),
+  }
+}
+
+/** A folder of CLIP's layout for transformers.js: the word `bright` fits a bright image, the word `dark` a dark one. */
+export function matching(): Folder {
+  const { files, vocab, size } = tokenizerOf(['bright dark'])
+  const g = new GraphBuilder()
+  const ids = g.input('input_ids', 'int64', ['texts', 'time'])
+  g.input('attention_mask', 'int64', ['texts', 'time'])
+  const pixels = g.input('pixel_values', 'float32', ['images', 3, 'height', 'width'])
+  const table = Float32Array.from({ length: size }, (_, id) => Number(id === vocab.bright) - Number(id === vocab.dark))
+  const meant = o.reduceSum(o.gather(g.constant(float32([size], table)), ids), [1])
+  g.output(o.mul(o.reshape(o.mul(o.reduceMean(pixels, [1, 2, 3]), 8), [-1, 1]), meant), 'logits_per_image')
+  return {
+    ...files,
+    'config.json': json({ model_type: 'clip', architectures: ['CLIPModel'] }),
+    'preprocessor_config.json': json({
+      ...pixelsAroundZero,
+      image_processor_type: 'CLIPImageProcessor',
+      size: { shortest_edge: 16 },
+      do_center_crop: true,
+      crop_size: { height: 16, width: 16 },
+    }),
+    'onnx/model.onnx': Buffer.from(writeModel(g.build())),
+  }
+}
+
+/** Samples in which `hearing` hears one letter or none. */
+export const FRAME = 160
+
+/** A folder of wav2vec 2's layout for transformers.js that hears an `h` where samples are above zero and an `i` where they are below. */
+export function hearing(): Folder {
+  const g = new GraphBuilder()
+  const samples = g.input('input_values', 'float32', ['batch', 'samples'])
+  const level = o.reduceMean(o.reshape(samples, [1, -1, FRAME]), [2], true)
+  const [weights, least] = [
+    [0, 10, -10, 0],
+    [1, 0, 0, 0],
+  ].map((row) => g.constant(float32([1, 1, 4], Float32Array.from(row))))
+  g.output(o.add(o.mul(level, weights), least), 'logits')
+  const added = ['<pad>', 'h', 'i', '<unk>']
+  return {
+    'config.json': json({ model_type: 'wav2vec2', architectures: ['Wav2Vec2ForCTC'], pad_token_id: 0 }),
+    'preprocessor_config.json': json({
+      processor_class: 'Wav2Vec2Processor',
+      feature_extractor_type: 'Wav2Vec2FeatureExtractor',
+      sampling_rate: 16_000,
+      do_normalize: false,
+    }),
+    'tokenizer.json': json({
+      version: '1.0',
+      added_tokens: [0, 3].map((id) => ({
+        id,
+        content: added[id],
+        special: true,
+        single_word: false,
+        normalized: false,
+      })),
+      normalizer: null,
+      pre_tokenizer: { type: 'Split', pattern: { Regex: '' }, behavior: 'Isolated', invert: false },
+      post_processor: null,
+      decoder: { type: 'CTC', pad_token: '<pad>', word_delimiter_token: '|', cleanup: true },
+      model: {
+        type: 'WordPiece',
+        unk_token: '<unk>',
+        continuing_subword_prefix: '',
+        max_input_chars_per_word: 100,
+        vocab: Object.fromEntries(added.map((token, id) => [token, id])),
+      },
+    }),
+    'tokenizer_config.json': json({ tokenizer_class: 'Wav2Vec2CTCTokenizer', pad_token: '<pad>', unk_token: '<unk>' }),
     'onnx/model.onnx': Buffer.from(writeModel(g.build())),
   }
 }

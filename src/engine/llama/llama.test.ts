@@ -233,6 +233,31 @@ test('vectors: of length one, the same alone and among others', { skip }, async 
   assert.ok(usage.prompt_tokens > prompts.length)
 })
 
+test('vectors by two threads beside each other are those by one; a text that is too long fails alone', {
+  skip,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-llama-'))
+  try {
+    const file = pooled(Buffer.from(writeLlamaGguf(await smallDecoder('llama'), 'vectors', 'f32')))
+    const path = join(folder, 'model.gguf')
+    writeFileSync(path, file)
+    const texts = [...prompts.map((prompt) => [prompt]), ['the '.repeat(200)], prompts]
+    const answers = []
+    for (const threads of [1, 2]) {
+      const options = { threads, tokenBudget: 1, library: libraryFolder }
+      const runner = await llamaRunner(wholeManifest(llamaBundle(new Uint8Array(file))), path, options)
+      const said = new Map<number, unknown>()
+      for await (const answer of runner.run(texts.map((some, id) => ({ id, at: 0, kind: 'texts', texts: some }))))
+        said.set(answer.id, 'output' in answer ? answer.output : answer.error.code)
+      assert.equal(said.get(prompts.length), 'PROMPT_TOO_LONG')
+      answers.push(said)
+    }
+    assert.deepEqual(answers[1], answers[0])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
 test('more texts than there are places: all are written; those whose callers left are not', { skip }, async () => {
   const some = await Promise.all(
     Array.from({ length: 48 }, async (_, i) => {

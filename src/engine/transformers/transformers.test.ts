@@ -7,7 +7,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import sharp from 'sharp'
 import { Athanor } from '../../../client/src/index.ts'
-import { answering, detecting, translating } from '../../testing/hub-models.ts'
+import { answering, detecting, FRAME, hearing, matching, segmenting, translating } from '../../testing/hub-models.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
 import { readWav } from './audio.ts'
 
@@ -25,6 +25,9 @@ before(async () => {
   await athanor.models.importFiles('answers', answering(context, 'fox'), { format })
   await athanor.models.importFiles('sees', detecting(), { format })
   const words = translating({ cat: 'chat', dog: 'chien' })
+  await athanor.models.importFiles('parts', segmenting(), { format })
+  await athanor.models.importFiles('fits', matching(), { format, task: 'zero-shot-image-classification' })
+  await athanor.models.importFiles('hears', hearing(), { format })
   await athanor.models.importFiles('french', words, { format, task: 'translation' })
 })
 after(() => server.close())
@@ -35,6 +38,24 @@ const image = async (shade: number) =>
       .png()
       .toBuffer()
   ).toString('base64')
+
+/** A WAV file of one channel. */
+function wav(rate: number, samples: readonly number[], bits = 16): Buffer {
+  const file = Buffer.alloc(44 + samples.length * 2)
+  file.write('RIFF', 0)
+  file.write('WAVEfmt ', 8)
+  file.writeUInt32LE(16, 16)
+  file.writeUInt16LE(1, 20)
+  file.writeUInt16LE(1, 22)
+  file.writeUInt32LE(rate, 24)
+  file.writeUInt16LE(bits, 34)
+  file.write('data', 36)
+  file.writeUInt32LE(samples.length * 2, 40)
+  samples.forEach((sample, i) => {
+    file.writeInt16LE(sample, 44 + 2 * i)
+  })
+  return file
+}
 
 test('folders become models of their task; what is no such folder, task or input is refused in words', async () => {
   const found = await athanor.models.show('answers')
@@ -106,6 +127,36 @@ test('question answering, detection and translation by the native door', { skip 
   await assert.rejects(athanor.run('sees', Buffer.from('no image').toString('base64')), { code: 'IMAGE_INVALID' })
 })
 
+test('segmentation, labels for an image and speech recognition', { skip }, async () => {
+  const halves = await sharp({ create: { width: 32, height: 32, channels: 3, background: 'white' } })
+    .composite([
+      { input: { create: { width: 32, height: 16, channels: 3, background: 'black' } }, gravity: 'south' as const },
+    ])
+    .png()
+    .toBuffer()
+  const parts = await athanor.run<{ label: string; mask: string }[]>('parts', halves.toString('base64'))
+  assert.deepEqual(parts.map(({ label }) => label).sort(), ['ground', 'sky'])
+  for (const { label, mask } of parts) {
+    const { data, info } = await sharp(Buffer.from(mask, 'base64')).raw().toBuffer({ resolveWithObject: true })
+    assert.deepEqual([info.width, info.height], [32, 32])
+    const marked = (x: number, y: number) => data[(y * 32 + x) * info.channels]
+    assert.deepEqual([marked(5, 3), marked(30, 28)], label === 'sky' ? [255, 0] : [0, 255])
+  }
+  for (const [shade, label] of [
+    [255, 'bright'],
+    [0, 'dark'],
+  ] as const) {
+    const labels = { candidate_labels: ['dark', 'bright'] }
+    const [first, second] = await athanor.run<{ label: string; score: number }[]>('fits', await image(shade), labels)
+    assert.equal(first.label, label)
+    assert.ok(Math.abs(first.score - 1 / (1 + Math.exp(-16))) < 1e-5)
+    assert.ok(Math.abs(first.score + second.score - 1) < 1e-5)
+  }
+  await assert.rejects(athanor.run('fits', await image(0)), { code: 'BAD_REQUEST', message: /candidate_labels/ })
+  const samples = [0, 1, 1, 0, -1, -1, 0].flatMap((level) => Array<number>(FRAME).fill(16_000 * level))
+  assert.deepEqual(await athanor.run('hears', wav(16_000, samples).toString('base64')), { text: 'hi' })
+})
+
 test('the same by Hugging Face’s client, and as tools', { skip }, async () => {
   const at = (model: string) => new InferenceClient('hf_none').endpoint(`${server.url}/hf/models/${model}`)
   const answer = await at('answers').questionAnswering({ inputs: { question: 'who jumps?', context } })
@@ -131,22 +182,6 @@ test('the same by Hugging Face’s client, and as tools', { skip }, async () => 
 })
 
 test('recordings: WAV files at any rate become 16,000 samples a second; others are refused', () => {
-  const wav = (rate: number, samples: readonly number[], bits = 16) => {
-    const file = Buffer.alloc(44 + samples.length * 2)
-    file.write('RIFF', 0)
-    file.write('WAVEfmt ', 8)
-    file.writeUInt32LE(16, 16)
-    file.writeUInt16LE(1, 20)
-    file.writeUInt16LE(1, 22)
-    file.writeUInt32LE(rate, 24)
-    file.writeUInt16LE(bits, 34)
-    file.write('data', 36)
-    file.writeUInt32LE(samples.length * 2, 40)
-    samples.forEach((sample, i) => {
-      file.writeInt16LE(sample, 44 + 2 * i)
-    })
-    return file
-  }
   assert.deepEqual([...readWav(wav(16_000, [0, 16_384, -32_768]))], [0, 0.5, -1])
   assert.deepEqual([...readWav(wav(8_000, [0, 16_384]))], [0, 0.25, 0.5, 0.5])
   for (const file of [Buffer.from('ID3'), wav(16_000, []), wav(16_000, [1], 12), wav(10, [1])])
