@@ -1,5 +1,5 @@
 import { asAthanorError, fail } from '../base/errors.ts'
-import { type Static, Type } from '../base/schema.ts'
+import { type Static, type TObject, Type } from '../base/schema.ts'
 import type { Version } from '../registry/registry.ts'
 import { askRef } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, classifyFiles, findModel } from './ask.ts'
@@ -235,7 +235,8 @@ const openaiRoutes = [...completionRoutes, ...chatRoutes].map(({ path, summary, 
   route(
     `POST /hf/models/:model${path}`,
     { summary, permission: 'use', tag },
-    { params: ByModel, body: schemas.body as typeof AnyBody },
+    // the address names the model; what the body calls it does not matter
+    { params: ByModel, body: Type.Omit(schemas.body as TObject, ['model']) as unknown as typeof AnyBody },
     async (house, call) => {
       const { do_sample: sample, ...body } = call.body
       const greedy = sample === false && body.temperature === undefined
