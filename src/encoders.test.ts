@@ -16,6 +16,7 @@ import { bundleEncoder } from './formats/huggingface/bundle.ts'
 import { readFolder } from './formats/huggingface/folder.ts'
 import { writeFolder } from './formats/huggingface/write.ts'
 import { placesAt } from './testing/backends.ts'
+import { plainManifest } from './testing/manifest.ts'
 import { tinyEncoder } from './testing/tiny-encoder.ts'
 import { train as learn } from './train/train.ts'
 
@@ -37,14 +38,7 @@ before(async () => {
   app = await startApp({ home, ...(await placesAt(home)), port: 0, logLevel: 'silent' })
   client = new Athanor({ url: app.url, retries: 0 })
   const { manifest, files } = bundleEncoder(tinyEncoder([...corpus, 'good bad film']))
-  const whole: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    metrics: {},
-    lineage: { code },
-    createdAt: new Date().toISOString(),
-    ...manifest,
-  }
+  const whole: Manifest = { ...plainManifest, lineage: { code }, ...manifest }
   const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)])
   await app.house.registry.register('tiny', whole, Object.fromEntries(stored))
 })

@@ -166,6 +166,7 @@ test('a search tries options, gives up what lags, and goes on where it was kille
     dataset,
     family: 'bow',
     seed: 3,
+    budget: 3600, // a time that stops none of them
     search,
     options: { buckets: 500, epochs: 4, minimumCount: 1, threads: 1 },
   }

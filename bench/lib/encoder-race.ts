@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { Athanor } from '../../client/src/index.ts'
 import { createRunner } from '../../src/engine/runner.ts'
 import type { Result } from '../main.ts'
+import type { Load } from './clients.ts'
 import type { EmbedJob } from './embed-load.ts'
 import { miniLmBundle } from './models.ts'
 import { type Bundle, startServer } from './server.ts'
@@ -82,18 +84,10 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
       ]
     })
   } finally {
-    process.kill(-child.pid!, 'SIGKILL') // with the processes that it started
+    await end(child)
     await server.close()
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-interface Load {
-  perSecond: number
-  p50: number
-  p99: number
-  failed: number
-  wrong: number
 }
 
 async function generate(job: EmbedJob, folder: string): Promise<Load> {
@@ -116,6 +110,20 @@ async function reference({ manifest, files }: Bundle): Promise<number[][]> {
       if ('output' in answer && answer.output.kind === 'vectors')
         vectors.push([...answer.output.vectors.subarray(0, CHECKED)])
   return vectors
+}
+
+/** Ends a server with the processes that it started: some of them only it knows, so it is asked first. */
+async function end(child: ChildProcess) {
+  if (child.exitCode === null) {
+    const exit = once(child, 'exit')
+    child.kill('SIGTERM')
+    await Promise.race([exit, wait(5_000)])
+  }
+  try {
+    process.kill(-child.pid!, 'SIGKILL')
+  } catch {
+    // none is left
+  }
 }
 
 /** Waits until a server answers. */

@@ -33,6 +33,8 @@ export interface ImportOptions {
   pixels?: 'bytes' | 'unit' | 'signed' | 'imagenet'
   /** How an image of another shape is brought to size: its middle (unless told otherwise), all of it, or stretched. */
   fit?: 'cover' | 'contain' | 'fill'
+  /** Where the files came from: recorded in the lineage. */
+  source?: string
   description?: string
 }
 

@@ -69,6 +69,8 @@ export type TrainEvent =
       rows: number
       table: Measured[]
       accepted: boolean
+      /** Measures whose bounds are missed. */
+      missed: string[]
       reasons: string[]
       forced: boolean
       chosen: boolean

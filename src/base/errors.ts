@@ -55,6 +55,12 @@ export const errors = {
     'what was sent has not the sha256 {digest} it was announced with',
     'Send the file again from its beginning.',
   ],
+  HUB_LACKS: [
+    404,
+    '{hub} has no {what}',
+    'Of a private or gated model it says so too: set HF_TOKEN to a token that may read it.',
+  ],
+  HUB_FAILED: [502, '{hub}: {reason}', 'Try again: what arrived is gone on with, for a day.'],
   BUNDLE_INVALID: [422, 'not a usable bundle: {reason}', 'Export or train it again.'],
 
   // data

@@ -6,10 +6,15 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Manifest } from '../bundle/manifest.ts'
+import { writeFolder } from '../formats/huggingface/write.ts'
 import { lockHome } from '../store/home.ts'
 import { variablesAt } from '../testing/backends.ts'
+import { startHub } from '../testing/hub-server.ts'
 import { tinyGraph } from '../testing/tiny.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { commands } from './commands.ts'
 import { tableLines, widthOf, wrap } from './layout.ts'
 
@@ -126,7 +131,7 @@ test('an ONNX file is imported and printed', async () => {
   const refused = await athanor('import', file, '--name', 'bad')
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /MODEL_INVALID/)
-  // from a package; not through links, nor from a hub
+  // from a package; not through links
   const published = join(root, 'node_modules/@some/models')
   mkdirSync(join(published, 'tiny'), { recursive: true })
   writeFileSync(join(published, 'package.json'), '{"name":"@some/models","version":"1.2.3"}')
@@ -134,10 +139,32 @@ test('an ONNX file is imported and printed', async () => {
   assert.equal((await athanor('import', 'npm:@some/models@1.2.3#tiny')).stdout, 'tiny@1\n')
   assert.equal((await athanor('import', 'npm:@some/models@1.2.3')).stdout, 'models@1\n')
   assert.match((await athanor('import', 'npm:@some/models@1.2.3#none')).stderr, /DATA_EMPTY/)
-  assert.match((await athanor('import', 'hf:some/model')).stderr, /hf download[\s\S]*UNSUPPORTED/)
   mkdirSync(join(root, 'linked'))
   symlinkSync('/etc/passwd', join(root, 'linked/model.onnx'))
   assert.match((await athanor('import', join(root, 'linked'))).stderr, /link[\s\S]*FORMAT_INVALID/)
+})
+
+test('a model of the hub is fetched by the commit that is recorded, and goes on where it broke off', async () => {
+  const encoder = tinyEncoder(['a b'], { task: 'text-classification', classes: 2 }, { labels: ['bad', 'good'] })
+  const files = [...writeFolder(encoder)].map(([name, content]) => [name, Buffer.from(content)] as const)
+  const hub = await startHub({ ...Object.fromEntries(files), 'pytorch_model.bin': Buffer.from('x') })
+  process.env.ATHANOR_HF_ENDPOINT = hub.url
+  try {
+    hub.faults.changed = true
+    assert.match((await athanor('import', 'hf:owner/name')).stderr, /FILE_DIFFERS/)
+    hub.faults.changed = false
+    hub.faults.breaks = { after: 50_000, times: 1 }
+    const imported = await athanor('import', 'hf:owner/name@main')
+    assert.equal(imported.stdout, 'name@1\n', imported.stderr)
+    const { manifest } = JSON.parse((await athanor('show', 'name', '--json')).stdout) as { manifest: Manifest }
+    assert.deepEqual(manifest.lineage.options, { format: 'huggingface', source: `hf:owner/name@${hub.commit}` })
+    const fetched = hub.asked.map((one) => one.split(' ')[1])
+    assert.ok(!fetched.some((path) => /\.bin|onnx/.test(path)), 'what is not read is not fetched')
+    assert.match((await athanor('import', 'hf:owner/none')).stderr, /HUB_LACKS/)
+  } finally {
+    delete process.env.ATHANOR_HF_ENDPOINT
+    hub.close()
+  }
 })
 
 test('what is wrong is said with what to do next, and an exit code', async () => {
@@ -199,11 +226,9 @@ test('a server: found by the commands, followed and ended; port and folder are i
     '--set',
     'patience=5000',
   )
-  while (
-    !(JSON.parse((await athanor('ps', '--json')).stdout) as { runs: { state: string }[] }).runs.some(
-      ({ state }) => state === 'training',
-    )
-  );
+  const states = async () =>
+    ((await (await fetch(`${url}/api/runs`)).json()) as { runs: { state: string }[] }).runs.map(({ state }) => state)
+  while (!(await states()).includes('training')) await setTimeout(50)
   training.kill('SIGINT')
   const stopped = await training.ended
   assert.equal(stopped.code, 130, stopped.stderr)
@@ -316,7 +341,8 @@ test('a command waits for a server that is about to listen, and leaves no trace 
   const home = join(root, 'soon')
   const lock = lockHome(home)
   const waiting = await startIn(home, 'models', '--json')
-  setTimeout(() => lock.release(), 1_000)
+  await setTimeout(1_000)
+  lock.release()
   assert.deepEqual(await waiting.ended, { code: 0, stdout: '[]\n', stderr: '' })
   assert.equal((await (await startIn(home, 'logs', '--json')).ended).stdout, '[]\n')
 })

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import fc from 'fast-check'
 import { Tokenizer } from 'tokenizers'
-import { AthanorError } from '../base/errors.ts'
-import { openDataset, type ReadOptions, type Row } from './dataset.ts'
+import { code, file, folder, rowsOf } from '../testing/datasets.ts'
+import { openDataset, type ReadOptions } from './dataset.ts'
 import { detectEncoding } from './encoding.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
 import { openPrepared, prepare } from './prepare.ts'
@@ -14,25 +13,6 @@ import { describeReport } from './report.ts'
 import { readSamples } from './samples.ts'
 import { splitRows } from './split.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'athanor-data-test-'))
-after(() => rmSync(folder, { recursive: true, force: true }))
-let files = 0
-function file(name: string, content: string | Uint8Array): string {
-  const path = join(folder, String(files++))
-  mkdirSync(path)
-  writeFileSync(join(path, name), content)
-  return join(path, name)
-}
-async function rowsOf(path: string, options?: ReadOptions): Promise<Row[]> {
-  const dataset = await openDataset(path, options)
-  const rows: Row[] = []
-  for await (const row of dataset.rows()) rows.push(row)
-  return rows
-}
-const code =
-  (expected: string, part = '') =>
-  (error: unknown) =>
-    error instanceof AthanorError && error.code === expected && `${error.message} ${error.hint}`.includes(part)
 const read = (path: string, options?: ReadOptions) =>
   rowsOf(path, options).then((rows) => rows.map(({ text, label }) => [text, label]))
 

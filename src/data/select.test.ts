@@ -1,39 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { crc32, deflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
-import { AthanorError } from '../base/errors.ts'
+import { code, file, folder, rowsOf } from '../testing/datasets.ts'
 import { dataCard } from './card.ts'
-import { openDataset, type ReadOptions, type Row } from './dataset.ts'
+import { openDataset, type ReadOptions } from './dataset.ts'
 import { TextPipeline } from './pipeline.ts'
 import { type PrepareOptions, prepare } from './prepare.ts'
 import { foldParts, foldRows, type SplitBy, splitRows } from './split.ts'
 import { strataOf } from './targets.ts'
 import { normalise } from './text.ts'
-
-const folder = mkdtempSync(join(tmpdir(), 'athanor-select-test-'))
-after(() => rmSync(folder, { recursive: true, force: true }))
-let files = 0
-function file(name: string, content: string | Uint8Array): string {
-  const path = join(folder, String(files++))
-  mkdirSync(path)
-  writeFileSync(join(path, name), content)
-  return join(path, name)
-}
-async function rowsOf(path: string, options?: ReadOptions): Promise<Row[]> {
-  const dataset = await openDataset(path, options)
-  const rows: Row[] = []
-  for await (const row of dataset.rows()) rows.push(row)
-  await dataset.close()
-  return rows
-}
-const code =
-  (expected: string, part = '') =>
-  (error: unknown) =>
-    error instanceof AthanorError && error.code === expected && `${error.message} ${error.hint}`.includes(part)
 
 /** A zip file (APPNOTE 6.3.10) of deflated entries; `lie` replaces the unpacked size in the entries' headers. */
 function zip(entries: Record<string, string | Uint8Array>, lie?: number): Buffer {

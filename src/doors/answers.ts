@@ -1,5 +1,6 @@
 import { toValues } from '../graph/values.ts'
-import { type Prediction, rank } from '../serve/deployments.ts'
+import type { Prediction } from '../serve/deployments.ts'
+import { rank } from '../serve/rank.ts'
 
 type Answered = Pick<Prediction, 'manifest' | 'output'>
 

@@ -315,7 +315,7 @@ export class Engine {
         this.#readyAt = monotonic()
         resolve()
         for (const { request } of this.#pending.values()) this.#queue(request)
-      } else {
+      } else if (message.type === 'failed') {
         clearTimeout(timer)
         const error = fail(message.error.code as ErrorCode, message.error.details)
         this.state = 'broken'

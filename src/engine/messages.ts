@@ -195,6 +195,8 @@ export type FromEngine =
   | { type: 'events'; events: EngineEvent[] }
   | { type: 'stats'; id: number; stats: EngineStats }
   | { type: 'window'; window: Window }
+  /** Work goes on, though nothing is ready. */
+  | { type: 'alive' }
 
 /** Milliseconds of a clock that all processes of a machine share and that no one sets back. */
 export const monotonic = () => Number(process.hrtime.bigint()) / 1e6

@@ -21,6 +21,8 @@ interface RunnerOptions {
   library?: string
   /** Told of each full window of requests, where the version has a reference to compare it with. */
   onWindow?: (window: Window) => void
+  /** Told of each step of work that is long in all and tells nothing else. */
+  onStep?: () => void
 }
 
 /** Opens a bundle of one task; `read` gives its files. Throws MODEL_INVALID or BUNDLE_INVALID. */

@@ -2,8 +2,20 @@
 import { readFileSync } from 'node:fs'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Window } from '../drift/sketch.ts'
-import type { EngineAnswer, EngineEvent, EngineRequest, FromEngine, ToEngine } from './messages.ts'
+import {
+  type EngineAnswer,
+  type EngineEvent,
+  type EngineRequest,
+  type FromEngine,
+  monotonic,
+  type ToEngine,
+} from './messages.ts'
 import { createRunner, type Runner } from './runner.ts'
+
+/** Milliseconds without a message after which work that goes on is told of. */
+const SILENCE = 1_000
+/** Milliseconds for which tokens wait for others when their text is read only when all of it is there. */
+const PATIENCE = 100
 
 let runner: Runner | undefined
 let waiting: EngineRequest[] = []
@@ -11,9 +23,13 @@ let round: EngineRequest[] = []
 let busy = false
 let answers: EngineAnswer[] = []
 let events: EngineEvent[] = []
+let patience: NodeJS.Timeout | undefined
+let flushing: NodeJS.Immediate | undefined
 const generations = new Map<number, AbortController>()
 
+let sent = 0
 const send = (message: FromEngine) => {
+  sent = monotonic()
   process.send?.(message)
 }
 
@@ -61,7 +77,10 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
   try {
     const read = (name: string) => readFileSync(files[name])
     const onWindow = (window: Window) => send({ type: 'window', window })
-    const options = { threads, tokenBudget, onWindow, ...(library !== undefined && { library }) }
+    const onStep = () => {
+      if (monotonic() - sent > SILENCE) send({ type: 'alive' })
+    }
+    const options = { threads, tokenBudget, onWindow, onStep, ...(library !== undefined && { library }) }
     if (manifest.engine === 'llama')
       runner = await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
     else if (manifest.engine === 'transformers')
@@ -99,7 +118,8 @@ async function generate({ id, generation }: Extract<EngineRequest, { kind: 'gene
   try {
     if (!runner?.generate)
       throw fail('UNSUPPORTED', { what: 'generation by this model', instead: 'Use its predict route.' })
-    for await (const event of runner.generate(generation, stop.signal)) tell({ id, event })
+    for await (const event of runner.generate(generation, stop.signal))
+      tell({ id, event }, generation.whole && event.type === 'token')
   } catch (error) {
     tell({ id, error: describe(error) })
   } finally {
@@ -107,13 +127,18 @@ async function generate({ id, generation }: Extract<EngineRequest, { kind: 'gene
   }
 }
 
-function tell(event: EngineEvent) {
+function tell(event: EngineEvent, patient = false) {
   events.push(event)
-  if (events.length > 1) return
-  setImmediate(() => {
-    send({ type: 'events', events })
-    events = []
-  })
+  if (patient) patience ??= setTimeout(flushEvents, PATIENCE)
+  else flushing ??= setImmediate(flushEvents)
+}
+
+function flushEvents() {
+  clearTimeout(patience)
+  clearImmediate(flushing)
+  patience = flushing = undefined
+  send({ type: 'events', events })
+  events = []
 }
 
 function flush() {

@@ -179,7 +179,7 @@ const huggingface: Format = {
     const { writeDecoderFolder } = await import('./decoders/huggingface.ts')
     return bytesOf(Object.entries(writeDecoderFolder(await decoderOf(model))))
   },
-  out: 'Encoders: transformers and sentence-transformers load the safetensors; an ONNX graph lies where transformers.js looks for it. Models that write, of the GPT-2 and Llama layouts: transformers loads them.',
+  out: 'Encoders: transformers and sentence-transformers load them. Models that write, of the GPT-2 and Llama layouts: transformers loads them. The weights lie there twice, as safetensors and in onnx/model.onnx, which transformers.js loads.',
   in: 'BERT, RoBERTa, XLM-RoBERTa, CamemBERT and DistilBERT (MiniLM and sentence-transformers of these): embeddings, masked words, classes of texts or words. From model.safetensors, else from onnx/model.onnx if its products are neither fused nor quantized. GPT-2 and Llama without scaled positions and biases, as safetensors, whole or in shards. All can be trained on.',
 }
 

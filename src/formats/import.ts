@@ -31,7 +31,7 @@ export async function importBundle(
     format: 'athanor-bundle',
     formatVersion: 1,
     metrics: {},
-    lineage: { code, options: { format: format.name } },
+    lineage: lineageOf(format.name, options),
     ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   } as const
@@ -60,6 +60,11 @@ export async function importBundle(
   if (options.tokenizer !== undefined) files['tokenizer.json'] = new TextEncoder().encode(options.tokenizer)
   return { manifest, files }
 }
+
+const lineageOf = (format: string, { source }: ImportOptions) => ({
+  code,
+  options: { format, ...(source !== undefined && { source }) },
+})
 
 type BareTask = 'text-classification' | 'image-classification' | 'tensor'
 
@@ -94,13 +99,13 @@ function labelsOf(classes: number, options: ImportOptions): string[] {
 /** A source without what our exports put beside a model; all of a Hugging Face folder is the model's own. */
 function modelFiles(source: Source): Source {
   if (source.names.includes('config.json')) return source
-  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'usage.mjs', 'browser.js'])
+  const beside = new Set(['pipeline.json', 'tokenizer.json', 'usage.py', 'usage.ts', 'model.js', 'browser.js'])
   const names = source.names.filter((name) => !beside.has(name))
   return names.length > 0 ? { ...source, names } : source
 }
 
 /** A decoder brings its tokenizer and knows its task. */
-async function importDecoder(decoder: StoredDecoder, format: string, { description }: ImportOptions) {
+async function importDecoder(decoder: StoredDecoder, format: string, options: ImportOptions) {
   const { bundleDecoder } = await import('./decoders/decoder.ts')
   const { manifest, files } = bundleDecoder(decoder)
   const whole: Manifest = {
@@ -108,8 +113,8 @@ async function importDecoder(decoder: StoredDecoder, format: string, { descripti
     formatVersion: 1,
     ...manifest,
     metrics: {},
-    lineage: { code, options: { format } },
-    ...(description !== undefined && { description }),
+    lineage: lineageOf(format, options),
+    ...(options.description !== undefined && { description: options.description }),
     createdAt: new Date().toISOString(),
   }
   return { manifest: whole, files: { ...files, 'tokenizer.json': new TextEncoder().encode(files['tokenizer.json']) } }

@@ -32,6 +32,8 @@ export const ImportOptions = Type.Object(
     pixels: Type.Optional(Type.Unsafe<PixelScale>({ type: 'string', enum: [...pixelScales] })),
     /** How an image of another shape is brought to size: its middle (unless told otherwise), all of it, or stretched. */
     fit: Type.Optional(Type.Union([Type.Literal('cover'), Type.Literal('contain'), Type.Literal('fill')])),
+    /** Where the files came from, e.g. `hf:owner/name@<commit>`: recorded in the lineage. */
+    source: Type.Optional(Type.String({ maxLength: 300 })),
     description: Type.Optional(Type.String({ maxLength: 2000 })),
   },
   { additionalProperties: false },

@@ -1,13 +1,11 @@
 import { fail } from '../base/errors.ts'
-import { Edit } from '../graph/edit.ts'
 import { families } from '../nn/families.ts'
-import type { Weights } from '../train/checkpoint.ts'
 import type { Option } from '../train/options.ts'
-import { pipelineOf } from './inputs.ts'
-import { learn, teacherOf, vectorsOf } from './learn.ts'
-import { narrowed } from './narrow.ts'
+import { inventor } from './invent.ts'
+import { learn } from './learn.ts'
 import type { Pass } from './pass.ts'
-import type { Subject } from './subject.ts'
+import { teacherOf, vectorsOf } from './teacher.ts'
+import { tokenTable } from './tokens.ts'
 import { labelledBy } from './unlabelled.ts'
 
 const students = Object.entries(families).flatMap(([name, { task }]) => (task === 'text-classification' ? [name] : []))
@@ -51,6 +49,14 @@ const options = {
     default: true,
     description: 'begin with the teacher’s vectors of tokens, in as many numbers as the student has for them',
   },
+  made: {
+    type: 'integer',
+    default: 0,
+    minimum: 0,
+    maximum: 100,
+    description:
+      'texts made up of each training text, which the teacher answers as well: stretches of it, and some of its words taken for others',
+  },
 } as const satisfies Record<string, Option>
 
 /** A smaller family learns from what the source makes of the training texts, and from their labels where they have some. */
@@ -58,7 +64,7 @@ export const distil: Pass = {
   description: 'teach a smaller family what this version makes of the training texts, labelled or not',
   options,
   wantsFloats: false,
-  async *apply(subject, { family, temperature, share, hidden, states, table }, context) {
+  async *apply(subject, { family, temperature, share, hidden, states, table, made }, context) {
     if (subject.manifest.task !== 'text-classification')
       throw fail('UNSUPPORTED', {
         what: `distilling a model of the task ${subject.manifest.task}`,
@@ -78,8 +84,16 @@ export const distil: Pass = {
       },
       context.threads,
     )
-    const { data, filled } = await labelledBy(teacher, subject, context)
-    const training = { ...context.training, ...(data && { data }), ...(filled > 0 && { read: {} }) }
+    const { data, validation, filled, invented } = await labelledBy(teacher, subject, context, {
+      times: Number(made),
+      ...(Number(made) > 0 && { invent: inventor(subject) }),
+    })
+    const training = {
+      ...context.training,
+      ...(data && { data }),
+      ...(validation && { validation }),
+      ...(filled + invented > 0 && { read: {} }),
+    }
     const { maxLength } = subject.manifest.pipeline as { maxLength?: number }
     const { width: usual } = families[String(family) as keyof typeof families].options as {
       width?: { default: number }
@@ -99,23 +113,8 @@ export const distil: Pass = {
     const [before, after] = [subject, learnt].map(
       ({ manifest }) => `${manifest.family} of ${manifest.parameters.toLocaleString('en')} numbers`,
     )
-    const more = filled > 0 ? `, ${filled} texts by its answers alone` : ''
+    const alone = filled > 0 ? `, ${filled} texts by its answers alone` : ''
+    const more = invented > 0 ? `${alone}, ${invented} made up` : alone
     return { subject: learnt, note: `a ${after} learnt from a ${before}${more}` }
   },
-}
-
-/**
- * The vectors of tokens that the teacher begins with, float32 (vocabulary, width), in fewer numbers where it has more;
- * undefined where it stores none such, or narrower ones.
- */
-function tokenTable(subject: Subject, width: number): Weights[string] | undefined {
-  const { model } = subject
-  const edit = new Edit(model)
-  const ids = new Set(['ids', 'input_ids'])
-  const gather = edit.nodes.find(({ opType, input }) => opType === 'Gather' && ids.has(input[1]))
-  const tensor = gather && edit.dims(gather.input[0])?.length === 2 ? edit.tensor(gather.input[0]) : undefined
-  if (tensor?.dtype !== 'float32' || tensor.dims[0] !== pipelineOf(subject).vocabularySize) return undefined
-  const [{ dims }, data] = [tensor, tensor.data as Float32Array]
-  if (dims[1] < width) return undefined
-  return dims[1] === width ? { dims, data } : { dims: [dims[0], width], data: narrowed(data, dims[1], width) }
 }

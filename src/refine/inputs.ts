@@ -49,18 +49,27 @@ export async function feedsFor(subject: Subject, examples: readonly Example[]): 
   const { manifest } = subject
   if (manifest.task === 'tensor') return drawn(manifest, 4)
   if (manifest.task === 'image-classification') return imageFeeds(manifest, examples)
-  const inputs = manifest.signature.inputs.filter(({ name }) => !name.startsWith('past_key_values.'))
-  const names = inputs.map(({ name }) => name)
-  if (!names.every((name) => name in textInputs)) {
+  if (!textNames(manifest).every((name) => name in textInputs)) {
     throw fail('UNSUPPORTED', {
-      what: `choosing by data for a graph that takes ${names.join(', ')}`,
+      what: `choosing by data for a graph that takes ${textNames(manifest).join(', ')}`,
       instead: 'Use passes that need no data, e.g. --quantize float16.',
     })
   }
-  const encoded = await encodedBy(
-    subject,
-    examples.map(({ text }) => text),
+  return feedsOf(
+    manifest,
+    await encodedBy(
+      subject,
+      examples.map(({ text }) => text),
+    ),
   )
+}
+
+/** What a graph of texts takes beside caches. */
+const textNames = ({ signature }: Manifest) =>
+  signature.inputs.flatMap(({ name }) => (name.startsWith('past_key_values.') ? [] : [name]))
+
+/** Batches of texts as token ids, alike lengths together. */
+function feedsOf(manifest: Manifest, encoded: readonly Int32Array[]): Feeds[] {
   const order = [...encoded.keys()].sort((a, b) => encoded[a].length - encoded[b].length || a - b)
   return Array.from({ length: Math.ceil(order.length / BATCH) }, (_, b) => {
     const rows = order.slice(b * BATCH, (b + 1) * BATCH)
@@ -72,7 +81,7 @@ export async function feedsFor(subject: Subject, examples: readonly Example[]): 
         ids[r * time + t] = BigInt(id)
       })
     })
-    const tensors = names.map((name) => {
+    const tensors = textNames(manifest).map((name) => {
       const data = textInputs[name](ids, lengths, time)
       const dims = perText[name]?.(rows.length) ?? [rows.length, time]
       return [name, { dtype: 'int64', dims, data } satisfies Tensor] as const

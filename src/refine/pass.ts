@@ -23,6 +23,8 @@ export interface Training {
   readonly data?: DataSource
   /** Rows to measure with that were given. */
   readonly heldOut?: DataSource
+  /** Rows to choose weights by, in the place of a part of the data. */
+  readonly validation?: DataSource
   readonly read: ReadOptions
   readonly seed: number
   /** Hyperparameters that were asked for. */

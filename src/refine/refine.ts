@@ -221,13 +221,14 @@ function gateEvent(
   goal: Goal,
   { forced, chosen }: { forced: boolean; chosen: boolean },
 ): GateEvent {
-  const { accepted, reasons } = judge(table, goal, what)
+  const { accepted, missed, reasons } = judge(table, goal, what)
   return {
     type: 'gate',
     what,
     rows,
     table: [...table],
     accepted,
+    missed: [...missed],
     reasons: [...reasons],
     forced: forced && !accepted,
     chosen,

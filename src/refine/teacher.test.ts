@@ -4,11 +4,11 @@ import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import { madeClassifier, sentences } from '../testing/classifiers.ts'
 import { subjectOf } from '../testing/refining.ts'
 import { tinyEncoder } from '../testing/tiny-encoder.ts'
-import { teacherOf } from './learn.ts'
 import { ownClassifier } from './prune/classifier.ts'
 import { encoderNetwork } from './prune/encoder.ts'
 import type { Prunable } from './prune/network.ts'
 import type { Subject } from './subject.ts'
+import { teacherOf } from './teacher.ts'
 
 const texts = sentences(40).map(({ text }) => text)
 

@@ -40,7 +40,32 @@ test('rows without a label get the teacher’s answer, others keep theirs, label
     )
     const all = write('all.csv', 'sun one,good\nrain two,bad\n')
     const untouched = await labelledBy(teacher, subject, { ...context, training: { ...noTraining, data: all } })
-    assert.deepEqual(untouched, { data: all, filled: 0 })
+    assert.deepEqual(untouched, { data: all, filled: 0, invented: 0 })
+
+    const texts = Array.from({ length: 20 }, (_, i) => `${i % 2 === 0 ? 'sun' : 'rain'} ${i}`)
+    const more = write('more.csv', texts.map((text) => `${text},good\n`).join(''))
+    const invent = (text: string) => (text.endsWith('7') ? undefined : `made of ${text}`)
+    const made = await labelledBy(
+      teacher,
+      subject,
+      { ...context, training: { ...noTraining, data: more } },
+      { times: 2, invent },
+    )
+    const linesOf = (path: string) =>
+      readFileSync(path, 'utf8')
+        .trim()
+        .split('\n')
+        .map((row) => JSON.parse(row) as { text: string; label: string })
+    const choosing = linesOf(made.validation!.path)
+    assert.deepEqual(
+      choosing.map((row) => row.text),
+      ['sun 0', 'sun 10'],
+    )
+    const learnt = linesOf(made.data!.path)
+    assert.equal(made.invented, 32)
+    assert.equal(learnt.length, 18 + 32)
+    assert.ok(!learnt.some(({ text }) => text.endsWith('sun 0') || text.endsWith('sun 10')))
+    for (const { text, label } of learnt) assert.equal(label, text.startsWith('made of rain') ? 'bad' : 'good', text)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -4,6 +4,7 @@ import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import { readModel } from '../graph/codec.ts'
 import { madeClassifier, noTraining, sentences } from '../testing/classifiers.ts'
+import { plainManifest } from '../testing/manifest.ts'
 import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { resolveOptions } from '../train/options.ts'
 import { difference, runOn } from './compare.ts'
@@ -21,8 +22,6 @@ const contextOf = (heldIn: Subject['files'] extends never ? never : { text: stri
 })
 
 const texted = (texts: readonly string[]) => texts.map((text) => ({ text, label: '' }))
-
-const noLineage = { format: 'athanor-bundle', formatVersion: 1, metrics: {}, lineage: { code: 'test' }, createdAt: '' }
 
 async function apply(name: keyof typeof passes, subject: Subject, heldIn: { text: string; label: string }[]) {
   const pass = passes[name]
@@ -91,7 +90,7 @@ test('an encoder’s vocabulary shrinks as well; it can then no longer be traine
   const head = { task: 'text-classification', classes: 2 } as const
   const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels: ['bad', 'good'] }))
   const { 'model.onnx': model, ...others } = files as Record<string, Uint8Array>
-  const whole = { ...noLineage, ...manifest } as Subject['manifest']
+  const whole = { ...plainManifest, ...manifest } as Subject['manifest']
   const subject = { manifest: whole, model: readModel(model), files: others }
   const few = rows.slice(0, 5)
   const { subject: trimmed } = await apply('trim', subject, few)

@@ -11,6 +11,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import type { Files } from '../store/blobs.ts'
 import { openStore, placesOf, type Store } from '../store/store.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
+import { tensorManifest } from '../testing/manifest.ts'
 import { Registry } from './registry.ts'
 import { collectRegularly } from './retention.ts'
 
@@ -23,19 +24,7 @@ let homes = 0
 const newHome = () => join(root, `home${homes++}`)
 const blobPath = ({ home }: Store, digest: string) => join(home, 'blobs', digest.slice(0, 2), digest.slice(2))
 
-const manifest = (more: Partial<Manifest> = {}): Manifest => ({
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  task: 'tensor',
-  family: 'onnx',
-  signature: { inputs: [], outputs: [] },
-  labels: [],
-  parameters: 0,
-  metrics: { accuracy: 0.5 },
-  lineage: { code: '0' },
-  createdAt: new Date().toISOString(),
-  ...more,
-})
+const manifest = (more: Partial<Manifest> = {}) => tensorManifest({ metrics: { accuracy: 0.5 }, ...more })
 const code = (expected: string) => (error: unknown) => error instanceof AthanorError && error.code === expected
 
 /** Every visible version has all of its files, each with its digest. */

@@ -6,9 +6,9 @@ import { after, test } from 'node:test'
 import { checkAddress } from '../base/addresses.ts'
 import { isInside } from '../base/egress.ts'
 import type { AthanorError } from '../base/errors.ts'
-import type { Manifest } from '../bundle/manifest.ts'
 import { openStore } from '../store/store.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
+import { tensorManifest as manifest } from '../testing/manifest.ts'
 import { parseCard, printCard } from './card.ts'
 import { Registry } from './registry.ts'
 import { termsOf, wantedTerms } from './terms.ts'
@@ -17,19 +17,6 @@ import { Webhooks } from './webhooks.ts'
 after(removeBackends)
 const code = (expected: string) => (error: AthanorError) => error.code === expected
 
-const manifest = (more: Partial<Manifest> = {}): Manifest => ({
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  task: 'tensor',
-  family: 'onnx',
-  signature: { inputs: [], outputs: [] },
-  labels: [],
-  parameters: 0,
-  metrics: {},
-  lineage: { code: '0' },
-  createdAt: new Date(0).toISOString(),
-  ...more,
-})
 const files = (text: string) => ({ 'model.onnx': Buffer.from(text) })
 
 for (const backend of backends) {

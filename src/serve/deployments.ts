@@ -1,6 +1,6 @@
 import type { Config } from '../base/config.ts'
 import { fail } from '../base/errors.ts'
-import { type HubTaskName, hubTaskNames } from '../bundle/hub.ts'
+import { hubTaskNames } from '../bundle/hub.ts'
 import type { Manifest, TensorSpec } from '../bundle/manifest.ts'
 import type { ImageContent } from '../data/images/pixels.ts'
 import type { Window } from '../drift/sketch.ts'
@@ -16,14 +16,10 @@ import { checkGeneration, type GenerationInput } from './generation.ts'
 import { checkHubInput } from './hub-input.ts'
 import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
+import { checkTask, ofTexts } from './tasks.ts'
 import { checkTensors } from './tensors.ts'
 import type { Outcome } from './trial.ts'
 import { type Tuning, tune } from './tune.ts'
-
-export interface Ranked {
-  label: string
-  score: number
-}
 
 export interface Prediction {
   model: string
@@ -388,42 +384,4 @@ async function within(leased: Promise<Lease>, limit: number, signal?: AbortSigna
     clearTimeout(timer)
     signal?.removeEventListener('abort', abort)
   }
-}
-
-const takes: Record<Exclude<Manifest['task'], HubTaskName>, string> = {
-  'text-classification': 'takes texts to classify',
-  'token-classification': 'takes texts to label',
-  'feature-extraction': 'takes texts to embed',
-  'fill-mask': 'takes texts to complete',
-  'text-generation': 'writes texts: use its generate route',
-  'image-classification': 'takes images to classify',
-  tensor: 'takes tensors by name',
-}
-
-/** Tasks whose models answer texts. */
-const ofTexts = ['text-classification', 'token-classification', 'feature-extraction', 'fill-mask'] as const
-
-function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
-  if (tasks.includes(manifest.task)) return
-  const what = takes[manifest.task as keyof typeof takes] ?? `is for ${manifest.task}: use its run route`
-  throw fail('BAD_REQUEST', { message: `model "${name}" ${what}` })
-}
-
-/**
- * The labels of one row of probabilities, best first, at most `topK`; where a text may have several, each with whether its
- * score reaches the label's threshold. Of a model of numbers, the number under its name.
- */
-export function rank(
-  { labels, thresholds }: Pick<Manifest, 'labels' | 'thresholds'>,
-  probabilities: Float32Array,
-  row: number,
-  topK = labels.length,
-): Ranked[] {
-  const scores = probabilities.subarray(row * labels.length, (row + 1) * labels.length)
-  const order = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b)
-  return order.slice(0, topK).map((i) => ({
-    label: labels[i],
-    score: scores[i],
-    ...(thresholds && { chosen: scores[i] >= thresholds[i] }),
-  }))
 }

@@ -8,9 +8,9 @@ import { Readable } from 'node:stream'
 import { after, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { AthanorError } from '../base/errors.ts'
-import type { Manifest } from '../bundle/manifest.ts'
 import { Registry } from '../registry/registry.ts'
 import { backends, removeBackends } from '../testing/backends.ts'
+import { tensorManifest } from '../testing/manifest.ts'
 import { tinyGraph } from '../testing/tiny.ts'
 import { checkBackup, packBackup, readBackup } from './backup.ts'
 import { Datasets } from './datasets.ts'
@@ -26,18 +26,7 @@ after(async () => {
 })
 const code = (expected: string) => (error: AthanorError) => error.code === expected
 
-const manifest: Manifest = {
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  task: 'tensor',
-  family: 'onnx',
-  signature: { inputs: [], outputs: [] },
-  labels: ['好评'],
-  parameters: 0,
-  metrics: { accuracy: 0.5 },
-  lineage: { code: '0' },
-  createdAt: new Date(0).toISOString(),
-}
+const manifest = tensorManifest({ labels: ['好评'], metrics: { accuracy: 0.5 } })
 
 async function fill(store: Store) {
   const registry = new Registry(store)

@@ -21,7 +21,7 @@ import type { EncoderHead } from '../nn/encoders.ts'
 import { madeClassifier } from './classifiers.ts'
 import { smallDecoder } from './decoders.ts'
 import { madeGraphs } from './graphs.ts'
-import { plainManifest } from './tiny.ts'
+import { plainManifest } from './manifest.ts'
 import { tinyEncoder } from './tiny-encoder.ts'
 
 /** A version, what it is asked, and what the server says: in the form in which the programs beside its exports answer. */

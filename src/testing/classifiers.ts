@@ -6,6 +6,7 @@ import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { classifierInputs, families, inferenceGraph } from '../nn/families.ts'
 import type { ClassifierConfig, TextFamily } from '../nn/family.ts'
+import { plainManifest } from './manifest.ts'
 
 /** Sentences of made-up words; the label says which of two words occurs more often. */
 export function sentences(count: number, seed = 1): Sample[] {
@@ -65,17 +66,14 @@ export async function madeClassifier(
   )
   const model = inferenceGraph(family, config, weights)
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'text-classification',
     family: name,
     signature: signatureOf(model),
     labels: ['bad', 'good'],
     pipeline: pipeline.config as unknown as Record<string, unknown>,
     parameters: parameters.reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * b, 1), 0),
-    metrics: {},
     lineage: { code: 'test', options: resolved },
-    createdAt: new Date(0).toISOString(),
   }
   return { manifest, model, files: { 'tokenizer.json': Buffer.from(pipeline.tokenizerJson) }, weights, samples }
 }

@@ -1,5 +1,6 @@
 import type { Manifest } from '../bundle/manifest.ts'
 import { readModel } from '../graph/codec.ts'
+import { plainManifest } from './manifest.ts'
 
 /** A tolerance for tests of what a refinement makes, not of how fast that is. */
 export const anySpeed = 'latency<=1000,throughput>=0.0001,memory<=100,size<=2'
@@ -12,14 +13,7 @@ interface Described {
 
 /** The manifest of a version that has been neither trained nor measured. */
 export const wholeManifest = ({ manifest }: Pick<Described, 'manifest'>): Manifest =>
-  ({
-    format: 'athanor-bundle',
-    formatVersion: 1,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
-    ...manifest,
-  }) as Manifest
+  ({ ...plainManifest, ...manifest }) as Manifest
 
 /** The same as passes take it. */
 export function subjectOf({ manifest, files }: Described) {

@@ -5,6 +5,7 @@ import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { int64 } from '../graph/tensor.ts'
+import { plainManifest } from './manifest.ts'
 
 const END = 256
 /** Letters that the tiny decoder writes: the bytes of these characters, over and over. */
@@ -48,17 +49,13 @@ export function tinyDecoder({ context = 4096, slow = 0, chatTemplate = '', lette
   g.output(present, 'present.0.key')
   const model = g.build('tiny')
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'text-generation',
     family: 'tiny',
     signature: signatureOf(model),
     labels: [],
     pipeline: { context, end: [END], start: 32, never: [END], ...(chatTemplate && { chatTemplate }) },
     parameters: 0,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
   }
   const added = { id: END, content: '<|endoftext|>', special: true, normalized: false }
   const tokenizer = {

@@ -4,6 +4,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
+import { plainManifest } from './manifest.ts'
 
 const WIDTH = 8
 
@@ -31,17 +32,13 @@ export async function tinyEmbedder() {
   g.output(o.div(sums, o.unsqueeze(o.cast(lengths, 'float32'), [1])), 'embeddings')
   const model = g.build()
   const manifest: Manifest = {
-    format: 'athanor-bundle',
-    formatVersion: 1,
+    ...plainManifest,
     task: 'feature-extraction',
     family: 'tiny',
     signature: signatureOf(model),
     labels: [],
     pipeline: pipeline.config as unknown as Record<string, unknown>,
     parameters: table.length,
-    metrics: {},
-    lineage: { code: 'test' },
-    createdAt: new Date(0).toISOString(),
   }
   return {
     manifest,

@@ -4,7 +4,7 @@ import { bundleEncoder } from '../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../formats/huggingface/folder.ts'
 import type { EncoderConfig } from '../nn/bert.ts'
 import { type EncoderHead, encoderParameters } from '../nn/encoders.ts'
-import { plainManifest } from './tiny.ts'
+import { plainManifest } from './manifest.ts'
 
 /** A WordPiece tokenizer of BERT's kind over the words and letters of some texts, as a tokenizer.json. */
 function tinyTokenizer(texts: readonly string[]): string {

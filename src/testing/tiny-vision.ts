@@ -3,7 +3,7 @@ import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
-import { plainManifest } from './tiny.ts'
+import { plainManifest } from './manifest.ts'
 
 /** A model that tells light images from dark ones by their mean. */
 export function tinyVision() {

@@ -5,15 +5,7 @@ import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { signatureOf } from '../graph/signature.ts'
 import { families, inferenceGraph } from '../nn/families.ts'
-
-/** What a manifest that no run has made says beside its model. */
-export const plainManifest = {
-  format: 'athanor-bundle',
-  formatVersion: 1,
-  metrics: {},
-  lineage: { code: 'test' },
-  createdAt: new Date(0).toISOString(),
-} as const
+import { plainManifest } from './manifest.ts'
 
 /** A small LSTM classifier with made-up weights, as a bundle: for tests and benches that do not train. */
 export async function tinyClassifier({ hidden = 8, width = 8, labels = ['a', 'b', 'c'] } = {}) {

@@ -150,6 +150,8 @@ export interface GateEvent {
   rows: number
   table: { name: string; source: number; refined: number; change: number }[]
   accepted: boolean
+  /** Measures whose bounds are missed. */
+  missed: string[]
   reasons: string[]
   forced: boolean
   chosen: boolean

@@ -61,7 +61,7 @@ export async function* search(
     }
     const trial = trials.list[n] ?? trials.add(name, { ...given, ...sampled() })
     if (trial.state === 'done' || trial.state === 'dropped') continue
-    const over = Number.isFinite(left) && n > 0 ? AbortSignal.timeout(Math.max(1, 1000 * left)) : undefined
+    const over = Number.isFinite(left) && n > 0 ? AbortSignal.timeout(Math.max(1, Math.ceil(1000 * left))) : undefined
     const keepOn = (one: Trial) => keepsUp(one, trials)
     const ended = yield* trials.advance(trial, (all) => all, { stop, ...(over && { over }), keepOn })
     if (stop.aborted) return undefined

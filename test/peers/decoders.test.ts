@@ -68,6 +68,7 @@ const prompts = ['the quick', '今天', 'over the lazy dog']
 
 for (const [layout, options] of [
   ['gpt', {}],
+  ['gpt', { sizes: { heads: 3, keyHeads: 3, headSize: 16 } }],
   ['llama', { tied: false }],
   ['llama', { tied: true, keyHeads: 4 }],
   ['llama', { keyHeads: 1, sizes: { heads: 2, headSize: 16 } }],
@@ -183,6 +184,7 @@ test('llama.cpp loads GGUF: same tokens and greedy continuations', {
     [{ tied: false }, ['f32', 'f16', 'q8_0', 'q4_0']],
     [{ tied: true, keyHeads: 4 }, ['f32', 'q8_0']],
     [{ characters: true }, ['f32', 'f16']],
+    [{ keyHeads: 1, sizes: { heads: 2, headSize: 16 } }, ['f32', 'q8_0']],
   ] as const) {
     const decoder = await smallDecoder('llama', options)
     const codec = TextCodec.load(decoder.tokenizerJson)

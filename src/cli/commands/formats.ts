@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve, sep } from 'node:path'
+import { createWriteStream } from 'node:fs'
+import { mkdir, readFile, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as WebStream } from 'node:stream/web'
@@ -10,7 +10,8 @@ import { fail } from '../../base/errors.ts'
 import { modelNameFrom } from '../../base/ids.ts'
 import { pixelScales } from '../../formats/bare/scales.ts'
 import type { Context } from '../context.ts'
-import { bar, bytes } from '../terminal.ts'
+import { send, sendAll } from '../sending.ts'
+import { bytes } from '../terminal.ts'
 
 /** Lists the formats that models are read from and written to. */
 export async function listFormats({ client, out }: Context) {
@@ -48,9 +49,10 @@ export async function importModel(context: Context, path: string, flags: ImportF
   const { client, out } = context
   const { name, tokenizer, labels, length, ...rest } = flags
   const target = name ?? nameOf(path)
-  const sent = await sendAll(path, context)
+  const { files, source } = await sendAll(path, context, rest.format)
   const { format, task, description, padding, truncating, pixels, fit } = rest
   const options: ImportOptions = {
+    ...(source !== undefined && { source }),
     ...(format !== undefined && { format }),
     ...(task !== undefined && { task }),
     ...(description !== undefined && { description }),
@@ -62,11 +64,11 @@ export async function importModel(context: Context, path: string, flags: ImportF
     ...(labels !== undefined && { labels: listed(labels) }),
     ...(length !== undefined && { length: wholeNumber('length', length) }),
   }
-  const detail = await client.models.importSent(target, sent, options).catch(async (error: unknown) => {
+  const detail = await client.models.importSent(target, files, options).catch(async (error: unknown) => {
     const unknown = error instanceof AthanorError && error.code === 'TASK_UNKNOWN'
     if (!unknown || !process.stdin.isTTY || out.json || out.quiet) throw error
     out.say(error.message)
-    return client.models.importSent(target, sent, { ...options, ...(await askTask(context, options)) })
+    return client.models.importSent(target, files, { ...options, ...(await askTask(context, options)) })
   })
   if (out.json) return out.document(detail)
   out.data(`${detail.name}@${detail.version}`)
@@ -107,102 +109,19 @@ async function askTask(context: Context, { labels, pixels }: ImportOptions): Pro
 
 /** Registers the folder of a published model, or a graph, to be trained on from; returns what to call the version. */
 export async function importFolder(context: Context, folder: string): Promise<string> {
-  const sent = await sendAll(folder, context)
+  const { files } = await sendAll(folder, context)
   const options = folder.endsWith('.onnx') ? { task: 'tensor' } : {}
-  const { name, version } = await context.client.models.importSent(nameOf(folder), sent, options)
+  const { name, version } = await context.client.models.importSent(nameOf(folder), files, options)
   context.out.say(`${folder} registered as ${name}@${version}`)
   return `${name}@${version}`
 }
 
-/** From the last part of a path, or of `npm:<package>@<version>#<path>`. */
-const nameOf = (path: string) =>
-  modelNameFrom(basename(path.startsWith('npm:') ? (path.split('#')[1] ?? path.replace(/@[^@]*$/, '')) : resolve(path)))
-
-async function sendAll(path: string, context: Context): Promise<{ name: string; digest: string }[]> {
-  const sent: { name: string; digest: string }[] = []
-  if (path.startsWith('hf:'))
-    throw fail('UNSUPPORTED', {
-      what: 'fetching from the Hugging Face hub',
-      instead: 'Download the folder with the hub’s own client (hf download …) and give its path.',
-    })
-  if (path.startsWith('npm:')) {
-    const { parsePackageSpec, visitPackage } = await import('../../data/packages.ts')
-    const { path: below = '', ...spec } = parsePackageSpec(path)
-    const wanted = (file: string) =>
-      below === '' ? !aboutPackage.test(file) : file === below || file.startsWith(`${below}/`)
-    await visitPackage(spec, wanted, async (file, content) => {
-      const digest = await context.client.files.upload(new Uint8Array(content))
-      sent.push({ name: file === below ? basename(file) : file.slice(below ? below.length + 1 : 0), digest })
-    })
-    if (sent.length === 0) throw fail('DATA_EMPTY', { source: path })
-    return sent
-  }
-  for (const [file, at] of await filesOf(path)) sent.push({ name: file, digest: await send(at, context) })
-  return sent
-}
-
-/** What a package says of itself. */
-const aboutPackage = /^(package\.json|(readme|licen[cs]e|changelog)(\..*)?)$/i
-
-/** Weights that published folders hold once more for other libraries; they are not sent where safetensors are there. */
-const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
-
-/** The path itself, or the files of a folder by their names below it; links are refused. */
-async function filesOf(path: string): Promise<[name: string, path: string][]> {
-  const found = await stat(path)
-  if (!found.isDirectory()) return withExternalData(path)
-  const files: [string, string][] = []
-  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
-    const at = join(entry.parentPath, entry.name)
-    if (entry.isDirectory()) continue
-    if (!entry.isFile())
-      throw fail('FORMAT_INVALID', { format: 'files', reason: `"${entry.name}" is a link or no plain file` })
-    files.push([at.slice(join(path, sep).length).split(sep).join('/'), at])
-  }
-  if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
-  const published =
-    files.some(([name]) => name === 'config.json') && files.some(([name]) => name === 'model.safetensors')
-  const needed = published ? files.filter(([name]) => !copies.test(name)) : files
-  return needed.sort(([a], [b]) => (a < b ? -1 : 1))
-}
-
-/** An ONNX file with the files beside it that exporters keep its tensors in. */
-async function withExternalData(path: string): Promise<[name: string, path: string][]> {
-  const name = basename(path)
-  const files: [string, string][] = [[name, path]]
-  if (!name.endsWith('.onnx')) return files
-  for (const other of [`${name}.data`, `${name}_data`]) {
-    const at = join(dirname(path), other)
-    const found = await lstat(at).catch(() => undefined)
-    if (found?.isFile()) files.push([other, at])
-  }
-  return files
-}
-
-/** Sends what the server lacks of a file; returns its sha256. */
-async function send(path: string, { client, out }: Context): Promise<string> {
-  const found = await stat(path)
-  if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
-  const hash = createHash('sha256')
-  for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
-  const digest = hash.digest('hex')
-  const { offset } = await client.files.begin(digest, found.size)
-  if (offset < found.size || found.size === 0) {
-    let at = offset
-    let drawn = 0
-    const content = createReadStream(path, { start: offset }).on('data', (piece) => {
-      at += piece.length
-      if (found.size < 32 << 20 || Date.now() - drawn < 200) return
-      drawn = Date.now()
-      out.redraw([`uploading ${basename(path)} ${bar(at / found.size, 24)} ${bytes(at)} of ${bytes(found.size)}`])
-    })
-    await client.files.send(
-      { digest, bytes: found.size, offset },
-      Readable.toWeb(content) as ReadableStream<Uint8Array>,
-    )
-    out.clear()
-  }
-  return digest
+/** From the last part of a path, of `npm:<package>@<version>#<path>`, or of `hf:OWNER/NAME@<revision>`. */
+const nameOf = (path: string) => {
+  const [, published] = /^(?:npm|hf):(.*)$/.exec(path) ?? []
+  if (published === undefined) return modelNameFrom(basename(resolve(path)))
+  const [place, below] = published.split('#')
+  return modelNameFrom(basename(below ?? place.replace(/(.)@.*$/, '$1')))
 }
 
 export interface ExportFlags {

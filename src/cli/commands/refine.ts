@@ -145,10 +145,12 @@ function showTried({ out }: Context, gates: readonly GateEvent[]) {
         if (!line) return ''
         return name === 'agreement' ? figure(name, line.refined) : changeOf(name, line.change)
       }),
-      [gate.pareto ? 'Pareto' : '', gate.accepted ? '' : 'out of bounds'].filter(Boolean).join(', '),
+      [gate.pareto ? 'Pareto' : '', gate.accepted ? '' : outOfBounds(gate)].filter(Boolean).join(', '),
     ]),
   )
 }
+
+const outOfBounds = ({ missed }: GateEvent) => (missed.length > 0 ? `misses ${missed.join(', ')}` : 'gains nothing')
 
 const shares = new Set(['accuracy', 'macroF1'])
 

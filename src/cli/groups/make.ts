@@ -143,7 +143,7 @@ export const makeCommands: CommandGroup = {
     {
       name: 'import <path>',
       summary:
-        'Register a model of another format: a file, a folder with all of its files, or npm:<package>@<version>#<path>',
+        'Register a model of another format: a file, a folder with all of its files, npm:<package>@<version>#<path>, or hf:OWNER/NAME@revision',
       brief: 'Register a model of another format',
       example: 'athanor import model.h5 --name reviews --tokenizer tokenizer.json --labels bad,good',
       options: [

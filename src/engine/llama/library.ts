@@ -6,16 +6,18 @@ import { fail } from '../../base/errors.ts'
 /** What is used of node-llama-cpp 3, which is not part of the installation. */
 interface Library {
   getLlama(options: object): Promise<Llama>
-  LlamaGrammar: new (llama: Llama, options: { grammar: string }) => Grammar
-  LlamaGrammarEvaluationState: new (options: { model: Model; grammar: Grammar }) => GrammarState
+  LlamaGrammar: new (llama: Llama, options: { grammar: string }) => object
+  LlamaGrammarEvaluationState: new (options: { model: Model; grammar: object }) => { _state: GrammarState }
 }
-type Grammar = { readonly grammar: string }
-export type GrammarState = { clone(): GrammarState }
 
 interface Llama {
   loadModel(options: { modelPath: string; checkTensors: boolean }): Promise<Model>
+  /** Internal, see `NativeContext`. */
+  readonly _bindings: { AddonSampler: new (model: object) => NativeSampler }
 }
 export interface Model {
+  /** Internal, see `NativeContext`. */
+  readonly _model: object
   readonly trainContextSize: number
   readonly tokens: {
     bos: number | null
@@ -24,10 +26,13 @@ export interface Model {
     shouldPrependBosToken: boolean
   }
   readonly fileInsights: {
+    /** Tokens of a sliding window, where there is one. */
+    readonly swaSize?: number
     estimateContextResourceRequirementsV2(options: {
       contextSize: number
       sequences: number
       modelGpuLayers: number
+      isEmbeddingContext?: boolean
     }): Promise<{ cpuRam: number }>
   }
   readonly fileInfo: { metadata: { tokenizer?: { chat_template?: string } } }
@@ -40,58 +45,71 @@ export interface Model {
     batchSize: number
     threads: number
     flashAttention: 'auto'
-    batching: { itemPrioritizationStrategy: Prioritise }
   }): Promise<Context>
   createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>
 }
 interface Context {
   readonly contextSize: number
-  getSequence(): Sequence
+  readonly _ctx: NativeContext
 }
-export interface Sequence {
-  readonly contextTokens: number[]
-  readonly nextTokenIndex: number
-  compareContextTokens(tokens: readonly number[]): { firstDifferentIndex: number }
-  adaptStateToTokens(tokens: readonly number[], shift: boolean): Promise<void>
-  clearHistory(): Promise<void>
-  evaluate(
-    tokens: readonly number[],
-    options: Draw & { evaluationPriority: number; grammarEvaluationState?: GrammarState },
-  ): AsyncGenerator<number, void>
-  evaluateWithoutGeneratingNewTokens(tokens: readonly number[], options: { evaluationPriority: number }): Promise<void>
-  controlledEvaluate(
-    input: readonly (number | readonly [number, object])[],
-    options: { evaluationPriority: number },
-  ): Promise<({ next: Next } | undefined)[]>
-}
-/** Chooses how many tokens of what waits are run next, and in which order. */
-export type Prioritise = (waiting: { items: readonly Waiting[] }) => { item: Waiting; processAmount: number }[]
-interface Waiting {
-  readonly tokens: readonly number[]
-  readonly evaluationPriority: number
-}
-interface EmbeddingContext {
+export interface EmbeddingContext {
   getEmbeddingFor(tokens: readonly number[]): Promise<{ vector: readonly number[] }>
 }
-/** How tokens are drawn. */
-export interface Draw {
-  temperature: number
-  topK: number
-  topP: number
-  minP: number
-  seed: number
-  repeatPenalty?: object
+
+/**
+ * llama.cpp's context as the library's own classes use it. It is no part of what the library promises, so its version is fixed
+ * (on-demand.ts): the classes run a part of the texts as soon as it is there, and take a millisecond of JavaScript a token.
+ */
+export interface NativeContext {
+  /** Begins a batch with room for so many tokens. */
+  initBatch(tokens: number): void
+  /** Adds tokens of a sequence from a position on; gives where the logits of those at the places `wanted` will be. */
+  addToBatch(sequence: number, position: number, tokens: Uint32Array, wanted: Uint32Array): Uint32Array
+  decodeBatch(): Promise<void>
+  /** Draws a token, -1 where none can be. */
+  sampleToken(logits: number, sampler: NativeSampler): Promise<number>
+  /** The token drawn, nothing twice, tokens and their logits in turn, and the sum of e^(logit - the largest logit) of all. */
+  sampleToken(
+    logits: number,
+    sampler: NativeSampler,
+    probabilities: false,
+    confidence: false,
+    told: readonly [tokens: readonly number[], highest: false, lowest: false, selected: true, top: number],
+    total: true,
+  ): Promise<readonly [number, undefined, undefined, readonly number[], number]>
+  /** Forgets tokens of a sequence from one position to another (-1: the end); false where this memory cannot do so. */
+  removeTokenCellsFromSequence(sequence: number, from: number, to: number): boolean
+  /** The first position that is still in memory. */
+  getSequenceKvCacheMinPosition(sequence: number): number
+  /** Forgets all of a sequence. */
+  disposeSequence(sequence: number): void
 }
-interface Next {
-  token?: number | null
-  logits?: Map<number, number>
-  totalLogitWeight?: number
+export interface NativeSampler {
+  applyConfig(draw: Draw): void
+  dispose(): void
+}
+/** Where a text is in its grammar. */
+export type GrammarState = object
+
+/** How tokens are drawn; those drawn are added to the ones that are penalised. */
+export interface Draw {
+  readonly temperature: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly seed?: number
+  readonly repeatPenalty?: number
+  readonly repeatPenaltyTokens?: Uint32Array
+  readonly repeatPenaltyMaxTokens?: number
+  readonly repeatPenaltyPresencePenalty?: number
+  readonly repeatPenaltyFrequencyPenalty?: number
+  readonly grammarEvaluationState?: GrammarState
 }
 
 export interface Loaded {
   readonly model: Model
   /** What may be written, for one text. */
   grammarState(gbnf: string): GrammarState
+  sampler(draw: Draw): NativeSampler
 }
 
 interface Opened {
@@ -127,11 +145,18 @@ export async function loadLlama(folder: string, modelPath: string): Promise<Load
   const { library, llama } = await openLibrary(folder)
   try {
     const model = await llama.loadModel({ modelPath, checkTensors: true })
-    const grammarState = (gbnf: string) => {
-      const grammar = new library.LlamaGrammar(llama, { grammar: gbnf })
-      return new library.LlamaGrammarEvaluationState({ model, grammar })
+    return {
+      model,
+      grammarState(gbnf) {
+        const grammar = new library.LlamaGrammar(llama, { grammar: gbnf })
+        return new library.LlamaGrammarEvaluationState({ model, grammar })._state
+      },
+      sampler(draw) {
+        const sampler = new llama._bindings.AddonSampler(model._model)
+        sampler.applyConfig(draw)
+        return sampler
+      },
     }
-    return { model, grammarState }
   } catch (error) {
     throw fail('MODEL_INVALID', { reason: 'llama.cpp cannot load it' }, { cause: error })
   }

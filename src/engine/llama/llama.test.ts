@@ -1,15 +1,25 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import type { ChildProcess } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { Athanor } from '../../../client/src/index.ts'
+import { llamaBundle } from '../../formats/gguf/foreign.ts'
 import { writeLlamaGguf } from '../../formats/gguf/llama.ts'
 import { smallDecoder } from '../../testing/decoders.ts'
+import { wholeManifest } from '../../testing/refining.ts'
 import { startTestServer, type TestServer } from '../../testing/server.ts'
+import { Engine } from '../engine.ts'
+import type { GenerationEvent, GenerationRequest } from '../messages.ts'
+import { Spare } from '../processes.ts'
+import { llamaRunner } from './runner.ts'
 
 const installed = process.env.ATHANOR_ENGINES ?? ''
-const skip = existsSync(join(installed, 'llama/node_modules/node-llama-cpp'))
+const libraryFolder = join(installed, 'llama/node_modules/node-llama-cpp')
+const skip = existsSync(libraryFolder)
   ? false
   : 'node-llama-cpp is not installed: athanor engines install llama, and set ATHANOR_ENGINES to its folder'
 
@@ -144,9 +154,40 @@ test('JSON by a schema, and calls', { skip }, async () => {
   await assert.rejects(openai.chat.completions.create({ model, messages, tools }), { code: 'context_length_exceeded' })
 })
 
-test('a call that must be made is one of its schema, whole and streamed; logprobs of it are refused', {
-  skip,
-}, async () => {
+test('log-probabilities of JSON are those of the graph, before the form is applied', { skip }, async () => {
+  const schema = {
+    type: 'object',
+    properties: { a: { enum: ['x', 'y'] }, b: { type: 'boolean' } },
+    required: ['a', 'b'],
+  }
+  const of = async (model: string) => {
+    const { choices } = await openai.chat.completions.create({
+      model,
+      messages: [{ role: 'user', content: 'a' }],
+      temperature: 0,
+      logprobs: true,
+      top_logprobs: 2,
+      response_format: { type: 'json_schema', json_schema: { name: 'x', schema } },
+    })
+    const [{ message, logprobs }] = choices
+    return { text: message.content!, told: logprobs!.content! }
+  }
+  const [graph, llama] = [await of('graph'), await of('llama')]
+  assert.ok(['x', 'y'].includes((JSON.parse(llama.text) as { a: string }).a))
+  assert.equal(llama.told.map(({ token }) => token).join(''), llama.text)
+  assert.deepEqual(
+    llama.told.map(({ token }) => token),
+    graph.told.map(({ token }) => token),
+  )
+  for (const [i, { logprob, top_logprobs: top }] of llama.told.entries()) {
+    assert.ok(Math.abs(logprob - graph.told[i].logprob) < 2e-3)
+    for (const [k, one] of top.entries())
+      assert.ok(Math.abs(one.logprob - graph.told[i].top_logprobs[k].logprob) < 2e-3)
+  }
+  assert.ok(llama.told[0].logprob < llama.told[0].top_logprobs[0].logprob, 'the model alone would write something else')
+})
+
+test('a call that must be made is one of its schema, whole and streamed', { skip }, async () => {
   const parameters = {
     type: 'object',
     properties: { city: { enum: ['Bern', '北京'] }, days: { type: 'array', items: { type: 'boolean' }, maxItems: 2 } },
@@ -174,7 +215,6 @@ test('a call that must be made is one of its schema, whole and streamed; logprob
   for await (const { choices } of await openai.chat.completions.create({ ...asked, seed: 3, stream: true }))
     streamed += choices[0]?.delta.tool_calls?.[0].function?.arguments ?? ''
   right(streamed)
-  await assert.rejects(openai.chat.completions.create({ ...asked, logprobs: true }), { status: 400 })
 })
 
 test('vectors: of length one, the same alone and among others', { skip }, async () => {
@@ -250,3 +290,83 @@ test('cancelling ends within a token, and the place is free again', { skip }, as
   const [engine] = (await athanor.engines()).filter(({ model }) => model === 'llama')
   assert.equal(engine.waiting, 0)
 })
+
+test('a caller who leaves while a prompt is read: no more of it is read, and what was read is not read again', {
+  skip,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-llama-'))
+  try {
+    const { manifest, path } = await longFile(folder)
+    const stop = new AbortController()
+    let steps = 0
+    const runner = await llamaRunner(manifest, path, {
+      threads: 1,
+      tokenBudget: 1,
+      library: libraryFolder,
+      onStep() {
+        steps++
+        stop.abort()
+      },
+    })
+    const request: GenerationRequest = { ...plainRequest, prompt: '天'.repeat(600), maxTokens: 3 }
+    const events = async (signal: AbortSignal) => {
+      const all: GenerationEvent[] = []
+      for await (const event of runner.generate!(request, signal)) all.push(event)
+      return all
+    }
+    const [left] = await events(stop.signal)
+    assert.ok(left.type === 'end' && left.finish === 'cancelled')
+    assert.ok(left.usage.promptTokens > 512, 'more than a step')
+    assert.equal(steps, 1)
+    const whole = await events(new AbortController().signal)
+    assert.equal(whole.length, 4)
+    assert.equal(steps, 1 + 1 + 2, 'one for the rest of the prompt and its first token, two for the others')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('once one was taken for llama.cpp, the next spare process has read it before it is told what to run', {
+  skip: skip || (process.platform === 'linux' ? false : 'what a process has read is looked up in /proc'),
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'athanor-llama-'))
+  const spare = new Spare(1)
+  const hasRead = (child: ChildProcess) => readFileSync(`/proc/${child.pid}/maps`, 'utf8').includes('llama-addon')
+  try {
+    const { manifest, path } = await longFile(folder)
+    spare.take(libraryFolder).kill('SIGKILL')
+    await wait(20)
+    const child = spare.take(libraryFolder)
+    while (!hasRead(child)) await wait(20) // the test's own limit ends it
+    const spec = { name: 'long', version: 1, manifest, files: { 'model.gguf': path }, library: libraryFolder }
+    const engine = new Engine(spec, {}, () => child)
+    const events: GenerationEvent[] = []
+    for await (const event of engine.generate({ ...plainRequest, prompt: 'the' }, { deadline: 30_000 }))
+      events.push(event)
+    assert.equal(events.length, 1 + plainRequest.maxTokens)
+    await engine.stop()
+  } finally {
+    spare.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+const plainRequest = {
+  maxTokens: 4,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  stop: [],
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+} satisfies GenerationRequest
+
+/** A file of a small model that reads up to 1,024 tokens. */
+async function longFile(folder: string) {
+  const { generation, ...other } = await smallDecoder('llama', { sizes: { context: 1024 } })
+  const file = new Uint8Array(writeLlamaGguf({ ...other, generation: { ...generation, context: 1024 } }, 'long', 'f32'))
+  const path = join(folder, 'model.gguf')
+  writeFileSync(path, file)
+  return { manifest: wholeManifest(llamaBundle(file)), path }
+}

@@ -1,9 +1,9 @@
-import type { Sequence } from './library.ts'
+import type { NativeContext } from './library.ts'
 
-/** A place for a text: its part of the cache, and its number in the row. */
+/** A place for a text: its part of llama.cpp's memory, its number in the row, and the tokens that it has read. */
 export interface Seat {
   readonly number: number
-  readonly sequence: Sequence
+  readonly read: number[]
 }
 
 interface Waiting {
@@ -17,8 +17,8 @@ export class Seats {
   readonly #taken = new Set<number>()
   #waiting: Waiting[] = []
 
-  constructor(sequences: readonly Sequence[]) {
-    this.#free = sequences.map((sequence, number) => ({ number, sequence }))
+  constructor(count: number) {
+    this.#free = Array.from({ length: count }, (_, number) => ({ number, read: [] }))
   }
 
   /** The free place that suits these tokens best; undefined if `signal` fires before one is free. */
@@ -56,7 +56,7 @@ export class Seats {
   #best(tokens: readonly number[]): Seat {
     const rated = this.#free.map((seat) => ({
       seat,
-      shared: seat.sequence.compareContextTokens(tokens).firstDifferentIndex,
+      shared: alike(seat.read, tokens),
       beside: Number(this.#taken.has(seat.number - 1)) + Number(this.#taken.has(seat.number + 1)),
     }))
     const [{ seat }] = rated.sort((a, b) => b.shared - a.shared || b.beside - a.beside)
@@ -64,4 +64,31 @@ export class Seats {
     this.#taken.add(seat.number)
     return seat
   }
+}
+
+/** How many tokens two texts begin with alike. */
+function alike(a: readonly number[], b: readonly number[]): number {
+  let length = 0
+  while (length < a.length && length < b.length && a[length] === b[length]) length++
+  return length
+}
+
+/**
+ * Keeps of what a seat has read only what the text of these tokens begins with, without its last one, which is read for what
+ * follows it. All is forgotten where memory cannot be cut there: that of a recurrent model, or of a window (`windowSize`
+ * tokens) that has gone on since.
+ */
+export function keepBeginning(
+  { number, read }: Seat,
+  tokens: readonly number[],
+  context: NativeContext,
+  windowSize = 0,
+) {
+  const kept = Math.min(alike(read, tokens), tokens.length - 1)
+  if (kept === read.length) return
+  const first = context.getSequenceKvCacheMinPosition(number)
+  const needed = windowSize > 0 ? Math.max(0, kept - windowSize) : 0
+  const cut = kept > 0 && first <= needed && context.removeTokenCellsFromSequence(number, kept, -1)
+  if (!cut) context.disposeSequence(number)
+  read.length = cut ? kept : 0
 }

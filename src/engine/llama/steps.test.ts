@@ -1,34 +1,153 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Steps } from './steps.ts'
+import type { NativeContext } from './library.ts'
+import { keepBeginning, type Seat, Seats } from './seats.ts'
+import { Steps, share, type Text } from './steps.ts'
 
-const cycle = () => new Promise((resolve) => setImmediate(resolve))
+type Piece = { sequence: number; position: number; tokens: number[] }
 
-test('texts take their steps together, and one that comes later is in the next', async () => {
-  const steps = new Steps(512)
-  const said: string[] = []
-  const text = async (name: string, count: number) => {
-    for (let i = 0; i < count; i++) {
-      await steps.turn(1)
-      said.push(name)
-      if (name === 'slow') await cycle()
-      steps.over()
-    }
+/** A context that writes down what it is asked to run; memory before `first` is gone. */
+function recording(first = 0) {
+  const batches: Piece[][] = []
+  const cut: (readonly [number, number])[] = []
+  const context: NativeContext = {
+    initBatch() {
+      batches.push([])
+    },
+    addToBatch(sequence, position, tokens, wanted) {
+      batches.at(-1)!.push({ sequence, position, tokens: [...tokens] })
+      return wanted
+    },
+    async decodeBatch() {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (batches.at(-1)!.some(({ tokens }) => tokens.includes(13))) throw new Error('it cannot be run')
+    },
+    sampleToken: (async () => 7) as unknown as NativeContext['sampleToken'],
+    removeTokenCellsFromSequence(sequence, from) {
+      cut.push([sequence, from])
+      return true
+    },
+    getSequenceKvCacheMinPosition: () => first,
+    disposeSequence(sequence) {
+      cut.push([sequence, 0])
+    },
   }
-  const both = [text('quick', 3), text('slow', 3)]
-  await cycle()
-  await Promise.all([...both, text('late', 2)])
-  const step = (at: number, length: number) => said.slice(at, at + length).sort()
-  assert.deepEqual(step(0, 2), ['quick', 'slow'])
-  assert.deepEqual(step(2, 3), ['late', 'quick', 'slow'])
-  assert.deepEqual(step(5, 3), ['late', 'quick', 'slow'])
+  return { context, batches, cut }
+}
+
+async function textOn(seats: Seats, prompt: number[], count: number, signal = new AbortController().signal) {
+  const seat = (await seats.take(prompt, signal))!
+  const { promise: left, resolve } = Promise.withResolvers<string>()
+  const said: number[] = []
+  let failed = false
+  const text: Text<number> & { said: number[]; left: Promise<string> } = {
+    seat,
+    tokens: [...prompt],
+    said,
+    left,
+    get over() {
+      return failed || signal.aborted || this.tokens.length - prompt.length >= count
+    },
+    async draw(context, logits) {
+      const token = await context.sampleToken(logits, undefined!)
+      ;(this.tokens as number[]).push(token)
+      return token
+    },
+    tell(token) {
+      said.push(token)
+    },
+    fail() {
+      failed = true
+    },
+    leave: () => resolve(failed ? 'failed' : signal.aborted ? 'cancelled' : 'whole'),
+  }
+  return text
+}
+
+test('texts take their steps together, in the order of their seats; one that comes later is in the next', async () => {
+  const { context, batches } = recording()
+  const seats = new Seats(4)
+  const steps = new Steps(context, seats, 512, 0, () => {})
+  const [a, b] = [await textOn(seats, [1, 2, 3], 3), await textOn(seats, [4], 4)]
+  steps.add(b)
+  steps.add(a)
+  while (batches.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  const late = await textOn(seats, [5, 6], 1)
+  steps.add(late)
+  assert.deepEqual(await Promise.all([a.left, b.left, late.left]), ['whole', 'whole', 'whole'])
+  assert.deepEqual(
+    batches.map((batch) => batch.map(({ sequence, position, tokens }) => [sequence, position, ...tokens])),
+    [
+      [
+        [0, 0, 1, 2, 3],
+        [1, 0, 4],
+      ],
+      [
+        [0, 3, 7],
+        [1, 1, 7],
+      ],
+      [
+        [0, 4, 7],
+        [1, 2, 7],
+        [2, 0, 5, 6],
+      ],
+      [[1, 3, 7]],
+    ],
+  )
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual([a.said.length, b.said.length, late.said.length], [3, 4, 1])
 })
 
-test('beginnings share what a step has room for, and no text is without a token', async () => {
-  const steps = new Steps(8)
-  const granted = await Promise.all([steps.turn(100), steps.turn(1), steps.turn(3)])
-  assert.deepEqual(granted, [5, 1, 2])
-  const more = Array.from({ length: 20 }, () => steps.turn(2))
-  for (let i = 0; i < 3; i++) steps.over()
-  assert.deepEqual(await Promise.all(more.slice(0, 8)), Array(8).fill(1))
+test('a step that fails ends its texts, and those that come after it are written', async () => {
+  const { context } = recording()
+  const seats = new Seats(2)
+  const steps = new Steps(context, seats, 512, 0, () => {})
+  const [bad, beside] = [await textOn(seats, [13], 2), await textOn(seats, [4], 2)]
+  steps.add(bad)
+  steps.add(beside)
+  assert.deepEqual(await Promise.all([bad.left, beside.left]), ['failed', 'failed'])
+  assert.deepEqual(bad.seat.read, [])
+  const next = await textOn(seats, [4], 2)
+  steps.add(next)
+  assert.equal(await next.left, 'whole')
+})
+
+test('a long beginning is left after the step in which its reader goes, and its seat keeps what was read', async () => {
+  const { context, batches } = recording()
+  const seats = new Seats(1)
+  const steps = new Steps(context, seats, 64, 0, () => {
+    if (batches.length === 2) stop.abort()
+  })
+  const stop = new AbortController()
+  const prompt = Array.from({ length: 1000 }, (_, i) => 100 + i)
+  const text = await textOn(seats, prompt, 5, stop.signal)
+  steps.add(text)
+  assert.equal(await text.left, 'cancelled')
+  assert.deepEqual([batches.length, text.seat.read.length, text.said.length], [2, 128, 0])
+  const again = await textOn(seats, prompt, 1)
+  steps.add(again)
+  await again.left
+  assert.equal(batches[2][0].position, 128)
+})
+
+test('beginnings share what a step has room for, and no text is without a token', () => {
+  assert.deepEqual(share(8, [100, 1, 3]), [5, 1, 2])
+  assert.deepEqual(share(8, Array(8).fill(2)), Array(8).fill(1))
+  assert.deepEqual(share(4, Array(8).fill(2)), Array(8).fill(1))
+})
+
+test('of what a seat has read the common beginning is kept, without the last token; all goes where memory cannot be cut', () => {
+  const seat = (): Seat => ({ number: 3, read: [1, 2, 3, 4, 5, 6] })
+  const kept = (tokens: number[], first: number, window: number) => {
+    const [{ context, cut }, one] = [recording(first), seat()]
+    keepBeginning(one, tokens, context, window)
+    return [one.read.length, ...cut.flat()]
+  }
+  assert.deepEqual(kept([1, 2, 9], 0, 0), [2, 3, 2])
+  assert.deepEqual(kept([1, 2, 3, 4], 0, 0), [3, 3, 3])
+  assert.deepEqual(kept([1, 2, 3, 4, 5, 6, 7], 0, 0), [6], 'nothing to forget')
+  assert.deepEqual(kept([9], 0, 0), [0, 3, 0])
+  assert.deepEqual(kept([1, 2, 3, 4, 9], 2, 2), [4, 3, 4], 'the window is still there')
+  assert.deepEqual(kept([1, 2, 3, 9], 2, 2), [0, 3, 0], 'a part of the window is gone')
+  assert.deepEqual(kept([1, 2, 3, 9], 5, 0), [0, 3, 0], 'a recurrent model')
 })

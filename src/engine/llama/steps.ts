@@ -1,54 +1,174 @@
-interface Waiting {
-  readonly wanted: number
-  begin(granted: number): void
+import { type AthanorError, asAthanorError } from '../../base/errors.ts'
+import { monotonic } from '../messages.ts'
+import type { NativeContext } from './library.ts'
+import { keepBeginning, type Seat, type Seats } from './seats.ts'
+
+/** Milliseconds that a step may take where it can be made shorter: as long, others wait for their next token or for the end. */
+const LONG = 1000
+/** Fewest tokens that a step has room for. */
+const LEAST = 64
+
+/** A text as the steps see it. `Drawn` is what its own `draw` brings. */
+export interface Text<Drawn = unknown> {
+  readonly seat: Seat
+  /** What it begins with; what it has written is added by `draw`. */
+  readonly tokens: readonly number[]
+  /** It needs no more steps: complete, or nobody waits for it. */
+  readonly over: boolean
+  /** Draws the next token from logits that stand there until the next step. */
+  draw(context: NativeContext, logits: number): Promise<Drawn>
+  /** Hears of what was drawn, while the next step runs. */
+  tell(drawn: Drawn): void
+  fail(error: AthanorError): void
+  /** It has left its seat. */
+  leave(): void
+}
+
+interface Part {
+  readonly text: Text
+  /** Where its logits are, once all its tokens are read. */
+  readonly logits: number | undefined
 }
 
 /**
- * Steps in which texts are read and written together: each is one batch of llama.cpp, begins when the one before is over, and
- * takes along whoever waits by then. The library alone goes on as soon as a part of the texts is there, in ever smaller batches,
- * and keeps its lock meanwhile, so that texts which come later wait until all others are written.
+ * Steps in which texts are read and written together: each is one batch of llama.cpp, with a token of each text that is being
+ * written and as much of the beginnings of others as there is room for. Texts come and go between steps. What follows from a
+ * token for its reader is done while the next step runs.
  */
 export class Steps {
-  readonly #size: number
-  #waiting: Waiting[] = []
-  #running = 0
-  #opening = false
+  readonly #context: NativeContext
+  readonly #seats: Seats
+  readonly #window: number
+  readonly #most: number
+  readonly #stepped: () => void
+  #size: number
+  #coming: Text[] = []
+  #texts: Text[] = []
+  #busy = false
+  count = 0
 
-  /** `size`: most tokens in a batch. */
-  constructor(size: number) {
+  /** `size`: most tokens in a batch. `window`: tokens that a model with a sliding window looks back at, else 0. `stepped` is called after each step. */
+  constructor(context: NativeContext, seats: Seats, size: number, window: number, stepped: () => void) {
+    this.#context = context
+    this.#seats = seats
+    this.#window = window
+    this.#most = size
     this.#size = size
+    this.#stepped = stepped
   }
 
-  /** Waits for the next step with tokens to read; how many of them it has room for, one at least. `over` must follow. */
-  turn(wanted: number): Promise<number> {
-    return new Promise((begin) => {
-      this.#waiting.push({ wanted, begin })
-      this.#open()
-    })
+  add(text: Text) {
+    this.#coming.push(text)
+    if (this.#busy) return
+    this.#busy = true
+    setImmediate(() => this.#work()) // with others that came in the same message
   }
 
-  /** One that had a turn has what it asked for. */
-  readonly over = () => {
-    this.#running--
-    this.#open()
-  }
-
-  /** In the next cycle: by then the library has given back its lock, and all that became of a step has asked for the next. */
-  #open() {
-    if (this.#opening || this.#running > 0 || this.#waiting.length === 0) return
-    this.#opening = true
-    setImmediate(() => {
-      this.#opening = false
-      const texts = this.#waiting.splice(0, this.#size)
-      this.#running = texts.length
-      const share = Math.floor(this.#size / texts.length)
-      const granted = texts.map(({ wanted }) => Math.min(wanted, share))
-      let left = this.#size - granted.reduce((sum, tokens) => sum + tokens, 0)
-      for (const [i, { wanted, begin }] of texts.entries()) {
-        const more = Math.min(left, wanted - granted[i])
-        left -= more
-        begin(granted[i] + more)
+  async #work() {
+    let untold: (() => void)[] = []
+    const tell = () => {
+      for (const one of untold) one()
+      untold = []
+    }
+    for (;;) {
+      this.#change()
+      if (this.#texts.length === 0) {
+        tell()
+        if (this.#coming.length === 0) break
+        continue
       }
+      const started = monotonic()
+      try {
+        const parts = this.#begin()
+        const running = this.#context.decodeBatch()
+        tell()
+        await running
+        untold = await this.#draw(parts)
+      } catch (error) {
+        for (const text of this.#texts) this.#end(text, asAthanorError(error))
+        this.#texts = []
+      }
+      this.#paced(monotonic() - started)
+      this.count++
+      this.#stepped()
+    }
+    this.#busy = false
+  }
+
+  /** Who is done leaves, in favour of who waits; who came joins. */
+  #change() {
+    const texts = this.#texts
+    this.#texts = texts.filter(({ over }) => !over)
+    for (const text of texts) if (text.over) this.#end(text)
+    for (const text of this.#coming.splice(0)) {
+      if (text.over) {
+        this.#end(text)
+        continue
+      }
+      keepBeginning(text.seat, text.tokens, this.#context, this.#window)
+      this.#texts.push(text)
+    }
+    // llama.cpp runs only texts of adjacent places together
+    this.#texts.sort((a, b) => a.seat.number - b.seat.number)
+  }
+
+  #end(text: Text, error?: AthanorError) {
+    if (error) {
+      text.fail(error)
+      this.#context.disposeSequence(text.seat.number)
+      text.seat.read.length = 0
+    }
+    text.leave()
+    this.#seats.give(text.seat)
+  }
+
+  #begin(): Part[] {
+    const left = this.#texts.map(({ seat, tokens }) => tokens.slice(seat.read.length))
+    const granted = share(
+      this.#size,
+      left.map(({ length }) => length),
+    )
+    this.#context.initBatch(granted.reduce((sum, count) => sum + count, 0))
+    return this.#texts.map((text, i) => {
+      const { number, read } = text.seat
+      const piece = left[i].slice(0, granted[i])
+      const wanted = granted[i] === left[i].length ? [piece.length - 1] : []
+      const [logits] = this.#context.addToBatch(number, read.length, Uint32Array.from(piece), Uint32Array.from(wanted))
+      for (const token of piece) read.push(token)
+      return { text, logits }
     })
   }
+
+  /** Draws for each text that is read; gives what is to be told then. */
+  async #draw(parts: readonly Part[]): Promise<(() => void)[]> {
+    const drawn = await Promise.all(
+      parts.map(async ({ text, logits }) => {
+        if (logits === undefined) return undefined
+        try {
+          const token = await text.draw(this.#context, logits)
+          return () => text.tell(token)
+        } catch (error) {
+          return () => text.fail(asAthanorError(error))
+        }
+      }),
+    )
+    return drawn.filter((one) => one !== undefined)
+  }
+
+  #paced(took: number) {
+    if (took > LONG) this.#size = Math.max(LEAST, this.#size >> 1)
+    else if (took < LONG / 4) this.#size = Math.min(this.#most, this.#size << 1)
+  }
+}
+
+/** How many of the tokens that each text has left are read in a step of `size`: one at least, and alike many as far as they have them. */
+export function share(size: number, left: readonly number[]): number[] {
+  const even = Math.max(1, Math.floor(size / left.length))
+  const granted = left.map((count) => Math.min(count, even))
+  let room = size - granted.reduce((sum, count) => sum + count, 0)
+  return granted.map((count, i) => {
+    const more = Math.max(0, Math.min(room, left[i] - count))
+    room -= more
+    return count + more
+  })
 }

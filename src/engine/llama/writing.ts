@@ -1,8 +1,10 @@
+import { type AthanorError, fail } from '../../base/errors.ts'
+import { Channel } from '../channel.ts'
 import type { GenerationEvent, GenerationRequest, TokenChance } from '../messages.ts'
 import { TextStream } from '../text-stream.ts'
-import type { Draw, GrammarState, Model } from './library.ts'
+import type { Draw, GrammarState, Loaded, Model, NativeContext, NativeSampler } from './library.ts'
 import type { Seat } from './seats.ts'
-import type { Steps } from './steps.ts'
+import type { Text } from './steps.ts'
 
 /** Tokens that a character may be spread over. */
 const PIECES = 4
@@ -11,10 +13,8 @@ const LAST = -1
 const LATELY = 256
 
 interface Work {
-  readonly model: Model
   readonly seat: Seat
-  readonly steps: Steps
-  readonly tokens: readonly number[]
+  readonly prompt: readonly number[]
   /** Most tokens to write. */
   readonly limit: number
   readonly request: GenerationRequest
@@ -23,122 +23,142 @@ interface Work {
   readonly state?: GrammarState
 }
 
-/** Writes one text on a sequence, which keeps what it read for the next. */
-export async function* writing(work: Work): AsyncGenerator<GenerationEvent, undefined> {
-  const { model, seat, tokens, limit, request, signal } = work
-  const written: number[] = []
-  const whole = new Characters(model, tokens)
-  const stream = new TextStream(whole, request.stop)
-  const usage = () => ({ promptTokens: tokens.length, completionTokens: written.length })
-  // all but the last token may be there already; the last one is read again for what follows it
-  await seat.sequence.adaptStateToTokens(tokens.slice(0, -1), false)
-  const draw = drawOf(request, tokens, written)
-  let finish: 'stop' | 'length' | 'cancelled' = 'stop'
-  const drawn = request.logprobs === undefined ? plain(work, draw) : told(work, draw, request.logprobs)
-  for await (const { token, ...chances } of drawn) {
-    if (signal.aborted) break
-    written.push(token)
-    const { text, stopped } = stream.push(token)
-    yield { type: 'token', token, text, ...chances }
-    if (stopped) {
-      yield { type: 'end', text: '', finish: 'stop', usage: usage() }
-      return undefined
-    }
-    if (written.length >= limit) {
-      finish = 'length'
-      break
-    }
-  }
-  if (signal.aborted) finish = 'cancelled'
-  const left = stream.push(LAST)
-  const rest = left.stopped ? { text: '', stopped: true } : stream.end()
-  yield { type: 'end', text: left.text + rest.text, finish: rest.stopped ? 'stop' : finish, usage: usage() }
-  return undefined
+interface Drawn {
+  readonly token: number
+  /** Log-probabilities that the model itself gave to the token and the likeliest ones. */
+  readonly chances?: { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] }
 }
 
-type Drawn = { token: number } & Partial<TokenChance> & { top?: TokenChance[] }
+/** One text that is written on a seat, which keeps what it read for the next. */
+export class Writing implements Text<Drawn> {
+  readonly seat: Seat
+  readonly tokens: number[]
+  readonly events = new Channel<GenerationEvent>()
+  readonly #model: Model
+  readonly #request: GenerationRequest
+  readonly #signal: AbortSignal
+  readonly #prompt: number
+  readonly #limit: number
+  readonly #sampler: NativeSampler
+  /** Tells what the model itself says. */
+  readonly #plain: NativeSampler | undefined
+  readonly #stream: TextStream
+  /** Tokens whose text nobody reads before the end. */
+  readonly #unread: number[] | undefined
+  /** Why it needs no more tokens. */
+  #finish: 'stop' | 'length' | undefined
+  #told = 0
+  #ended = false
 
-/**
- * Reads as much of the prompt as does not fit into a step with what others read, and begins the step for the rest, which is
- * returned; none when `signal` fires.
- */
-async function unread({ seat, steps, tokens, signal }: Work): Promise<number[]> {
-  const { sequence, number } = seat
-  for (;;) {
-    const left = tokens.slice(sequence.nextTokenIndex)
-    const granted = await steps.turn(left.length)
-    if (signal.aborted) return []
-    if (granted === left.length) return left
-    const piece = left.slice(0, granted)
-    await sequence.evaluateWithoutGeneratingNewTokens(piece, { evaluationPriority: number }).finally(steps.over)
+  constructor({ model, sampler }: Loaded, { seat, prompt, limit, request, signal, state }: Work) {
+    this.seat = seat
+    this.tokens = [...prompt]
+    this.#model = model
+    this.#request = request
+    this.#signal = signal
+    this.#prompt = prompt.length
+    this.#limit = limit
+    this.#sampler = sampler(drawOf(request, prompt, state))
+    this.#plain = request.logprobs === undefined ? undefined : sampler({ temperature: 0 })
+    this.#stream = new TextStream(new Characters(model, prompt), request.stop)
+    this.#unread = request.whole && !this.#plain && request.stop.length === 0 ? [] : undefined
   }
-}
 
-async function* plain(work: Work, draw: Draw): AsyncGenerator<Pick<Drawn, 'token'>> {
-  const { steps, state } = work
-  const { sequence, number } = work.seat
-  const options = { ...draw, evaluationPriority: number, ...(state && { grammarEvaluationState: state }) }
-  const drawn = sequence.evaluate(await unread(work), options)
-  try {
-    for (;;) {
-      const { value, done } = await drawn.next().finally(steps.over)
-      if (done) return
-      yield { token: value }
-      await steps.turn(1)
+  get over(): boolean {
+    return this.#ended || this.#finish !== undefined || this.#signal.aborted
+  }
+
+  async draw(context: NativeContext, logits: number): Promise<Drawn> {
+    const token = await context.sampleToken(logits, this.#sampler)
+    if (token < 0) throw fail('INTERNAL', {}, { cause: new Error('no token can be drawn') })
+    const chances = this.#plain && (await this.#chances(context, logits, token, this.#plain))
+    if (this.#model.isEogToken(token)) this.#finish = 'stop'
+    else {
+      this.tokens.push(token)
+      if (this.tokens.length - this.#prompt >= this.#limit) this.#finish = 'length'
     }
-  } finally {
-    await drawn.return()
+    return { token, ...(chances && { chances }) }
   }
-}
 
-/** As `plain`, with log-probabilities of the model itself. */
-async function* told(work: Work, draw: Draw, count: number): AsyncGenerator<Omit<Drawn, 'text'>> {
-  const { model, steps } = work
-  const { sequence, number } = work.seat
-  let next = await unread(work)
-  const logits = { filter: { tokens: [], includeTop: count, includeSelected: true, includeMax: true } }
-  const generateNext = { token: true, logits, totalLogitWeight: true, options: draw }
-  for (;;) {
-    const asked = next.map((id, i) => (i < next.length - 1 ? id : ([id, { generateNext }] as const)))
-    const results = await sequence.controlledEvaluate(asked, { evaluationPriority: number }).finally(steps.over)
-    const { token, logits: found = new Map<number, number>(), totalLogitWeight = 1 } = results.at(-1)?.next ?? {}
-    if (token === null || token === undefined || model.isEogToken(token)) return
-    const total = Math.max(...found.values()) + Math.log(totalLogitWeight)
-    const chance = (id: number): TokenChance => {
-      const text = model.detokenize([id], true)
-      return {
-        token: id,
-        text,
-        bytes: [...Buffer.from(text)],
-        logprob: (found.get(id) ?? Number.NEGATIVE_INFINITY) - total,
-      }
+  tell({ token, chances }: Drawn) {
+    if (this.#ended || this.#signal.aborted) return
+    if (this.#finish === 'stop') return this.#end('stop')
+    this.#told++
+    const { text, stopped } = this.#unread ? { text: '', stopped: false } : this.#stream.push(token)
+    this.#unread?.push(token)
+    this.events.push({ type: 'token', token, text, ...(chances && this.#tokens(token, chances)) })
+    if (stopped) this.#end('stop', true)
+    else if (this.#finish) this.#end(this.#finish)
+  }
+
+  fail(error: AthanorError) {
+    this.#ended = true
+    this.events.fail(error)
+  }
+
+  leave() {
+    if (this.#signal.aborted && !this.#ended) this.#end('cancelled')
+    this.#sampler.dispose()
+    this.#plain?.dispose()
+  }
+
+  #end(finish: 'stop' | 'length' | 'cancelled', stopped = false) {
+    this.#ended = true
+    const rest = stopped ? { text: '', stopped } : this.#rest()
+    const usage = { promptTokens: this.#prompt, completionTokens: this.#told }
+    this.events.push({ type: 'end', text: rest.text, finish: rest.stopped ? 'stop' : finish, usage })
+    this.events.close()
+  }
+
+  /** What is left to show when no token follows. */
+  #rest(): { text: string; stopped: boolean } {
+    if (this.#unread) {
+      const before = this.tokens.slice(0, this.#prompt).slice(-PIECES)
+      return { text: this.#model.detokenize(this.#unread, false, before), stopped: false }
     }
-    const likeliest = [...found].sort((a, b) => b[1] - a[1]).slice(0, count)
-    const { bytes, logprob } = chance(token)
-    yield { token, bytes, logprob, top: likeliest.map(([id]) => chance(id)) }
-    next = [token]
-    await steps.turn(1)
+    const left = this.#stream.push(LAST)
+    if (left.stopped) return left
+    const { text, stopped } = this.#stream.end()
+    return { text: left.text + text, stopped }
+  }
+
+  async #chances(context: NativeContext, logits: number, token: number, plain: NativeSampler) {
+    const count = this.#request.logprobs!
+    const asked = [[token], false, false, true, count] as const
+    const [, , , flat, weight] = await context.sampleToken(logits, plain, false, false, asked, true)
+    const found = new Map<number, number>()
+    for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1])
+    const total = Math.max(...found.values()) + Math.log(weight)
+    const all = [...found].map(([id, logit]) => [id, logit - total] as const)
+    const top = all.sort((a, b) => b[1] - a[1]).slice(0, count)
+    return { logprob: found.get(token)! - total, top }
+  }
+
+  #tokens(token: number, { logprob, top }: NonNullable<Drawn['chances']>) {
+    const piece = (id: number, chance: number): TokenChance => {
+      const text = this.#model.detokenize([id], true)
+      return { token: id, text, bytes: [...Buffer.from(text)], logprob: chance }
+    }
+    return { logprob, bytes: piece(token, logprob).bytes, top: top.map(([id, chance]) => piece(id, chance)) }
   }
 }
 
-function drawOf(request: GenerationRequest, tokens: readonly number[], written: readonly number[]): Draw {
+function drawOf(request: GenerationRequest, prompt: readonly number[], state: GrammarState | undefined): Draw {
   const { temperature, topK, topP, seed, repetitionPenalty, presencePenalty, frequencyPenalty } = request
   const penalised = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0
   return {
     temperature,
-    topK,
+    ...(topK > 0 && { topK }),
     topP,
-    minP: 0,
     seed: seed ?? Math.floor(Math.random() * 2 ** 32),
     ...(penalised && {
-      repeatPenalty: {
-        punishTokens: () => (repetitionPenalty === 1 ? written : [...tokens, ...written]).slice(-LATELY),
-        maxPunishTokens: LATELY,
-        penalty: repetitionPenalty,
-        presencePenalty,
-        frequencyPenalty,
-      },
+      repeatPenaltyTokens: Uint32Array.from(repetitionPenalty === 1 ? [] : prompt.slice(-LATELY)),
+      repeatPenaltyMaxTokens: LATELY,
+      repeatPenalty: repetitionPenalty,
+      repeatPenaltyPresencePenalty: presencePenalty,
+      repeatPenaltyFrequencyPenalty: frequencyPenalty,
     }),
+    ...(state && { grammarEvaluationState: state }),
   }
 }
 

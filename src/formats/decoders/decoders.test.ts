@@ -56,8 +56,9 @@ for (const [layout, options] of layouts) {
 }
 
 test('llama: GGUF gives back what was written, within what each type keeps', async () => {
-  for (const options of [{ tied: false }, { tied: true, keyHeads: 4 }]) {
-    const decoder = await smallDecoder('llama', options)
+  const options = [{ tied: false }, { tied: true, keyHeads: 4 }, { keyHeads: 1, sizes: { heads: 2, headSize: 16 } }]
+  for (const option of options) {
+    const decoder = await smallDecoder('llama', option)
     for (const [type, tolerance] of [
       ['f32', 0],
       ['f16', 2 ** -11],

@@ -5,6 +5,7 @@ import { float32, type Tensor } from '../../graph/tensor.ts'
 import { type DecoderConfig, decoderGraph } from '../../nn/decoder.ts'
 import { headSizeOf } from '../../nn/layers.ts'
 import { floatsOf, readSafetensors, writeSafetensors } from '../safetensors.ts'
+import { withWholeHeads } from '../whole-heads.ts'
 import { type DecoderWeights, decoderShapes, type StoredDecoder, specialTokens } from './decoder.ts'
 import { publishedDecoderName, turned } from './names.ts'
 
@@ -16,7 +17,7 @@ const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`
  * layout, weights once as safetensors and once in an ONNX graph.
  */
 export function writeDecoderFolder(decoder: StoredDecoder): Record<string, Uint8Array | string> {
-  const { config, weights, tokenizerJson, generation } = decoder
+  const { config, weights, tokenizerJson, generation } = decoder.config.layout === 'gpt' ? asGpt(decoder) : decoder
   const { end, start } = specialTokens(decoder)
   const tensors = Object.keys(decoderShapes(config)).map((path): [string, Tensor] => {
     const { dims, data } = weights[path]
@@ -41,16 +42,17 @@ export function writeDecoderFolder(decoder: StoredDecoder): Record<string, Uint8
   }
 }
 
+/** Heads of GPT-2 make up its width, each with keys of its own. */
+function asGpt(decoder: StoredDecoder): StoredDecoder {
+  const whole = withWholeHeads(decoder)
+  return { ...whole, config: { ...whole.config, keyHeads: whole.config.heads } }
+}
+
 const oneOrMore = (ids: readonly number[]) => (ids.length === 0 ? null : ids.length === 1 ? ids[0] : [...ids])
 
 function publishedConfig(config: DecoderConfig) {
   const { vocabulary, context, width, layers, heads, keyHeads, inner, tied, base, epsilon } = config
   if (config.layout === 'gpt') {
-    if (headSizeOf(config) * heads !== width)
-      throw fail('UNSUPPORTED', {
-        what: 'a GPT-2 folder of a version whose heads were pruned',
-        instead: 'Export it as ONNX, or prune with heads=0.',
-      })
     return {
       model_type: 'gpt2',
       architectures: ['GPT2LMHeadModel'],

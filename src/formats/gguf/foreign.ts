@@ -42,10 +42,12 @@ const ownTypes = new Set<number>(Object.values(blockTypes).map(({ id }) => id))
 export function becomesGraph(bytes: Uint8Array): boolean {
   const { metadata, infos } = readGgufHead(bytes)
   const scaled = [...metadata].some(([key, value]) => key.startsWith('llama.rope.scaling.type') && value !== 'none')
+  const lists = [...metadata].some(([key, value]) => key.startsWith('llama.') && Array.isArray(value)) // layers of unlike sizes
   return (
     metadata.get('general.architecture') === 'llama' &&
     metadata.get('tokenizer.ggml.model') === 'gpt2' &&
     !scaled &&
+    !lists &&
     infos.every(({ code }) => ownTypes.has(code))
   )
 }

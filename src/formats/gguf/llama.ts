@@ -44,11 +44,7 @@ export function writeLlamaGguf(decoder: StoredDecoder, name: string, type: Block
       instead: 'Train with --family llama, or export to safetensors.',
     })
   const { vocabulary, context, width, layers, heads, keyHeads, inner, base, epsilon } = config
-  if (headSizeOf(config) * heads !== width)
-    throw fail('UNSUPPORTED', {
-      what: 'GGUF for a version whose heads do not make up its width',
-      instead: 'Export it as a Hugging Face folder, or prune with heads=0.',
-    })
+  const size = headSizeOf(config)
   const u32 = (value: number): GgufValue => ({ kind: 'uint32', value })
   const metadata: Record<string, GgufValue> = {
     'general.architecture': { kind: 'string', value: 'llama' },
@@ -62,7 +58,12 @@ export function writeLlamaGguf(decoder: StoredDecoder, name: string, type: Block
     'llama.attention.head_count': u32(heads),
     'llama.attention.head_count_kv': u32(keyHeads),
     'llama.attention.layer_norm_rms_epsilon': { kind: 'float32', value: epsilon },
-    'llama.rope.dimension_count': u32(width / heads),
+    // llama.cpp divides the width by the heads where it is not told how large a head is
+    ...(size * heads !== width && {
+      'llama.attention.key_length': u32(size),
+      'llama.attention.value_length': u32(size),
+    }),
+    'llama.rope.dimension_count': u32(size),
     'llama.rope.freq_base': { kind: 'float32', value: base },
     ...tokenizerEntries(decoder.tokenizerJson, generation, vocabulary),
   }
@@ -127,13 +128,18 @@ export function readLlamaGguf(bytes: Uint8Array): StoredDecoder {
   const tokens = metadata.get('tokenizer.ggml.tokens')
   if (!Array.isArray(tokens)) throw invalid('no tokenizer.ggml.tokens')
   const heads = size('attention.head_count')
+  const width = size('embedding_length')
+  const headSize = size('attention.key_length', width / heads)
+  if (size('attention.value_length', headSize) !== headSize)
+    throw invalid('its heads have keys and values of unlike sizes')
   const config: DecoderConfig = {
     layout: 'llama',
     vocabulary: size('vocab_size', tokens.length),
     context: size('context_length'),
-    width: size('embedding_length'),
+    width,
     layers: size('block_count'),
     heads,
+    ...(headSize * heads !== width && { headSize }),
     keyHeads: size('attention.head_count_kv', heads),
     inner: size('feed_forward_length'),
     tied: !tensors.has('output.weight'),
@@ -141,7 +147,8 @@ export function readLlamaGguf(bytes: Uint8Array): StoredDecoder {
     epsilon: Number(metadata.get('llama.attention.layer_norm_rms_epsilon') ?? 1e-5),
     dropout: 0,
   }
-  if (config.width % heads !== 0 || heads % config.keyHeads !== 0) throw invalid('its heads do not divide its width')
+  if (!Number.isInteger(headSize / 2) || heads % config.keyHeads !== 0)
+    throw invalid('its heads do not divide its width')
   const weights: DecoderWeights = {}
   for (const [path, dims] of Object.entries(decoderShapes(config))) {
     const tensor = tensors.get(ggufName(path))

@@ -2,7 +2,6 @@ import { Check, Errors } from 'typebox/value'
 import { fail } from '../../base/errors.ts'
 import { type Static, Type } from '../../base/schema.ts'
 import type { EncoderConfig } from '../../nn/bert.ts'
-import { headSizeOf } from '../../nn/layers.ts'
 
 /** `model_type` of config.json and the layout it has. CamemBERT and XLM-RoBERTa are RoBERTa with other words. */
 const layouts = {
@@ -145,11 +144,6 @@ function labelsOf({ id2label }: ConfigFile): string[] {
 /** The file that transformers reads the same model from. */
 export function writeConfig({ config, task, labels }: PublishedConfig): Record<string, unknown> {
   const { layout, vocabulary, width, layers, heads, inner, positions, types, activation, epsilon, padding } = config
-  if (headSizeOf(config) * heads !== width)
-    throw fail('UNSUPPORTED', {
-      what: 'a Hugging Face folder of a version whose heads were pruned',
-      instead: 'Export it as ONNX, or prune with heads=0.',
-    })
   const act = { gelu: 'gelu', gelu_tanh: 'gelu_new', relu: 'relu' }[activation]
   const class_ = { bert: 'Bert', roberta: 'Roberta', distilbert: 'DistilBert' }[layout]
   const ending = {

@@ -5,6 +5,7 @@ import { toHalf } from '../../graph/half.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { EncoderConfig } from '../../nn/bert.ts'
 import type { EncoderHead } from '../../nn/encoders.ts'
+import { plainManifest } from '../../testing/manifest.ts'
 import { tinyEncoder } from '../../testing/tiny-encoder.ts'
 import { readSafetensors, writeSafetensors } from '../safetensors.ts'
 import { bundleEncoder, encoderFrom } from './bundle.ts'
@@ -44,14 +45,7 @@ for (const layout of layouts) {
       assert.deepEqual(fromGraph.weights, encoder.weights)
 
       const { manifest, files: stored } = bundleEncoder(encoder)
-      const whole = {
-        ...manifest,
-        format: 'athanor-bundle',
-        formatVersion: 1,
-        metrics: {},
-        lineage: { code: 'test' },
-        createdAt: '',
-      } as const
+      const whole = { ...manifest, ...plainManifest }
       const again = encoderFrom(whole, (file) => (file in stored ? Buffer.from(stored[file]) : undefined), 'tiny')
       assert.deepEqual(
         again.weights,

@@ -20,37 +20,43 @@ const read = /^[\w.-]+\.(json|txt|model|jinja)$|^onnx\/[\w.-]+\.onnx$/
 /** Graphs of less precision are copies where there is one of full precision. */
 const reduced = /_(fp16|quantized|int8|uint8|q4|q4f16|bnb4)\.onnx$/
 
-/**
- * A folder for transformers.js as a bundle that the library runs as it is; its graphs are checked here first. Throws
- * FORMAT_INVALID, MODEL_INVALID, OPTION_INVALID, or UNSUPPORTED for tasks and precisions that are not run.
- */
-export function transformersBundle(source: Source, wanted: string | undefined) {
-  const names = source.names.filter((name) => read.test(name))
-  if (!names.includes('config.json')) throw invalid('transformers.js', 'no config.json')
-  const config = parseJson('transformers.js', source.read('config.json')) as Record<string, unknown> | null
-  const task = taskOf(config, wanted)
+/** What transformers.js reads of a folder: graphs of full precision, else those of 8 bits. Throws UNSUPPORTED where there are none. */
+export function libraryFiles(all: readonly string[]): string[] {
+  const names = all.filter((name) => read.test(name))
   const graphs = names.filter((name) => name.endsWith('.onnx'))
   const whole = graphs.filter((name) => !reduced.test(name))
-  const quantized = graphs.filter((name) => name.endsWith('_quantized.onnx'))
-  const used = whole.length > 0 ? whole : quantized
+  const used = whole.length > 0 ? whole : graphs.filter((name) => name.endsWith('_quantized.onnx'))
   if (used.length === 0)
     throw fail('UNSUPPORTED', {
       what: 'a folder without onnx/*.onnx in float32 or 8 bits',
       instead: 'Export the model for transformers.js, with its graphs in the folder onnx.',
     })
+  return [...names.filter((name) => !name.endsWith('.onnx')), ...used]
+}
+
+/**
+ * A folder for transformers.js as a bundle that the library runs as it is; its graphs are checked here first. Throws
+ * FORMAT_INVALID, MODEL_INVALID, OPTION_INVALID, or UNSUPPORTED for tasks and precisions that are not run.
+ */
+export function transformersBundle(source: Source, wanted: string | undefined) {
+  const kept = libraryFiles(source.names)
+  if (!kept.includes('config.json')) throw invalid('transformers.js', 'no config.json')
+  const config = parseJson('transformers.js', source.read('config.json')) as Record<string, unknown> | null
+  const task = taskOf(config, wanted)
+  const graphs = kept.filter((name) => name.endsWith('.onnx'))
+  const whole = !graphs.every((name) => reduced.test(name))
   let parameters = 0
-  for (const name of used)
+  for (const name of graphs)
     for (const { dims } of readModel(source.read(name)).graph?.initializer ?? [])
       parameters += dims.reduce((a, b) => a * Number(b), 1)
   const family = typeof config?.model_type === 'string' ? config.model_type.slice(0, 60) : 'transformers'
-  const kept = [...names.filter((name) => !name.endsWith('.onnx')), ...used]
   const manifest = {
     task,
     engine: 'transformers',
     family,
     signature: { inputs: [], outputs: [] },
     labels: [],
-    pipeline: { dtype: whole.length > 0 ? 'fp32' : 'q8' },
+    pipeline: { dtype: whole ? 'fp32' : 'q8' },
     parameters,
   } satisfies Partial<Manifest>
   return {

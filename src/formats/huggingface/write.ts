@@ -3,6 +3,7 @@ import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { float32 } from '../../graph/tensor.ts'
 import { encoderParameters, portableModel } from '../../nn/encoders.ts'
 import { writeSafetensors } from '../safetensors.ts'
+import { withWholeHeads } from '../whole-heads.ts'
 import { writeConfig } from './config.ts'
 import type { PublishedEncoder } from './folder.ts'
 import { publishedName } from './names.ts'
@@ -12,7 +13,7 @@ import { publishedName } from './names.ts'
  * it: weights once as safetensors and once in an ONNX graph, which is what runs in browsers.
  */
 export function writeFolder(encoder: PublishedEncoder): Map<string, Uint8Array | string> {
-  const { config, head, labels, weights, tokenizerJson, companions, maxLength } = encoder
+  const { config, head, labels, weights, tokenizerJson, companions, maxLength } = withWholeHeads(encoder)
   const { task } = head
   const bare = task === 'feature-extraction'
   const nameOf = (path: string) => publishedName(path, config.layout, task, bare)

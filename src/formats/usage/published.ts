@@ -47,7 +47,7 @@ export function publishedUsage(
   { task, encoder }: Pick<Manifest, 'task' | 'encoder'>,
   format: string,
 ): Files | undefined {
-  if (format.startsWith('gguf')) return { 'usage.ts': utf8(ggufUsage) }
+  if (format.startsWith('gguf')) return { 'usage.py': utf8(ggufPython), 'usage.ts': utf8(ggufScript) }
   if (format !== 'huggingface') return undefined
   if (task === 'feature-extraction') {
     const { pooling, unit } = (encoder as { head: Extract<EncoderHead, { task: 'feature-extraction' }> }).head
@@ -124,7 +124,24 @@ if __name__ == '__main__':
         print(json.dumps(vector))
 `
 
-const ggufUsage = `// npm install node-llama-cpp
+const ggufPython = `# pip install transformers torch gguf accelerate
+# python usage.py 'the beginning of a text'
+import json
+import sys
+from pathlib import Path
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+file = {'pretrained_model_name_or_path': Path(__file__).parent, 'gguf_file': 'model.gguf'}
+model, tokenizer = AutoModelForCausalLM.from_pretrained(**file), AutoTokenizer.from_pretrained(**file)
+ask = pipeline('text-generation', model, tokenizer=tokenizer)
+
+if __name__ == '__main__':
+    for text in sys.argv[1:]:
+        answer = ask(text, do_sample=False, max_new_tokens=32, return_full_text=False)
+        print(json.dumps(answer[0]['generated_text'], ensure_ascii=False))
+`
+
+const ggufScript = `// npm install node-llama-cpp
 // node usage.ts 'the beginning of a text'
 import { fileURLToPath } from 'node:url'
 import { getLlama, LlamaCompletion } from 'node-llama-cpp'

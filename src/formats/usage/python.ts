@@ -20,8 +20,8 @@ const runtimes: Record<string, Runtime> = {
   onnx: {
     install: 'onnxruntime',
     imports: 'import onnxruntime',
-    open: `session = onnxruntime.InferenceSession(folder / 'model.onnx')\nnames = [output.name for output in session.get_outputs()]`,
-    run: `return dict(zip(names, session.run(names, feeds)))`,
+    open: `session = onnxruntime.InferenceSession(folder / 'model.onnx')`,
+    run: `return {output.name: value for output, value in zip(session.get_outputs(), session.run(None, feeds))}`,
   },
   keras: keras('model.keras'),
   'keras-h5': keras('model.h5'),
@@ -29,7 +29,7 @@ const runtimes: Record<string, Runtime> = {
     install: 'tensorflow-cpu',
     imports: 'import tensorflow as tf',
     open: `serve = tf.saved_model.load(str(folder)).signatures['serving_default']`,
-    run: `answers = serve(**{name: tf.constant(value) for name, value in feeds.items()})\nreturn {name: value.numpy() for name, value in answers.items()}`,
+    run: `return {name: value.numpy() for name, value in serve(**dict(zip(feeds, map(tf.constant, feeds.values())))).items()}`,
   },
   tflite: {
     install: 'tensorflow-cpu',
@@ -170,25 +170,18 @@ return [{'token': tokenizer.decode([i], skip_special_tokens=False), 'score': flo
     imports: library.imports,
     open: library.open,
     body: `config = about['pipeline']
-ids = tokenizer.encode(text, add_special_tokens=False).ids or [config['start']]
-specs = [(one['name'], one['shape']) for one in about['signature']['inputs']]
-caches = [(name, shape) for name, shape in specs if name.startswith('past_key_values')]
-past = {name: np.zeros((1, heads, 0, size), 'float32') for name, (_, heads, _, size) in caches}
-begun, read = len(ids), 0
-while len(ids) < min(begun + tokens, config['context']):
-    feeds = {
-        'input_ids': np.array([ids[read:]], 'int64'),
-        'attention_mask': np.ones((1, len(ids)), 'int64'),
-        'position_ids': np.array([range(read, len(ids))], 'int64'),
-    }
-    answers, read = run({**feeds, **past}), len(ids)
+read, ids = 0, (prompt := tokenizer.encode(text, add_special_tokens=False).ids or [config['start']])
+shapes = {one['name']: one['shape'] for one in about['signature']['inputs'] if one['name'].startswith('past_key_values')}
+past = {name: np.zeros((1, heads, 0, size), 'float32') for name, (_, heads, _, size) in shapes.items()}
+while len(ids) < min(len(prompt) + tokens, config['context']):
+    row = {'input_ids': ids[read:], 'attention_mask': [1] * len(ids), 'position_ids': range(read, len(ids))}
+    answers = run({**{name: np.array([values], 'int64') for name, values in row.items()}, **past})
     past = {name: answers[name.replace('past_key_values', 'present')] for name in past}
-    scores = answers['logits'][0, -1].copy()
-    scores[config.get('never', [])] = -np.inf
-    if (token := int(scores.argmax())) in config['end']:
+    answers['logits'][0, -1, config.get('never', [])] = -np.inf
+    if (token := int(answers['logits'][0, -1].argmax())) in config['end']:
         break
-    ids.append(token)
-return tokenizer.decode(ids[begun:])`,
+    read, ids = len(ids), [*ids, token]
+return tokenizer.decode(ids[len(prompt):])`,
   }),
   'image-classification': ({ fit, channels }) => ({
     name: 'classify',
@@ -226,15 +219,16 @@ export function pythonUsage(asked: Asked): string | undefined {
   const cutter = deed?.cuts && cutterOf(asked)
   if (!runtime || !deed || (deed.cuts && !cutter)) return undefined
   const lines = (...parts: (string | undefined)[]) => parts.filter(Boolean).join('\n')
-  const standard = ['import json', 'import sys', 'from pathlib import Path']
   const more = lines(cutter?.imports, deed.imports).split('\n').filter(Boolean)
-  const own = ['re', 'unicodedata'].map((name) => `import ${name}`).filter((line) => more.includes(line))
+  const standard = ['import re', 'import unicodedata'].filter((line) => more.includes(line))
+  const modules = ['json', 'sys', ...standard.map((line) => line.slice(7))].sort()
   const encode = cutter && / encode\(/.test(deed.body) && `def encode(text):\n${indented(cutter.encode, 4)}\n\n\n`
   return `# pip install ${runtime.install} numpy${cutter?.install ?? ''}${deed.install ?? ''}
 # python usage.py ${/[ "]/.test(deed.argument) ? `'${deed.argument}'` : deed.argument}
-${[...standard.slice(0, 1), ...own, ...standard.slice(1)].join('\n')}
+import ${modules.join(', ')}
+from pathlib import Path
 import numpy as np
-${[runtime.imports, ...more.filter((line) => !own.includes(line))].join('\n')}
+${[runtime.imports, ...more.filter((line) => !standard.includes(line))].join('\n')}
 
 folder = Path(__file__).parent
 about = json.loads((folder / 'pipeline.json').read_text('utf-8'))

@@ -1,6 +1,6 @@
 import { type Asked, indented } from './asked.ts'
 
-/** How JavaScript runs a format: `tensor` makes an input of an element type, a typed array and dims; `run`: inputs → outputs by name. */
+/** How JavaScript runs a format: `session.run`, inputs → outputs by name, and `tensor`: an input of an element type, a typed array and dims. */
 interface Runtime {
   readonly install: string
   readonly imports: string
@@ -8,17 +8,18 @@ interface Runtime {
 }
 
 const ort = (opened: string) => `const session = await ort.InferenceSession.create(${opened})
-const tensor = (dtype‹: any›, data‹: any›, dims‹: number[]›) => new ort.Tensor(dtype, data, dims)
-const run = (feeds‹: any›) => session.run(feeds)`
-const tfjs = (open: string, run: string) => `${open}
-const tensor = (dtype, data, dims) => tf.tensor(Array.from(data, Number), dims, dtype.replace('64', '32'))
+const tensor = (type‹: any›, data‹: any›, dims‹: number[]›) => new ort.Tensor(type, data, dims)`
+const tfjs = (open: string, answers: string) => `${open}
+const tensor = (type, data, dims) => ({ type, data, dims })
+const made = ([name, { type, data, dims }]) => [name, tf.tensor(Array.from(data, Number), dims, type.replace('64', '32'))]
 async function run(feeds) {
-${indented(run, 2)}
-  const answers = names.map((name, i) => [name, { data: found[i].dataSync(), dims: found[i].shape }])
-  tf.dispose([feeds, found])
-  return Object.fromEntries(answers)
-}`
-const outputs = `const names = about.signature.outputs.map(({ name }) => name)`
+  const given = Object.fromEntries(Object.entries(feeds).map(made))
+${indented(answers, 2)}
+  const named = names.map((name, i) => [name, tensor('float32', found[i].dataSync(), found[i].shape)])
+  tf.dispose([given, found])
+  return Object.fromEntries(named)
+}
+const session = { run }`
 
 const browsers = ({ loops }: Pick<Asked, 'loops'>): Record<string, Runtime> => ({
   onnx: {
@@ -32,8 +33,9 @@ const browsers = ({ loops }: Pick<Asked, 'loops'>): Record<string, Runtime> => (
 import { loadGraphModel } from '@tensorflow/tfjs-converter'
 import * as tf from '@tensorflow/tfjs-core'`,
     open: tfjs(
-      `const model = await loadGraphModel(new URL('model.json', at).href)\n${outputs}`,
-      `const found = [${loops ? 'await model.executeAsync' : 'model.execute'}(feeds, names.map((name) => \`\${name}_out\`))].flat()`,
+      `const model = await loadGraphModel(new URL('model.json', at).href)
+const names = about.signature.outputs.map(({ name }) => name)`,
+      `const found = [${loops ? 'await model.executeAsync' : 'model.execute'}(given, names.map((name) => \`\${name}_out\`))].flat()`,
     ),
   },
   'tfjs-layers': {
@@ -43,7 +45,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { loadLayersModel } from '@tensorflow/tfjs-layers'`,
     open: tfjs(
       `const model = await loadLayersModel(new URL('model.json', at).href)\nconst names = ['probabilities', 'values']`,
-      `const answer = model.predict(feeds.ids)\nconst found = [answer, answer]`,
+      `const answer = model.predict(given.ids)\nconst found = [answer, answer]`,
     ),
   },
 })
@@ -51,7 +53,7 @@ const nodes: Record<string, Runtime> = {
   onnx: {
     install: 'onnxruntime-node',
     imports: `import ort from 'onnxruntime-node'`,
-    open: ort(`fileURLToPath(new URL('model.onnx', import.meta.url))`),
+    open: ort(`\`\${import.meta.dirname}/model.onnx\``),
   },
 }
 
@@ -134,8 +136,8 @@ interface Deed {
   readonly open?: string
 }
 
-const int64 = `const int64 = (values‹: number[]›, dims‹: number[]›) => tensor('int64', BigInt64Array.from(values, BigInt), dims)`
-const feeds = (more = '') => `{ ids: int64(ids, [1, ids.length]), lengths: int64([ids.length], [1])${more} }`
+const int64 = `const int64 = (row‹: number[]›, dims = [1, row.length]) => tensor('int64', BigInt64Array.from(row, BigInt), dims)`
+const feeds = (more = '') => `{ ids: int64(ids), lengths: int64([ids.length], [1])${more} }`
 
 const deeds: Record<string, (asked: Asked) => Deed> = {
   'text-classification': ({ output }) => ({
@@ -144,7 +146,7 @@ const deeds: Record<string, (asked: Asked) => Deed> = {
     cuts: true,
     open: int64,
     body: `const ids = encode(text)
-const { ${output}: scores } = await run(${feeds()})
+const { ${output}: scores } = await session.run(${feeds()})
 return about.labels.map((label‹: string›, i‹: number›) => ({ label, score: scores.data[i] }))`,
   }),
   'feature-extraction': () => ({
@@ -153,7 +155,7 @@ return about.labels.map((label‹: string›, i‹: number›) => ({ label, scor
     cuts: true,
     open: int64,
     body: `const ids = encode(text)
-const { embeddings } = await run(${feeds()})
+const { embeddings } = await session.run(${feeds()})
 return [...embeddings.data]`,
   }),
   'token-classification': () => ({
@@ -163,7 +165,7 @@ return [...embeddings.data]`,
     open: int64,
     // tokens that frame the text belong to no word
     body: `const ids = encode(text)
-const { probabilities } = await run(${feeds()})
+const { probabilities } = await session.run(${feeds()})
 return ids.flatMap((id‹: number›, t‹: number›) => {
   const row‹: number[]› = [...probabilities.data.slice(t * about.labels.length, (t + 1) * about.labels.length)]
   if (tokenizer.get_added_tokens_decoder().get(id)?.special) return []
@@ -177,7 +179,7 @@ return ids.flatMap((id‹: number›, t‹: number›) => {
     open: int64,
     body: `const ids = encode(text)
 const place = ids.indexOf(tokenizer.token_to_id('${mask}')‹!›)
-const { probabilities } = await run(${feeds(', positions: int64([place], [1, 1])')})
+const { probabilities } = await session.run(${feeds(', positions: int64([place])')})
 const scores = Array.from(probabilities.data, (score‹: any›, id) => ({ id, score })).sort((a, b) => b.score - a.score)
 return scores.slice(0, 5).map(({ id, score }) => ({ token: tokenizer.decode([id]), score }))`,
   }),
@@ -188,29 +190,19 @@ return scores.slice(0, 5).map(({ id, score }) => ({ token: tokenizer.decode([id]
     library: true,
     open: int64,
     body: `const { start, end, never = [], context } = about.pipeline
-const ids = tokenizer.encode(text, { add_special_tokens: false }).ids
-if (ids.length === 0) ids.push(start)
-let past = Object.fromEntries(about.signature.inputs.filter(({ name }‹: any›) => name.startsWith('past_key_values'))
+const [ids] = [tokenizer.encode(text, { add_special_tokens: false }).ids, [start]].filter((row) => row.length > 0)
+let past‹: any› = Object.fromEntries(about.signature.inputs.filter(({ name }‹: any›) => name.startsWith('past_key_values'))
   .map(({ name, shape: [, heads, , size] }‹: any›) => [name, tensor('float32', new Float32Array(0), [1, heads, 0, size])]))
 const begun = ids.length
 for (let read = 0; ids.length < Math.min(begun + tokens, context); ) {
   const places = [...ids.keys()].slice(read)
-  const answers‹: any› = await run({
-    input_ids: int64(ids.slice(read), [1, places.length]),
-    attention_mask: int64(ids.map(() => 1), [1, ids.length]),
-    position_ids: int64(places, [1, places.length]),
-    ...past,
-  })
-  read = ids.length
-  past = Object.fromEntries(Object.keys(past).map((name) => {
-    const { data, dims } = answers[name.replace('past_key_values', 'present')]
-    return [name, tensor('float32', data, dims)]
-  }))
-  const scores‹: number[]› = [...answers.logits.data.slice(-answers.logits.dims.at(-1))]
-  for (const id of never) scores[id] = -Infinity
-  const token = scores.reduce((best, score, id) => (score > scores[best] ? id : best), 0)
+  const row = { input_ids: int64(ids.slice(read)), position_ids: int64(places), attention_mask: int64(ids.map(() => 1)) }
+  const answers‹: any› = await session.run({ ...row, ...past })
+  past = Object.fromEntries(Object.keys(past).map((name) => [name, answers[name.replace('past_key_values', 'present')]]))
+  const last‹: Float32Array› = answers.logits.data.slice(-answers.logits.dims.at(-1))
+  const token = last.reduce((best, score, id) => (never.includes(id) || score <= last[best] ? best : id), -1)
   if (end.includes(token)) break
-  ids.push(token)
+  read = ids.push(token) - 1
 }
 return tokenizer.decode(ids.slice(begun))`,
   }),
@@ -225,8 +217,8 @@ const data = Float32Array.from({ length: ${channels} * height * width }, (_, i) 
   const channel = Math.floor(i / (height * width))
   return (bytes[(i % (height * width)) * step + channel] / 255 - mean[channel]) / deviation[channel]
 })
-const [{ name }] = about.signature.inputs
-const { probabilities } = await run({ [name]: tensor('float32', data, [1, ${channels}, height, width]) })
+const input = tensor('float32', data, [1, ${channels}, height, width])
+const { probabilities } = await session.run({ [about.signature.inputs[0].name]: input })
 return about.labels.map((label‹: string›, i‹: number›) => ({ label, score: probabilities.data[i] }))`,
   }),
   tensor: () => ({
@@ -240,7 +232,7 @@ const dimsOf = (value‹: any›)‹: number[]› => (Array.isArray(value) ? [va
   const values = [inputs[name]].flat(Infinity)
   return [name, tensor(dtype, kinds[dtype].from(values, dtype === 'int64' ? BigInt : Number), dimsOf(inputs[name]))]
 })
-const answers‹: any› = await run(Object.fromEntries(feeds))
+const answers‹: any› = await session.run(Object.fromEntries(feeds))
 return Object.fromEntries(about.signature.outputs.map(({ name }‹: any›) => {
   const { dims, data } = answers[name]
   return [name, { dims, data: Array.from(data, Number) }]
@@ -256,8 +248,7 @@ const pixels = (path‹: string›) => sharp(path).autoOrient().flatten({ backgr
 
 const browserPixels = ({ fit }: Asked) => `const step = 4
 async function pixels(blob) {
-  const { height, width } = about.pipeline
-  const image = await createImageBitmap(blob)
+  const [image, { height, width }] = [await createImageBitmap(blob), about.pipeline]
   const canvas = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })
   canvas.imageSmoothingQuality = 'high'
   ${
@@ -296,15 +287,9 @@ export function nodeUsage(asked: Asked): string | undefined {
   const image = asked.task === 'image-classification'
   return typed(`// npm install ${runtime.install}${cutter?.install ?? ''}${image ? ' sharp' : ''}
 // node usage.ts ${/[ "]/.test(deed.argument) ? `'${deed.argument}'` : deed.argument}
-${lines(
-  `import { readFileSync } from 'node:fs'`,
-  `import { fileURLToPath } from 'node:url'`,
-  cutter?.imports,
-  runtime.imports,
-  image && `import sharp from 'sharp'`,
-)}
+${lines(`import { readFileSync } from 'node:fs'`, cutter?.imports, runtime.imports, image && `import sharp from 'sharp'`)}
 
-const json = (name‹: string›) => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'))
+const json = (name‹: string›) => JSON.parse(readFileSync(\`\${import.meta.dirname}/\${name}\`, 'utf8'))
 const about = json('pipeline.json')
 ${lines(runtime.open, cutter?.open.replaceAll('await json', 'json').replaceAll(/\((json\('tokenizer.json'\))\)/g, '$1'), deed.open, image && nodePixels(asked))}
 
@@ -316,29 +301,40 @@ for (const text of process.argv.slice(2)) console.log(JSON.stringify(await ${dee
 `)
 }
 
-/** The module for browsers; undefined where they cannot run the format. */
-export function browserUsage(asked: Asked): string | undefined {
+/** The modules for browsers, by name: one that runs the model and one that asks it; none where they cannot run the format. */
+export function browserUsage(asked: Asked): Record<string, string> {
   const parts = partsOf(asked, browsers(asked))
-  if (!parts) return undefined
+  if (!parts) return {}
   const { runtime, deed, cutter } = parts
   const image = asked.task === 'image-classification'
   const given = image ? 'blob' : asked.task === 'tensor' ? '{ x: [[1, 2]] }' : `'${deed.argument}'`
   const parameters = deed.parameters ?? 'text‹: string›'
-  return untyped(`// npm install ${runtime.install}${cutter?.install ?? ''}, and a bundler or an import map
-// import { open } from './browser.js'; const ${deed.name} = await open('/folder/of/these/files/'); await ${deed.name}(${given})
-${lines(cutter?.imports, runtime.imports)}
+  const model = untyped(`// npm install ${runtime.install}${cutter?.install ?? ''}, and a bundler or an import map
+${runtime.imports}
 
-export async function open(base = './') {
+/** The model in a folder: what is known of it, and what runs it. */
+export async function load(base) {
   const at = new URL(base, import.meta.url)
   const file = (name) => fetch(new URL(name, at))
   const json = async (name) => (await file(name)).json()
   const about = await json('pipeline.json')
-${indented(lines(runtime.open, cutter?.open, deed.open, image && browserPixels(asked)), 2)}
+${indented(runtime.open, 2)}
+  return { about, json, session, tensor }
+}
+`)
+  const browser =
+    untyped(`// import { open } from './browser.js'; const ${deed.name} = await open('/folder/of/these/files/'); await ${deed.name}(${given})
+${lines(cutter?.imports, `import { load } from './model.js'`)}
+
+export async function open(base = './') {
+  const { about, ${cutter ? 'json, ' : ''}session, tensor } = await load(base)
+${indented(lines(cutter?.open, deed.open, image && browserPixels(asked)), 2)}
   return async function ${deed.name}(${parameters}) {
 ${indented(deed.body, 4)}
   }
 }
 `)
+  return { 'model.js': model, 'browser.js': browser }
 }
 
 /** In the programs above, what is TypeScript's alone stands between these marks. */

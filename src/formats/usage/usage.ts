@@ -38,7 +38,7 @@ export function usageFiles({ model, manifest, tokenizer }: WrittenModel, format:
     'pipeline.json': JSON.stringify({ labels, pipeline, signature }, null, 2),
     'usage.py': pythonUsage(asked),
     'usage.ts': nodeUsage(asked),
-    'browser.js': browserUsage(asked),
+    ...browserUsage(asked),
   })
 }
 

@@ -54,10 +54,11 @@ test('a bound is missed by points for shares, by a ratio otherwise, and never by
 })
 
 test('the verdict says in words what got worse, and that nothing was gained', () => {
-  assert.deepEqual(judge(table, parseTolerance(undefined), 'int8'), { accepted: true, reasons: [] })
+  assert.deepEqual(judge(table, parseTolerance(undefined), 'int8'), { accepted: true, missed: [], reasons: [] })
   const slow = [...table.filter(({ name }) => name !== 'latency'), measured('latency', 1.05, 1.4)]
-  const { accepted, reasons } = judge(slow, parseTolerance(undefined), 'int8')
+  const { accepted, missed, reasons } = judge(slow, parseTolerance(undefined), 'int8')
   assert.equal(accepted, false)
+  assert.deepEqual(missed, ['latency'])
   assert.match(
     reasons[0],
     /^int8 is slower here \(.*\): 1\.40 ms against 1\.05 ms a request \(1\.33x\); <= 1\.1x was asked for$/,

@@ -5,6 +5,8 @@ import { type Measured, type MeasureName, measures } from './measures.ts'
 /** Whether a refined version may be registered, and why not, in sentences. */
 export interface Verdict {
   readonly accepted: boolean
+  /** Measures whose bounds are missed. */
+  readonly missed: readonly MeasureName[]
   readonly reasons: readonly string[]
 }
 
@@ -22,7 +24,7 @@ export function judge(table: readonly Measured[], { bounds }: Goal, what: string
   })
   if (reasons.length === 0 && !table.some(gains))
     reasons.push(`${what} gains nothing here: no measure is better than before`)
-  return { accepted: reasons.length === 0, reasons }
+  return { accepted: reasons.length === 0, missed: missed.map(({ measure }) => measure), reasons }
 }
 
 const gains = ({ name, change }: Measured): boolean => {
@@ -57,5 +59,5 @@ function format(name: MeasureName, value: number): string {
   if (measures[name].kind === 'share') return value.toFixed(4)
   if (name === 'latency') return `${value.toFixed(2)} ms`
   if (name === 'throughput') return `${Math.round(value)} rows/s`
-  return `${(value / 1e6).toFixed(2)} MB`
+  return value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : `${(value / 1e6).toFixed(2)} MB`
 }

@@ -7,8 +7,9 @@ import type { ClassifierConfig, TextFamily } from '../../nn/family.ts'
 import { classifierLoss } from '../../nn/losses.ts'
 import type { Example } from '../examples/example.ts'
 import { feedsFor, ortFeeds } from '../inputs.ts'
-import { learn, teacherOf, trainedWith } from '../learn.ts'
+import { learn, trainedWith } from '../learn.ts'
 import type { Subject } from '../subject.ts'
+import { teacherOf } from '../teacher.ts'
 import { countOf, EPOCHS, type Prunable, type Sized, SLOWER, unprunable } from './network.ts'
 
 /**

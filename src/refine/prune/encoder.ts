@@ -8,8 +8,9 @@ import { directedBatch, directedBatches, drawnDirections, pointed } from '../dir
 import type { Example } from '../examples/example.ts'
 import { imitate } from '../imitate.ts'
 import { tokenizerOf } from '../inputs.ts'
-import { goOn, learn, teacherOf } from '../learn.ts'
+import { goOn, learn } from '../learn.ts'
 import { type Subject, withModel } from '../subject.ts'
+import { teacherOf } from '../teacher.ts'
 import { labelled } from './classifier.ts'
 import { EPOCHS, type Prunable, type Sized } from './network.ts'
 

@@ -10,9 +10,10 @@ import { WEIGHTS } from '../../graph/stored.ts'
 import type { Weights } from '../../train/checkpoint.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { initialWeights } from '../../train/graph.ts'
-import { learn, learnImages, teacherOf, trainedWith } from '../learn.ts'
+import { learn, learnImages, trainedWith } from '../learn.ts'
 import type { PassContext } from '../pass.ts'
 import { type Subject, withModel } from '../subject.ts'
+import { teacherOf } from '../teacher.ts'
 import { type Layer, nodeOf } from './layers.ts'
 
 /** How weights and activations of a scheme are rounded. */

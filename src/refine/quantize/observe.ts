@@ -1,14 +1,8 @@
-import { create } from '@bufbuild/protobuf'
 import { openSession } from '../../engine/session.ts'
 import { writeModel } from '../../graph/codec.ts'
-import {
-  type GraphProto,
-  GraphProtoSchema,
-  type ModelProto,
-  ModelProtoSchema,
-  ValueInfoProtoSchema,
-} from '../../graph/gen/onnx_pb.js'
+import type { GraphProto, ModelProto } from '../../graph/gen/onnx_pb.js'
 import { type Feeds, ortFeeds } from '../inputs.ts'
+import { telling } from '../teacher.ts'
 import { type Calibration, Observer, type Range } from './calibrate.ts'
 
 /** Ranges of the named values of a graph, found by running it on calibration data. */
@@ -23,12 +17,8 @@ export async function rangesOf(
   const inputs = new Set(graph.input.map(({ name }) => name))
   const outputs = new Set(graph.output.map(({ name }) => name))
   const watched = names.filter((name) => !inputs.has(name) && !outputs.has(name))
-  const shown = create(GraphProtoSchema, {
-    ...graph,
-    output: [...graph.output, ...watched.map((name) => create(ValueInfoProtoSchema, { name }))],
-  })
   const observers = new Map(names.map((name) => [name, new Observer()]))
-  const session = await openSession(writeModel(create(ModelProtoSchema, { ...model, graph: shown })), threads)
+  const session = await openSession(writeModel(telling(model, watched)), threads)
   try {
     for (const batch of feeds) {
       const values = await session.run(ortFeeds(batch))

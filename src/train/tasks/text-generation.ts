@@ -147,7 +147,7 @@ function bundleOf(config: DecoderConfig, prepared: PreparedCorpus, weights: Weig
  * What a model is asked: of held-out conversations all that stands before each answer; of running text nothing is known,
  * unless each text is given as what will be asked.
  */
-function* promptsOf({ kind, test, validation, config }: PreparedCorpus, given: boolean): Generator<Read> {
+export function* promptsOf({ kind, test, validation, config }: PreparedCorpus, given: boolean): Generator<Read> {
   const { rows } = test ?? validation
   for (let row = 0; row < rows.rows; row++) {
     const ids = rows.ids(row)

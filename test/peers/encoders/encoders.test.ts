@@ -105,6 +105,16 @@ for (const layout of layouts) {
   }
 }
 
+test('an encoder whose heads and neurons were pruned: transformers says the same', { skip }, async () => {
+  const [head, labels] = heads[1]
+  for (const layout of layouts) {
+    const encoder = tinyEncoder(texts, head, { layout, labels, sizes: { heads: 3, headSize: 8, inner: 40 } })
+    const { outputs, missing } = ask('run', save(encoder, `${layout}-pruned`), head.task, JSON.stringify(texts))
+    assert.deepEqual(missing, [])
+    near(await ours(encoder), outputs, layout)
+  }
+})
+
 const minilm = process.env.ATHANOR_MINILM
 const without = skip || (minilm ? false : 'set ATHANOR_MINILM to the folder of all-MiniLM-L6-v2')
 

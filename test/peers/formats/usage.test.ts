@@ -4,7 +4,7 @@
 // transformers.js.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -112,17 +112,30 @@ test('usage.ts beside huggingface answers as the server does', { skip: withoutSc
   assert.equal(programs, 14)
 })
 
-test('usage.ts beside GGUF continues a text', { skip: !llama && 'ATHANOR_LLAMA is not set' }, async () => {
+/** Asks the program beside each kind of GGUF; what is not rounded continues as the server does. */
+async function continued(program: string, command: string) {
   const version = versions.find(({ name }) => name === 'llama')!
   for (const format of ['gguf-f32', 'gguf', 'gguf-q8_0', 'gguf-q4_0']) {
-    const folder = join(root, format)
+    const folder = join(root, `${format} ${program}`)
     await putExport(folder, version, format)
-    symlinkSync(join(llama!, 'node_modules'), join(folder, 'node_modules'))
-    assert.match(readFileSync(join(folder, 'usage.ts'), 'utf8'), /node-llama-cpp/)
-    const [text] = printed(process.execPath, [join(folder, 'usage.ts'), version.asked[0]])
+    if (llama) symlinkSync(join(llama, 'node_modules'), join(folder, 'node_modules'))
+    const [text] = printed(command, [join(folder, program), version.asked[0]])
     assert.ok(typeof text === 'string' && text.length > 0, format)
     // bytes at the end that are no character yet are shown or not
     const whole = (one: unknown) => String(one).replace(/\ufffd+$/, '')
     if (format === 'gguf-f32') assert.equal(whole(text), whole(version.answers[0]))
   }
-})
+}
+
+test('usage.ts beside GGUF continues a text by llama.cpp', { skip: !llama && 'ATHANOR_LLAMA is not set' }, () =>
+  continued('usage.ts', process.execPath),
+)
+
+const readsGguf = has('torch, transformers, gguf, accelerate')
+test(
+  'usage.py beside GGUF continues a text by transformers',
+  {
+    skip: readsGguf ? false : `${python} has not all of torch, transformers, gguf, accelerate; set ATHANOR_PYTHON`,
+  },
+  () => continued('usage.py', python),
+)

@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { lstat, readdir, stat } from 'node:fs/promises'
+import { basename, dirname, join, sep } from 'node:path'
+import { Readable } from 'node:stream'
+import type { Transfer } from '../../client/src/index.ts'
+import { fail } from '../base/errors.ts'
+import type { Context } from './context.ts'
+import { bar, bytes } from './terminal.ts'
+
+/** Files that the server has now, and where they came from if that is a published place. */
+export interface Sent {
+  readonly files: readonly { name: string; digest: string }[]
+  readonly source?: string
+}
+
+/** Sends the files of a model to the server: a file, a folder, `npm:…` or `hf:…`. */
+export async function sendAll(path: string, context: Context, format?: string): Promise<Sent> {
+  if (path.startsWith('hf:')) return sendRepository(path, context, format)
+  if (path.startsWith('npm:')) return sendPackage(path, context)
+  const files: { name: string; digest: string }[] = []
+  for (const [name, at] of await filesOf(path)) files.push({ name, digest: await send(at, context) })
+  return { files }
+}
+
+async function sendPackage(path: string, { client }: Context): Promise<Sent> {
+  const { parsePackageSpec, visitPackage } = await import('../data/packages.ts')
+  const { path: below = '', ...spec } = parsePackageSpec(path)
+  const wanted = (file: string) =>
+    below === '' ? !aboutPackage.test(file) : file === below || file.startsWith(`${below}/`)
+  const files: { name: string; digest: string }[] = []
+  await visitPackage(spec, wanted, async (file, content) => {
+    const digest = await client.files.upload(new Uint8Array(content))
+    files.push({ name: within(below, file), digest })
+  })
+  if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
+  return { files, source: path }
+}
+
+/** The name of a file below a folder, or of the file itself. */
+const within = (folder: string, file: string) =>
+  file === folder ? basename(file) : file.slice(folder ? folder.length + 1 : 0)
+
+/** What a package says of itself. */
+const aboutPackage = /^(package\.json|(readme|licen[cs]e|changelog)(\..*)?)$/i
+
+/** Bytes and files that one import fetches at most. */
+const BYTES_LIMIT = 64 * 2 ** 30
+const FILES_LIMIT = 1000
+
+/** Sends what is needed of a repository of the hub as it arrives; nothing of it is kept here. */
+async function sendRepository(path: string, { client, out }: Context, format?: string): Promise<Sent> {
+  const [{ Hub, parseHubSpec }, { publishedFiles }] = await Promise.all([
+    import('../data/hub.ts'),
+    import('../formats/published.ts'),
+  ])
+  const spec = parseHubSpec(path)
+  const hub = await Hub.open()
+  try {
+    const repository = await hub.list(spec)
+    const all = new Map(repository.files.map((file) => [file.path, file]))
+    const names = publishedFiles([...all.keys()], { ...spec, ...(format !== undefined && { format }) })
+    const wanted = names.map((name) => all.get(name)!)
+    const total = wanted.reduce((sum, file) => sum + file.bytes, 0)
+    if (total > BYTES_LIMIT || wanted.length > FILES_LIMIT)
+      throw fail('BODY_TOO_LARGE', { limit: `${BYTES_LIMIT} bytes or ${FILES_LIMIT} files:` })
+    const files: { name: string; digest: string }[] = []
+    let done = 0
+    const shown = progress(out, 'fetching', total)
+    for (const file of wanted) {
+      const name = within(spec.path ?? '', file.path)
+      const { sha256: digest, bytes: size } = file
+      if (digest === undefined) {
+        files.push({ name, digest: await client.files.upload(await hub.readWhole(repository, file)) })
+      } else {
+        const transfer = await client.files.begin(digest, size)
+        const content = hub.read(repository, file, transfer.offset)
+        if (transfer.offset < size) await passOn(content, transfer, client, (at) => shown(done + at, name))
+        files.push({ name, digest })
+      }
+      done += size
+    }
+    const below = spec.path === undefined ? '' : `#${spec.path}`
+    return { files, source: `hf:${repository.name}@${repository.commit}${below}` }
+  } finally {
+    out.clear()
+    await hub.close()
+  }
+}
+
+/** Sends what arrives of a file. Throws what reading it threw, or what the server said. */
+async function passOn(
+  content: AsyncIterable<Uint8Array>,
+  transfer: Transfer,
+  client: Context['client'],
+  shown: (at: number) => void,
+) {
+  let broken: unknown
+  async function* pieces() {
+    let at = transfer.offset
+    try {
+      for await (const piece of content) {
+        at += piece.byteLength
+        shown(at)
+        yield piece
+      }
+    } catch (error) {
+      broken = error
+      throw error
+    }
+  }
+  await client.files
+    .send(transfer, Readable.toWeb(Readable.from(pieces())) as ReadableStream<Uint8Array>)
+    .catch((error: unknown) => {
+      throw broken ?? error
+    })
+}
+
+/** Draws how far something has come, not too often, where it is large. */
+function progress(out: Context['out'], doing: string, total: number): (at: number, name: string) => void {
+  let drawn = 0
+  return (at, name) => {
+    if (total < 32 << 20 || Date.now() - drawn < 200) return
+    drawn = Date.now()
+    out.redraw([`${doing} ${name} ${bar(at / total, 24)} ${bytes(at)} of ${bytes(total)}`])
+  }
+}
+
+/** Weights that published folders hold once more for other libraries; they are not sent where safetensors are there. */
+const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
+
+/** The path itself, or the files of a folder by their names below it; links are refused. */
+async function filesOf(path: string): Promise<[name: string, path: string][]> {
+  const found = await stat(path)
+  if (!found.isDirectory()) return withExternalData(path)
+  const files: [string, string][] = []
+  for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
+    const at = join(entry.parentPath, entry.name)
+    if (entry.isDirectory()) continue
+    if (!entry.isFile())
+      throw fail('FORMAT_INVALID', { format: 'files', reason: `"${entry.name}" is a link or no plain file` })
+    files.push([at.slice(join(path, sep).length).split(sep).join('/'), at])
+  }
+  if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
+  const published =
+    files.some(([name]) => name === 'config.json') && files.some(([name]) => name === 'model.safetensors')
+  const needed = published ? files.filter(([name]) => !copies.test(name)) : files
+  return needed.sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+/** An ONNX file with the files beside it that exporters keep its tensors in. */
+async function withExternalData(path: string): Promise<[name: string, path: string][]> {
+  const name = basename(path)
+  const files: [string, string][] = [[name, path]]
+  if (!name.endsWith('.onnx')) return files
+  for (const other of [`${name}.data`, `${name}_data`]) {
+    const at = join(dirname(path), other)
+    const found = await lstat(at).catch(() => undefined)
+    if (found?.isFile()) files.push([other, at])
+  }
+  return files
+}
+
+/** Sends what the server lacks of a file; returns its sha256. */
+export async function send(path: string, { client, out }: Context): Promise<string> {
+  const found = await stat(path)
+  if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
+  const hash = createHash('sha256')
+  for await (const piece of createReadStream(path)) hash.update(piece as Buffer)
+  const digest = hash.digest('hex')
+  const { offset } = await client.files.begin(digest, found.size)
+  if (offset < found.size || found.size === 0) {
+    let at = offset
+    const shown = progress(out, 'uploading', found.size)
+    const content = createReadStream(path, { start: offset }).on('data', (piece) => {
+      at += piece.length
+      shown(at, basename(path))
+    })
+    await client.files.send(
+      { digest, bytes: found.size, offset },
+      Readable.toWeb(content) as ReadableStream<Uint8Array>,
+    )
+    out.clear()
+  }
+  return digest
+}
