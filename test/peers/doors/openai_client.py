@@ -51,7 +51,7 @@ assert client.fine_tuning.jobs.checkpoints.list(job.id).data[0].fine_tuned_model
 for call, kind in (
     (lambda: client.models.retrieve("wirter"), openai.NotFoundError),
     (lambda: client.chat.completions.create(model="writer", messages=messages, n=1000), openai.BadRequestError),
-    (lambda: client.chat.completions.create(model="writer", messages=messages, tools=[{"type": "function", "function": {"name": "f"}}]), openai.BadRequestError),
+    (lambda: client.chat.completions.create(model="writer", messages=messages, logit_bias={"5": 1}), openai.BadRequestError),
 ):
     try:
         call()
