@@ -68,7 +68,7 @@ test('every snippet of Python runs as it stands', { skip: skipWithout(all) }, as
     }
     for (const { door, language, code } of snippets) {
       if (language !== 'python') continue
-      const { stdout } = await promisify(execFile)(python, ['-c', code], { timeout: 60_000 })
+      const { stdout } = await promisify(execFile)(python, ['-c', code], { timeout: 180_000 })
       assert.ok(stdout.trim().length > 0 && !stdout.includes('error'), `${model}, ${door}: ${stdout}`)
     }
   }
