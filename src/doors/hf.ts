@@ -1,5 +1,5 @@
 import { asAthanorError, fail } from '../base/errors.ts'
-import { type Static, Type } from '../base/schema.ts'
+import { type Static, type TObject, Type } from '../base/schema.ts'
 import type { Version } from '../registry/registry.ts'
 import { askRef } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, classifyFiles, findModel } from './ask.ts'
@@ -134,12 +134,13 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
   return undefined
 }
 
-/** Labels of an image in base64 or as a data URL. */
+/** Labels of an image: its file, or that in base64 or as a data URL. */
 async function imagesClassified(caller: Caller, ref: string, { inputs, parameters }: Given) {
   const topK = wholeIn(parameters ?? {}, 'top_k', 1, 10_000) ?? 5
-  const images = textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
+  const images =
+    inputs instanceof Uint8Array ? [inputs] : textsOf(inputs).map((text, i) => imageFromText(text, `inputs[${i}]`))
   const { ranked } = await classifyFiles(caller, ref, images, topK)
-  return typeof inputs === 'string' ? ranked[0] : ranked
+  return Array.isArray(inputs) ? ranked : ranked[0]
 }
 
 /** Vectors of texts, or, of a source sentence and others, how like they are. */
@@ -235,7 +236,8 @@ const openaiRoutes = [...completionRoutes, ...chatRoutes].map(({ path, summary, 
   route(
     `POST /hf/models/:model${path}`,
     { summary, permission: 'use', tag },
-    { params: ByModel, body: schemas.body as typeof AnyBody },
+    // the address names the model; what the body calls it does not matter
+    { params: ByModel, body: Type.Omit(schemas.body as TObject, ['model']) as unknown as typeof AnyBody },
     async (house, call) => {
       const { do_sample: sample, ...body } = call.body
       const greedy = sample === false && body.temperature === undefined
@@ -250,6 +252,6 @@ export const hf: Door = {
   prefixes: ['/hf'],
   routes: [...routes, ...openaiRoutes],
   // an image or a recording as the body, as its clients send them
-  readOctets: async (content, _headers, limit) => ({ inputs: (await collect(content, limit)).toString('base64') }),
+  readOctets: async (content, _headers, limit) => ({ inputs: await collect(content, limit) }),
   failure: ({ message, hint }) => ({ body: { error: `${message}. ${hint}` } }),
 }

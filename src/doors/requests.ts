@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyError } from 'fastify'
 import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 
@@ -5,9 +6,10 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 export const DEPTH_LIMIT = 70
 
 /** A body as JSON, whatever its type says; what would change an object's prototype is left out. Throws BAD_REQUEST. */
-export function parseJson(body: string): unknown {
+export function parseJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw fail('BAD_REQUEST', { message: 'the body is not UTF-8' })
   try {
-    return JSON.parse(body, (key, value: unknown) => (key === '__proto__' ? undefined : value))
+    return JSON.parse(body.toString('utf8'), (key, value: unknown) => (key === '__proto__' ? undefined : value))
   } catch {
     throw fail('BAD_REQUEST', { message: 'the body is not JSON' })
   }

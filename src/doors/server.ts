@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
@@ -101,6 +102,11 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
       else done()
     })
   }
+  const parseBody = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    if (isUtf8(body)) return parseBody(request, body.toString('utf8'), done)
+    done(fail('BAD_REQUEST', { message: 'the body is not UTF-8' }))
+  })
   app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
   const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
     const { readOctets } = doorOf(request.url, doors)
@@ -119,8 +125,8 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
   })
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
-    { parseAs: 'string' },
-    async (request: FastifyRequest, body: string) => {
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => {
       checkOrigin(request.headers)
       if (!doorOf(request.url, doors).looseJson)
         throw fail('BAD_REQUEST', { message: 'the content type must be application/json' })

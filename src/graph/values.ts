@@ -20,7 +20,10 @@ export function countOf(shape: readonly number[], where: string, model: string):
   return count
 }
 
-/** A tensor from JSON: `data` nested or flat in row-major order. Throws TENSOR_INVALID naming the place. */
+/**
+ * A tensor from JSON: `data` nested or flat in row-major order, 64-bit integers as text where a number would not be exact.
+ * Throws TENSOR_INVALID naming the place.
+ */
 export function flattenNumbers(
   data: unknown,
   shape: readonly number[],
@@ -45,15 +48,26 @@ export function flattenNumbers(
   const result = new array!(count) as TypedArray
   const big = dtype === 'int64' || dtype === 'uint64'
   const whole = dtype !== 'float32' && dtype !== 'float64'
+  const put = (i: number, value: bigint) => {
+    ;(result as BigInt64Array)[i] = value
+    if ((result as BigInt64Array)[i] !== value) throw invalid(`${where}.data[${i}]: ${value} does not fit ${dtype}`)
+  }
   for (let i = 0; i < count; i++) {
     const value = flat[i] === true ? 1 : flat[i] === false ? 0 : flat[i]
+    if (big && typeof value === 'string' && /^-?\d{1,20}$/.test(value)) {
+      put(i, BigInt(value))
+      continue
+    }
     if (typeof value !== 'number' || (whole && !Number.isInteger(value))) {
       throw invalid(
         `${where}.data[${i}]: expected ${whole ? 'a whole number' : 'a number'}, got ${JSON.stringify(flat[i])?.slice(0, 40)}`,
       )
     }
-    if (big) (result as BigInt64Array)[i] = BigInt(value)
-    else {
+    if (big) {
+      if (!Number.isSafeInteger(value))
+        throw invalid(`${where}.data[${i}]: ${value} is not exact in JSON; send it as text, or as binary data`)
+      put(i, BigInt(value))
+    } else {
       ;(result as Float32Array)[i] = value
       if (whole && (result as Int32Array)[i] !== value)
         throw invalid(`${where}.data[${i}]: ${value} does not fit ${dtype}`)

@@ -15,14 +15,15 @@ const expected: Record<FieldKind, string> = {
 }
 
 /**
- * Inputs of a task by name, files decoded, and its parameters; one input may be given bare. Throws BAD_REQUEST naming what is
- * missing, unknown or of another kind, and TEXT_TOO_LONG.
+ * Inputs of a task by name, files decoded, and its parameters; one input may be given bare, a file as its bytes. Throws
+ * BAD_REQUEST naming what is missing, unknown or of another kind, and TEXT_TOO_LONG.
  */
 export function checkHubInput(task: string, inputs: unknown, parameters: unknown, textLimit: number): HubInput {
   const known = hubTaskOf(task)
   if (!known) throw fail('BAD_REQUEST', { message: `${task} has a route of its own` })
   const fields = Object.entries(known.inputs)
-  const named = (fields.length === 1 && typeof inputs === 'string' ? { [fields[0][0]]: inputs } : inputs) as unknown
+  const bare = typeof inputs === 'string' || inputs instanceof Uint8Array
+  const named = (fields.length === 1 && bare ? { [fields[0][0]]: inputs } : inputs) as unknown
   const given = recordOf(named, `inputs: expected ${fields.map(([name]) => name).join(' and ')}`)
   for (const name of Object.keys(given))
     if (!Object.hasOwn(known.inputs, name)) throw bad(`inputs.${name.slice(0, 40)}: ${task} has no such input`)
@@ -77,6 +78,7 @@ function checkField(value: unknown, kind: FieldKind, where: string, textLimit: n
       if (typeof value !== 'boolean') throw wrong()
       return value
     default:
+      if (value instanceof Uint8Array) return value
       if (typeof value !== 'string') throw wrong()
       return fileOf(value, where, kind)
   }

@@ -3,6 +3,7 @@ import { fail } from '../../base/errors.ts'
 import { dataTypes } from '../../graph/dtype.ts'
 import type { Version } from '../../registry/registry.ts'
 import { collect } from '../body.ts'
+import { parseJson } from '../requests.ts'
 import { viewOf } from '../views.ts'
 import type { InferRequest } from './rest.ts'
 import { invalid } from './tensors.ts'
@@ -18,21 +19,15 @@ const raws = new WeakSet<object>()
 
 /** Reads a body of head and tensors; the tail is kept for `splitBinary`. Throws BAD_REQUEST. */
 export async function readBinaryBody(content: Readable, given: string | string[] | undefined, limit: number) {
-  const length = given === undefined ? undefined : /^\d{1,15}$/.test(String(given)) ? Number(given) : Number.NaN
+  const refuse = (expected: string) =>
+    fail('BAD_REQUEST', { message: `${HEADER}: expected ${expected}, got ${String(given).slice(0, 20)}` })
+  if (given !== undefined && !/^\d{1,15}$/.test(String(given))) throw refuse('a number of bytes')
+  const length = given === undefined ? undefined : Number(given)
   const bytes = await collect(content, limit, length)
   if (length === 0) return rawRequest(bytes)
   const end = length ?? bytes.byteLength
-  if (!(end >= 2 && end <= bytes.byteLength)) {
-    throw fail('BAD_REQUEST', {
-      message: `${HEADER}: expected 0, or 2 to ${bytes.byteLength}; got ${String(given).slice(0, 20)}`,
-    })
-  }
-  let head: unknown
-  try {
-    head = JSON.parse(bytes.toString('utf8', 0, end))
-  } catch {
-    throw fail('BAD_REQUEST', { message: 'the head of the body is not JSON' })
-  }
+  if (end < 2 || end > bytes.byteLength) throw refuse(`0, or 2 to ${bytes.byteLength}`)
+  const head = parseJson(bytes.subarray(0, end))
   if (typeof head === 'object' && head !== null) tails.set(head, bytes.subarray(end))
   return head
 }

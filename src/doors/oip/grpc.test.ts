@@ -23,6 +23,8 @@ before(async () => {
   await registry.register('tiny', manifest, files)
   const writer = tinyDecoder()
   await registry.register('writer', writer.manifest, writer.files)
+  const slow = tinyDecoder({ slow: 600 })
+  await registry.register('slow', slow.manifest, slow.files)
   const onnx = await fetch(`${server.url}/api/models/plain/versions`, {
     method: 'POST',
     body: tinyGraph() as BodyInit,
@@ -168,12 +170,41 @@ test('a stream: token by token from a model that writes, once from others, error
   assert.equal(of('3')[0].error_message, '')
 })
 
+test('an engine killed in the middle of a stream is an answer of it, and the stream goes on', async () => {
+  const stream = client.ModelStreamInfer() as ReturnType<Client['makeBidiStreamRequest']>
+  const got: { error_message: string; infer_response: Inferred }[] = []
+  const ended = new Promise((resolve, reject) => stream.once('end', resolve).once('error', reject))
+  const begun = new Promise<void>((resolve) => {
+    stream.on('data', (answer) => {
+      got.push(answer)
+      resolve()
+    })
+  })
+  const text = { name: 'text', datatype: 'BYTES', shape: [1], contents: { bytes_contents: [Buffer.from('x')] } }
+  stream.write({ model_name: 'slow', id: '1', inputs: [text], parameters: { max_tokens: { int64_param: 3000 } } })
+  await begun
+  const { pid } = (await server.app.house.deployments.list()).find(({ model }) => model === 'slow')!
+  process.kill(pid!, 'SIGKILL')
+  stream.write({ model_name: 'tiny', id: '2', inputs: [text] })
+  stream.end()
+  await ended
+  const errors = got.filter(({ error_message }) => error_message !== '')
+  assert.deepEqual(
+    errors.map(({ infer_response: { id }, error_message }) => [id, /ended while it worked/.test(error_message)]),
+    [['1', true]],
+  )
+  assert.equal(got.at(-1)?.infer_response.id, '2')
+})
+
 test('what a caller does wrong has its gRPC code and says where', async () => {
   const infer = (request: Json) => refused('ModelInfer', { model_name: 'plain', ...request })
   const good = [
     { ...x, contents: { fp32_contents: [1, 2, 3] } },
     { ...n, contents: { int64_contents: [7] } },
   ]
+  const text = { model_name: 'tiny' }
+  const string = { name: 'text', datatype: 'BYTES', shape: [1] }
+  const bad = Buffer.from([0xff, 0xfe])
   const cases: [Json, number, string][] = [
     [{ model_name: 'plian', inputs: good }, status.NOT_FOUND, 'Did you mean "plain"'],
     [{ model_version: '9', inputs: good }, status.NOT_FOUND, 'no version'],
@@ -186,6 +217,30 @@ test('what a caller does wrong has its gRPC code and says where', async () => {
     [{ inputs: good, raw_input_contents: [Buffer.alloc(12)] }, status.INVALID_ARGUMENT, 'raw_input_contents'],
     [{ inputs: [x, n], raw_input_contents: [Buffer.alloc(11), Buffer.alloc(8)] }, status.INVALID_ARGUMENT, '11 bytes'],
     [{ inputs: good, outputs: [{ name: 'zz' }] }, status.INVALID_ARGUMENT, 'no output "zz"'],
+    [{ inputs: [good[0], { ...n, datatype: 'FP16' }] }, status.INVALID_ARGUMENT, 'raw_input_contents'],
+    [{ inputs: [{ ...good[0], contents: { fp32_contents: [1, 2] } }, good[1]] }, status.INVALID_ARGUMENT, 'got 2'],
+    [
+      {
+        inputs: [
+          { ...n, name: 'x', datatype: 'INT8', shape: [1, 3], contents: { int_contents: [1, 2, 300] } },
+          good[1],
+        ],
+      },
+      status.INVALID_ARGUMENT,
+      '300 does not fit int8',
+    ],
+    [{ ...text, inputs: [{ ...string, contents: { bytes_contents: [bad] } }] }, status.INVALID_ARGUMENT, 'not UTF-8'],
+    [{ ...text, inputs: [string], raw_input_contents: [bad] }, status.INVALID_ARGUMENT, 'cut off'],
+    [
+      { ...text, inputs: [string], raw_input_contents: [Buffer.from([9, 0, 0, 0, 65])] },
+      status.INVALID_ARGUMENT,
+      'where 1 are left',
+    ],
+    [
+      { inputs: [x, n], raw_input_contents: [Buffer.alloc(17 << 20), Buffer.alloc(8)] },
+      status.RESOURCE_EXHAUSTED,
+      'larger than',
+    ],
     [{ model_name: 'tiny', inputs: good }, status.INVALID_ARGUMENT, 'expected "text"'],
   ]
   for (const [request, code, part] of cases) {

@@ -1,4 +1,5 @@
 """huggingface_hub's InferenceClient against a running server."""
+import base64
 import json
 import sys
 
@@ -17,6 +18,11 @@ pieces = list(writer.text_generation("hello", max_new_tokens=12, do_sample=False
 assert "".join(pieces) == expected, pieces
 chat = writer.chat_completion([{"role": "user", "content": "hello"}], max_tokens=12, temperature=0.0)
 assert chat.choices[0].message.content == expected, chat
+seen = InferenceClient(f"{url}/hf/models/vision").image_classification(base64.b64decode(given["image"]))
+assert {one.label for one in seen} == {"dark", "light"}, seen
+vectors = InferenceClient(f"{url}/hf/models/vectors")
+assert vectors.feature_extraction("the fox").shape == (8,)
+assert len(vectors.sentence_similarity("the fox", other_sentences=["x", "y"])) == 2
 try:
     InferenceClient(f"{url}/hf/models/tinny").text_classification("x")
     raise AssertionError("it was not refused")

@@ -27,6 +27,15 @@ assert response.output_text == expected
 with client.responses.stream(model="writer", input="hello", temperature=0, max_output_tokens=12) as events:
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == expected, text
+vectors = client.embeddings.create(model="vectors", input=["a", "b"], dimensions=4).data
+assert [len(one.embedding) for one in vectors] == [4, 4]
+parsed = client.chat.completions.create(
+    model="writer",
+    messages=messages,
+    seed=1,
+    response_format={"type": "json_schema", "json_schema": {"name": "mood", "schema": {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}}},
+)
+assert json.loads(parsed.choices[0].message.content)["mood"] in ("good", "bad")
 
 rows = [{"messages": [{"role": "user", "content": f"a lovely film {i}" if i % 2 else f"an awful waste {i}"}, {"role": "assistant", "content": "good" if i % 2 else "bad"}]} for i in range(40)]
 file = client.files.create(file=("films.jsonl", "\n".join(map(json.dumps, rows)).encode()), purpose="fine-tune")
@@ -42,7 +51,7 @@ assert client.fine_tuning.jobs.checkpoints.list(job.id).data[0].fine_tuned_model
 for call, kind in (
     (lambda: client.models.retrieve("wirter"), openai.NotFoundError),
     (lambda: client.chat.completions.create(model="writer", messages=messages, n=1000), openai.BadRequestError),
-    (lambda: client.chat.completions.create(model="writer", messages=messages, tools=[{"type": "function", "function": {"name": "f"}}]), openai.BadRequestError),
+    (lambda: client.chat.completions.create(model="writer", messages=messages, logit_bias={"5": 1}), openai.BadRequestError),
 ):
     try:
         call()

@@ -64,6 +64,9 @@ with http.InferenceServerClient(host) as client:
     answer = client.infer("plain", inputs(http), model_version="1")
     np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
     check_common(client, http)
+    config = client.get_model_config("tiny")
+    assert config["input"] == [{"name": "text", "data_type": "TYPE_STRING", "dims": [-1]}], config
+    assert {"plain", "tiny"} <= {one["name"] for one in client.get_inference_statistics()["model_stats"]}
     assert client.get_inference_statistics("plain")["model_stats"][0]["inference_count"] >= 5
 
 client = grpc.InferenceServerClient(f"127.0.0.1:{given['ports']['grpc']}")
