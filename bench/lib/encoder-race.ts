@@ -30,6 +30,20 @@ const [ROUNDS, SECONDS, CLIENTS] = [2, 3, [1, 8, 32]]
 /** Numbers of each vector that are compared, and how far off they may be: batches add in other orders. */
 const [CHECKED, TOLERANCE] = [8, 2e-4]
 
+/** A text as the Open Inference Protocol takes it. */
+export const protocolText = (text: string) => ({
+  inputs: [{ name: 'text', shape: [1, 1], datatype: 'BYTES', data: [text] }],
+})
+
+/** A race against `peers/SCRIPT FOLDER PORT THREADS …`, run by the Python that ATHANOR_PYTHON names. */
+export const racePython =
+  ({ script, more = [], ...peer }: Pick<Peer, 'name' | 'path' | 'body'> & { script: string; more?: string[] }) =>
+  (log: (line: string) => void) => {
+    const file = fileURLToPath(new URL(`../peers/${script}`, import.meta.url))
+    const python = process.env.ATHANOR_PYTHON ?? 'python3'
+    return raceEncoder({ ...peer, command: [python, file, '{folder}', '{port}', '{threads}', ...more] }, log)
+  }
+
 /** Vectors of 64-character texts by the same graph in two servers, which take turns. */
 export async function raceEncoder(peer: Peer, log: (line: string) => void): Promise<Result[]> {
   const folder = mkdtempSync(join(tmpdir(), 'athanor-race-'))

@@ -1,13 +1,9 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Load as Round } from './clients.ts'
 
-export interface Load {
-  perSecond: number
-  p50: number
-  p99: number
-  requests: number
-  failed: number
-}
+/** What came of it; answers that are checked and wrong count as failed. */
+export type Load = Omit<Round, 'wrong'>
 
 /**
  * Runs a load generator in a process of its own: `load` with so many clients that wait for their answers, `open` with so

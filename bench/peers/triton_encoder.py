@@ -1,4 +1,7 @@
-"""Triton, started by PyTriton, with the encoder: python triton_encoder.py FOLDER PORT THREADS. Batches dynamically."""
+"""Triton, started by PyTriton, with the encoder: python triton_encoder.py FOLDER PORT THREADS. Batches dynamically.
+
+Triton's Python backend loads libpython: LD_LIBRARY_PATH names its folder where that is not a system's own.
+"""
 
 import sys
 
