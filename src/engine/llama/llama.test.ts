@@ -359,9 +359,9 @@ test('once one was taken for llama.cpp, the next spare process has read it befor
   const hasRead = (child: ChildProcess) => readFileSync(`/proc/${child.pid}/maps`, 'utf8').includes('llama-addon')
   try {
     const { manifest, path } = await longFile(folder)
-    spare.take(libraryFolder).kill('SIGKILL')
+    spare.takeForLlama(libraryFolder).kill('SIGKILL')
     await wait(20)
-    const child = spare.take(libraryFolder)
+    const child = spare.takeForLlama(libraryFolder)
     while (!hasRead(child)) await wait(20) // the test's own limit ends it
     const spec = { name: 'long', version: 1, manifest, files: { 'model.gguf': path }, library: libraryFolder }
     const engine = new Engine(spec, {}, () => child)
