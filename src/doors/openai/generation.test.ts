@@ -410,10 +410,10 @@ test('responses: functions are called, at once and as a stream, and what they re
   const [streamed] = (await stream.finalResponse()).output as OpenAI.Responses.ResponseFunctionToolCall[]
   assert.deepEqual([streamed.name, streamed.arguments], [call.name, call.arguments])
 
-  const input = [
-    { role: 'user', content: 'hello' } as const,
+  const input: OpenAI.Responses.ResponseInput = [
+    { role: 'user', content: 'hello' },
     call,
-    { type: 'function_call_output', call_id: call.call_id, output: [{ type: 'input_text', text: 'rain' }] } as const,
+    { type: 'function_call_output', call_id: call.call_id, output: [{ type: 'input_text', text: 'rain' }] },
   ]
   const after = { model: 'chat', input, tools, tool_choice: 'none', temperature: 0, max_output_tokens: 8 } as const
   const read = `[user]hello[assistant]{"name": "weather", "arguments": ${call.arguments}}[user]The function returned:\nrain[assistant]`
