@@ -101,15 +101,14 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
     const tokens: ReturnType<typeof tokenOf>[] = []
     for await (const event of events) {
       text += event.text
-      if (event.type === 'token') tokens.push(tokenOf(event))
-      else
-        end = {
-          finish_reason: finish[event.finish],
-          generated_tokens: event.usage.completionTokens,
-          seed: null,
-          prefill: [],
-          tokens,
-        }
+      if (event.type === 'token') {
+        tokens.push(tokenOf(event))
+        continue
+      }
+      const last = tokens.at(-1)
+      if (last) last.text += event.text // what was held back
+      const { completionTokens: generated_tokens } = event.usage
+      end = { finish_reason: finish[event.finish], generated_tokens, seed: null, prefill: [], tokens }
     }
     return [{ generated_text: text, ...(details && { details: end }) }]
   }
