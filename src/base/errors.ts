@@ -84,6 +84,11 @@ export const errors = {
     '{source} has no usable rows',
     'It needs a header and rows; the data report says what was dropped and why.',
   ],
+  DATA_TOO_LARGE: [
+    422,
+    '{source} is too large for the memory that is free: {what}; nothing was trained',
+    'Train on a random part of it, which teaches nearly as much (of one row a line: shuf -n ROWS, its header kept), or with more memory.',
+  ],
   CORPUS_SHORT: [
     400,
     '{source} has {tokens} tokens to learn from, and a context is {context}',

@@ -36,6 +36,9 @@ interface TokenizerFile {
   [key: string]: unknown
 }
 
+/** Different tokens that are counted at once, at most: beyond, the rarest are forgotten, as there is memory for no more. */
+const COUNTED = 4_000_000
+
 /** A vocabulary of whole tokens by frequency; `cut` is how a text becomes tokens. */
 function wordLevel(cut: (text: string) => Iterable<string>, preTokenizer: object): Kind {
   const fromVocabulary = (vocab: Record<string, number>, json: string): Tokenizer => {
@@ -49,8 +52,14 @@ function wordLevel(cut: (text: string) => Iterable<string>, preTokenizer: object
   return {
     async train(texts, { vocabulary, minimumCount }) {
       const counts = new Map<string, number>()
+      let rarest = 0
       for await (const text of texts) {
         for (const token of cut(text)) counts.set(token, (counts.get(token) ?? 0) + 1)
+        // as in lossy counting (Manku and Motwani 2002), when there are too many
+        for (let most = COUNTED; counts.size > most; most = COUNTED / 2) {
+          rarest++
+          for (const [token, count] of counts) if (count <= rarest) counts.delete(token)
+        }
       }
       const tokens = [...counts]
         .filter(([token, count]) => count >= minimumCount && token !== PADDING && token !== UNKNOWN)
