@@ -63,7 +63,7 @@ export type FileCalls = ReturnType<typeof fileCalls>
 /** Files on their way to an import, or from an export; an upload or download that broke off goes on where it stopped. */
 export function fileCalls(http: Http) {
   const begin = (digest: string, bytes: number): Promise<Transfer> =>
-    http.json('/api/files', { method: 'POST', json: { digest, bytes } })
+    http.json('/api/files', { method: 'POST', json: { digest, bytes }, again: true })
 
   /** Sends the bytes of a file from `offset` on. */
   const send = (
@@ -101,7 +101,7 @@ export function fileCalls(http: Http) {
     ): Promise<Fetched> => {
       for (let at = from; ; ) {
         const json = { from: at, ...(format !== undefined && { format }) }
-        const fetched = await http.json<Fetched>('/api/files/fetch', { method: 'POST', json, timeout: 0 })
+        const fetched = await http.json<Fetched>('/api/files/fetch', { method: 'POST', json, timeout: 0, again: true })
         watch?.(fetched.missing)
         if (fetched.missing === 0) return fetched
         at = fetched.source // the same commit again

@@ -168,6 +168,7 @@ export function modelCalls(http: Http, { upload, fetch }: FileCalls) {
         method: 'POST',
         json: { format, ...options },
         timeout: 0,
+        again: true,
       }),
     /** Bytes of a version's file, e.g. `model.onnx`. */
     file: async (model: string, file: string): Promise<Uint8Array> => {

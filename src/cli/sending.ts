@@ -8,6 +8,7 @@ import { fail } from '../base/errors.ts'
 import { fetchModel, publisherOf, type Sink } from '../formats/fetched.ts'
 import type { Context } from './context.ts'
 import { bar, bytes } from './terminal.ts'
+import { persist } from './upload.ts'
 
 /** Files that the server has now, and where they came from if that is a published place. */
 export interface Sent {
@@ -17,7 +18,7 @@ export interface Sent {
 
 /** Sends the files of a model to the server: a file, a folder, `npm:…` or `hf:…`. */
 export async function sendAll(path: string, context: Context, format?: string): Promise<Sent> {
-  if (publisherOf(path)) return passPublished(path, context, format)
+  if (publisherOf(path)) return persist(context, () => passPublished(path, context, format))
   const files: { name: string; digest: string }[] = []
   for (const [name, at] of await filesOf(path)) files.push({ name, digest: await send(at, context) })
   return { files }
@@ -116,7 +117,9 @@ async function withExternalData(path: string): Promise<[name: string, path: stri
 }
 
 /** Sends what the server lacks of a file; returns its sha256. */
-export async function send(path: string, { client, out }: Context): Promise<string> {
+export const send = (path: string, context: Context): Promise<string> => persist(context, () => sendRest(path, context))
+
+async function sendRest(path: string, { client, out }: Context): Promise<string> {
   const found = await stat(path)
   if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
   const hash = createHash('sha256')
