@@ -1,4 +1,5 @@
-import { protocolText, racePython } from './lib/encoder-race.ts'
+import { protocolText } from './lib/checked.ts'
+import { racePython } from './lib/encoder-race.ts'
 
 export const description =
   'vectors of texts against MLServer (ATHANOR_PYTHON has mlserver, onnxruntime, tokenizers; ATHANOR_MINILM: folder)'

@@ -1,4 +1,5 @@
-import { protocolText, racePython } from './lib/encoder-race.ts'
+import { protocolText } from './lib/checked.ts'
+import { racePython } from './lib/encoder-race.ts'
 
 export const description =
   'vectors of texts against Triton (ATHANOR_PYTHON has nvidia-pytriton, onnxruntime, tokenizers; ATHANOR_MINILM: folder)'

@@ -7,10 +7,9 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Athanor } from '../../client/src/index.ts'
-import { createRunner } from '../../src/engine/runner.ts'
 import type { Result } from '../main.ts'
+import { checkedLoad, expectedAnswers } from './checked.ts'
 import type { Load } from './clients.ts'
-import type { EmbedJob } from './embed-load.ts'
 import { miniLmBundle } from './models.ts'
 import { type Bundle, startServer } from './server.ts'
 import { median } from './statistics.ts'
@@ -27,14 +26,6 @@ export interface Peer {
 }
 
 const [ROUNDS, SECONDS, CLIENTS] = [2, 3, [1, 8, 32]]
-/** Numbers of each vector that are compared, and how far off they may be: batches add in other orders. */
-const [CHECKED, TOLERANCE] = [8, 2e-4]
-
-/** A text as the Open Inference Protocol takes it. */
-export const protocolText = (text: string) => ({
-  inputs: [{ name: 'text', shape: [1, 1], datatype: 'BYTES', data: [text] }],
-})
-
 /** A race against `peers/SCRIPT FOLDER PORT THREADS …`, run by the Python that ATHANOR_PYTHON names. */
 export const racePython =
   ({ script, more = [], ...peer }: Pick<Peer, 'name' | 'path' | 'body'> & { script: string; more?: string[] }) =>
@@ -60,7 +51,7 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
   const [command, ...args] = peer.command.map(fill)
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder, detached: true })
   try {
-    const expected = await reference(bundle)
+    const expected = await expectedAnswers(bundle)
     await new Athanor({ url: server.url }).models.load('encoder')
     const sides = {
       ours: { url: `${server.url}/v1/embeddings`, bodies: texts.map((input) => ({ model: 'encoder', input })) },
@@ -68,14 +59,14 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
     }
     const jobs = Object.entries(sides).map(([side, { url, bodies }]) => ({
       side: side as keyof typeof sides,
-      job: { url, bodies: bodies.map((body) => JSON.stringify(body)), expected, tolerance: TOLERANCE },
+      job: { url, bodies: bodies.map((body) => JSON.stringify(body)), ...expected },
     }))
     await answers(sides.peer.url, JSON.stringify(sides.peer.bodies[0]), child)
     const loads = new Map<string, Load[]>()
     for (let round = -1; round < ROUNDS; round++) {
       for (const clients of CLIENTS)
         for (const { side, job } of round % 2 ? jobs : jobs.toReversed()) {
-          const load = await generate({ ...job, clients, seconds: round < 0 ? 1 : SECONDS }, folder)
+          const load = await checkedLoad({ ...job, clients, seconds: round < 0 ? 1 : SECONDS })
           const key = `${side} ${clients}`
           if (round >= 0) loads.set(key, [...(loads.get(key) ?? []), load])
         }
@@ -102,28 +93,6 @@ export async function raceEncoder(peer: Peer, log: (line: string) => void): Prom
     await server.close()
     rmSync(folder, { recursive: true, force: true })
   }
-}
-
-async function generate(job: EmbedJob, folder: string): Promise<Load> {
-  const file = join(folder, 'job.json')
-  writeFileSync(file, JSON.stringify(job))
-  const child = spawn(process.execPath, [fileURLToPath(new URL('./embed-load.ts', import.meta.url)), file], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let text = ''
-  for await (const piece of child.stdout) text += piece
-  return JSON.parse(text) as Load
-}
-
-/** The beginning of each text's vector, by the engine's own runner. */
-async function reference({ manifest, files }: Bundle): Promise<number[][]> {
-  const runner = await createRunner(manifest, (name) => files[name], { threads: 1, tokenBudget: 8192 })
-  const vectors: number[][] = []
-  for (const text of texts)
-    for await (const answer of runner.run([{ id: 1, at: 0, kind: 'texts', texts: [text] }]))
-      if ('output' in answer && answer.output.kind === 'vectors')
-        vectors.push([...answer.output.vectors.subarray(0, CHECKED)])
-  return vectors
 }
 
 /** Ends a server with the processes that it started: some of them only it knows, so it is asked first. */
