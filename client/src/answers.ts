@@ -9,6 +9,7 @@ export interface Ranked {
 /** A word at the place of a mask. */
 export interface Fill {
   token: string
+  id: number
   score: number
 }
 

@@ -18,6 +18,7 @@ export const errors = {
   BUDGET_SPENT: [429, 'the budget of {owner} is spent', '{reset}'],
   NOT_FOUND: [404, 'no route {method} {path}', 'All routes: /openapi.json'],
   BODY_TOO_LARGE: [413, 'the request body is over the limit of {limit} bytes', 'Send it in smaller parts.'],
+  ENCODING_UNKNOWN: [415, 'the body is encoded as "{encoding}"', 'Send it as gzip, deflate or br, or as it is.'],
   TEXT_TOO_LONG: [413, 'a text has {length} characters, over the limit of {limit}', 'Split the text.'],
   PROMPT_TOO_LONG: [400, 'the prompt has {tokens} tokens, and the model reads at most {limit} in all', 'Shorten it.'],
   TENSOR_INVALID: [400, '{message}', 'The expected inputs: GET /v2/models/{model}'],

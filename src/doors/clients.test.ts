@@ -12,6 +12,7 @@ import * as o from '../graph/ops.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 import { tinyClassifier, tinyGraph } from '../testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../testing/tiny-decoder.ts'
+import { tinyEncoderBundle } from '../testing/tiny-encoder.ts'
 import { tinyVision } from '../testing/tiny-vision.ts'
 import { IMAGE } from './hub.ts'
 
@@ -40,6 +41,8 @@ before(async () => {
   await registry.register('chat', chat.manifest, chat.files)
   const caller = tinyDecoder({ chatTemplate: '{{ messages | length }}', letters: Buffer.from('{') }) // begins a call
   await registry.register('caller', caller.manifest, caller.files)
+  const mask = tinyEncoderBundle(['the cat sat on the mat'], { task: 'fill-mask' }, [])
+  await registry.register('mask', mask.manifest, mask.files)
   const see = tinyVision()
   await registry.register('see', see.manifest, see.files)
   for (const [name, onnx] of [
@@ -86,9 +89,11 @@ test('Hugging Face: classification and generation with its client', async () => 
   const tgi = { inputs: 'hello', parameters: { ...parameters, details: true } }
   const whole = (await json(`${server.url}/hf/models/writer`, tgi)).body as unknown as {
     generated_text: string
-    details: object
+    details: { tokens: { id: number; text: string; logprob: number }[] }
   }[]
   assert.equal(whole[0].generated_text, generated_text)
+  const { tokens } = whole[0].details
+  assert.equal(Buffer.from(tokens.map(({ id }) => id)).toString(), generated_text, 'the tokens are bytes here')
   const events = await fetch(`${server.url}/hf/models/writer`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -100,6 +105,20 @@ test('Hugging Face: classification and generation with its client', async () => 
     .map((line) => JSON.parse(line.slice(6)) as { token: { text: string }; generated_text: string | null })
   assert.equal(chunks.map(({ token }) => token.text).join(''), generated_text)
   assert.equal(chunks.at(-1)?.generated_text, generated_text)
+
+  const mask = new InferenceClient('hf_none').endpoint(`${server.url}/hf/models/mask`)
+  const fills = await mask.fillMask({ inputs: 'the [MASK] sat', parameters: { top_k: 3 } })
+  const [words] = (await json(`${server.url}/api/models/mask/predict`, { inputs: 'the [MASK] sat' })).body.outputs as {
+    token: string
+    id: number
+    score: number
+  }[][][]
+  assert.deepEqual(
+    fills.map(({ score, token, token_str }) => ({ token: token_str, id: token, score })),
+    words[0].slice(0, 3),
+  )
+  const { sequence, token_str: piece = '' } = fills[0]
+  assert.equal(sequence, piece.startsWith('##') ? `the${piece.slice(2)} sat` : `the ${piece} sat`)
 
   const tensors = await json(`${server.url}/hf/models/plain`, { inputs: { x: [[1, 2, 3]], n: [1] } })
   assert.deepEqual(tensors.body, { y: [[3, 5, 7]], m: [2] })
@@ -244,6 +263,7 @@ test('Ollama: its client at a port of its own', async () => {
     'caller:latest',
     'chat:latest',
     'half_plus_two:latest',
+    'mask:latest',
     'plain:latest',
     'see:latest',
     'tiny:latest',
@@ -343,7 +363,7 @@ test('Model Context Protocol: every model is a tool', async () => {
   const { tools } = await client.listTools()
   assert.deepEqual(
     tools.map(({ name }) => name),
-    ['caller', 'chat', 'half_plus_two', 'plain', 'see', 'tiny', 'writer'],
+    ['caller', 'chat', 'half_plus_two', 'mask', 'plain', 'see', 'tiny', 'writer'],
   )
   const schema = (name: string) =>
     tools.find((tool) => tool.name === name)?.inputSchema as { properties: Record<string, object> }

@@ -115,7 +115,12 @@ test('Hugging Face, Ollama and the Open Inference Protocol', async () => {
     vectors.slice(1).map((vector) => cosine(vectors[0], vector)),
   )
   const ollama = new Ollama({ host: `http://127.0.0.1:${server.app.doorPorts[0].port}` })
-  const { embeddings } = await ollama.embed({ model: 'vectors', input: texts })
+  const { embeddings, prompt_eval_count: read } = (await ollama.embed({ model: 'vectors', input: texts })) as {
+    embeddings: number[][]
+    prompt_eval_count?: number
+  }
+  const { usage } = await openai.embeddings.create({ model: 'vectors', input: texts })
+  assert.deepEqual([read, usage.total_tokens > 0], [usage.total_tokens, true])
   for (const [i, vector] of embeddings.entries()) near(vector, unit(vectors[i]))
   near((await ollama.embeddings({ model: 'vectors', prompt: texts[0] })).embedding, vectors[0])
   const text = { name: 'text', datatype: 'BYTES', shape: [1], data: [texts[0]] }

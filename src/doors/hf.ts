@@ -1,5 +1,6 @@
 import { asAthanorError, fail } from '../base/errors.ts'
 import { type Static, type TObject, Type } from '../base/schema.ts'
+import type { Fill } from '../engine/messages.ts'
 import type { Version } from '../registry/registry.ts'
 import { askRef } from '../serve/deployments.ts'
 import { beginGeneration, type Caller, callerOf, classify, classifyFiles, findModel } from './ask.ts'
@@ -13,7 +14,7 @@ import { completionRoutes } from './openai/completions.ts'
 import { type Route, route } from './route.ts'
 import { openEvents } from './sse.ts'
 import { askTexts, embed, likeness } from './vectors.ts'
-import { runView, viewOf } from './views.ts'
+import { maskOf, runView, viewOf } from './views.ts'
 
 const tag = 'hugging face'
 const Body = Type.Object({
@@ -79,6 +80,13 @@ function settingsOf(parameters: Record<string, unknown>) {
 
 const finish = { stop: 'eos_token', length: 'length', calls: 'eos_token', cancelled: 'eos_token' } as const
 
+const tokenOf = ({ token, text, logprob = 0 }: { token: number; text: string; logprob?: number }) => ({
+  id: token,
+  text,
+  logprob,
+  special: false,
+})
+
 async function written(caller: Caller, ref: string, { inputs, parameters, stream }: Given, { request, reply }: Call) {
   const given = parameters ?? {}
   const [prompt, ...others] = textsOf(inputs)
@@ -90,15 +98,17 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
   if (!stream) {
     let text = before
     let end = {}
+    const tokens: ReturnType<typeof tokenOf>[] = []
     for await (const event of events) {
       text += event.text
-      if (event.type === 'end')
-        end = {
-          finish_reason: finish[event.finish],
-          generated_tokens: event.usage.completionTokens,
-          prefill: [],
-          tokens: [],
-        }
+      if (event.type === 'token') {
+        tokens.push(tokenOf(event))
+        continue
+      }
+      const last = tokens.at(-1)
+      if (last) last.text += event.text // what was held back
+      const { completionTokens: generated_tokens } = event.usage
+      end = { finish_reason: finish[event.finish], generated_tokens, seed: null, prefill: [], tokens }
     }
     return [{ generated_text: text, ...(details && { details: end }) }]
   }
@@ -108,19 +118,18 @@ async function written(caller: Caller, ref: string, { inputs, parameters, stream
     let text = before
     let index = 0
     // a chunk is sent when the next is there: the last carries the whole text
-    let held: { id: number; text: string; logprob: number } | undefined
+    let held: ReturnType<typeof tokenOf> | undefined
     for await (const event of events) {
       text += event.text
       if (event.type === 'token') {
-        if (held)
-          await send({ index: ++index, token: { ...held, special: false }, generated_text: null, details: null })
-        held = { id: event.token, text: event.text, logprob: event.logprob ?? 0 }
+        if (held) await send({ index: ++index, token: held, generated_text: null, details: null })
+        held = tokenOf(event)
         continue
       }
-      const last = held ?? { id: 0, text: '', logprob: 0 }
+      const last = held ?? tokenOf({ token: 0, text: '' })
       await send({
         index: ++index,
-        token: { ...last, text: last.text + event.text, special: false },
+        token: { ...last, text: last.text + event.text },
         generated_text: text,
         details: { finish_reason: finish[event.finish], generated_tokens: event.usage.completionTokens, seed: null },
       })
@@ -153,17 +162,33 @@ async function embedded(caller: Caller, ref: string, { inputs }: Given) {
 }
 
 interface Said {
-  fills?: { token: string; score: number }[][][]
+  fills?: Fill[][][]
   entities?: { label: string; score: number; start: number; end: number; text: string }[][]
 }
 
+/** A text with one of its masks filled; a piece of a word goes to what is before it. */
+function filler(text: string, mask: string) {
+  const pieces = text.split(mask)
+  return (at: number, token: string) => {
+    const before = pieces.slice(0, at + 1).join(mask)
+    const after = pieces.slice(at + 1).join(mask)
+    return (token.startsWith('##') ? before.trimEnd() + token.slice(2) : before + token) + after
+  }
+}
+
 /** Words for masks, or labelled stretches. */
-async function answered(caller: Caller, ref: string, { inputs }: Given) {
-  const { output } = await askTexts(caller, ref, textsOf(inputs), ['fill-mask', 'token-classification'])
+async function answered(caller: Caller, ref: string, { inputs, parameters }: Given) {
+  const texts = textsOf(inputs)
+  const topK = wholeIn(parameters ?? {}, 'top_k', 1, 100)
+  const asked = { ...caller, ...(topK !== undefined && { topK }) }
+  const { output, manifest } = await askTexts(asked, ref, texts, ['fill-mask', 'token-classification'])
   const { fills, entities } = output as unknown as Said
   const lists = fills
-    ? fills.map((masks) => {
-        const each = masks.map((words) => words.map(({ token, score }) => ({ score, token_str: token })))
+    ? fills.map((masks, i) => {
+        const fill = filler(texts[i], maskOf(manifest))
+        const each = masks.map((words, at) =>
+          words.map(({ token, id, score }) => ({ score, token: id, token_str: token, sequence: fill(at, token) })),
+        )
         return each.length === 1 ? each[0] : each
       })
     : (entities ?? []).map((list) =>

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 import { tinyClassifier, tinyGraph } from '../testing/tiny.ts'
 import { tinyDecoder } from '../testing/tiny-decoder.ts'
@@ -461,6 +462,11 @@ const wrongBodies: [what: string, sent: Sent, status: number][] = [
   ['100,000 levels', { body: `${'{"a":'.repeat(30_000)}1${'}'.repeat(30_000)}` }, 400],
   ['over the limit', { body: JSON.stringify({ a: 'x'.repeat(limits.bodyLimit) }) }, 413],
   ['a prototype', { body: '{"__proto__":{"a":1}}' }, 400],
+  ['an encoding nobody knows', { body: '{}', headers: { 'content-encoding': 'rot13' } }, 415],
+  ['two encodings', { body: '{}', headers: { 'content-encoding': 'gzip, br' } }, 415],
+  ['no gzip', { body: '{}', headers: { 'content-encoding': 'gzip' } }, 400],
+  ['gzip cut off', { body: gzipSync('{"a":"b"}').subarray(0, -9), headers: { 'content-encoding': 'gzip' } }, 400],
+  ['a bomb', { body: gzipSync(Buffer.alloc(1 << 24, ' ')), headers: { 'content-encoding': 'gzip' } }, 413],
 ]
 
 for (const good of goods) {

@@ -5,11 +5,17 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 /** Deepest nesting of a JSON body. */
 export const DEPTH_LIMIT = 70
 
+/** A body as text; throws BAD_REQUEST. */
+export function textOf(body: Buffer): string {
+  if (isUtf8(body)) return body.toString('utf8')
+  throw fail('BAD_REQUEST', { message: 'the body is not UTF-8' })
+}
+
 /** A body as JSON, whatever its type says; what would change an object's prototype is left out. Throws BAD_REQUEST. */
 export function parseJson(body: Buffer): unknown {
-  if (!isUtf8(body)) throw fail('BAD_REQUEST', { message: 'the body is not UTF-8' })
+  const text = textOf(body)
   try {
-    return JSON.parse(body.toString('utf8'), (key, value: unknown) => (key === '__proto__' ? undefined : value))
+    return JSON.parse(text, (key, value: unknown) => (key === '__proto__' ? undefined : value))
   } catch {
     throw fail('BAD_REQUEST', { message: 'the body is not JSON' })
   }

@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer'
-import type { IncomingMessage } from 'node:http'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Permission, Principal } from '../access/roles.ts'
 import { type AthanorError, fail } from '../base/errors.ts'
@@ -8,12 +6,13 @@ import { suggest } from '../base/suggest.ts'
 import { inTrace, type Trace } from '../base/trace.ts'
 import { isCallerError } from '../watch/log.ts'
 import { audited } from './audited.ts'
+import { readBodies } from './bodies.ts'
 import { lazyCompilers } from './compilers.ts'
 import { doorOf } from './door.ts'
 import { doors } from './doors.ts'
 import type { Gate } from './gate.ts'
 import { describe, schemaOf } from './openapi.ts'
-import { DEPTH_LIMIT, fromFastify, isShallow, parseJson, withTypes } from './requests.ts'
+import { DEPTH_LIMIT, fromFastify, isShallow, withTypes } from './requests.ts'
 import type { House, Route } from './route.ts'
 
 /** All routes of the server. */
@@ -102,46 +101,7 @@ export function createServer(house: House, gate: Gate): FastifyInstance {
       else done()
     })
   }
-  const parseBody = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    if (isUtf8(body)) return parseBody(request, body.toString('utf8'), done)
-    done(fail('BAD_REQUEST', { message: 'the body is not UTF-8' }))
-  })
-  app.removeContentTypeParser('text/plain') // JSON only: a form of another site cannot send that
-  const octets = async (request: FastifyRequest, payload: IncomingMessage) => {
-    const { readOctets } = doorOf(request.url, doors)
-    return readOctets ? readOctets(payload, request.headers, config.bodyLimit) : payload
-  }
-  app.addContentTypeParser('application/octet-stream', octets)
-  // Triton's client names no type at all; a page of another site can do that too
-  app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
-    const typed = request.headers['content-type'] !== undefined
-    if (typed || !doorOf(request.url, doors).readOctets)
-      throw fail('BAD_REQUEST', {
-        message: 'the content type must be application/json, or application/octet-stream for files',
-      })
-    checkOrigin(request.headers)
-    return octets(request, payload)
-  })
-  app.addContentTypeParser(
-    'application/x-www-form-urlencoded',
-    { parseAs: 'buffer' },
-    async (request: FastifyRequest, body: Buffer) => {
-      checkOrigin(request.headers)
-      if (!doorOf(request.url, doors).looseJson)
-        throw fail('BAD_REQUEST', { message: 'the content type must be application/json' })
-      return parseJson(body)
-    },
-  )
-  // what a form of another site can send as well: only from a page of this server, or from no page at all
-  app.addContentTypeParser(
-    /^(image\/|audio\/|multipart\/form-data)/,
-    async (request: FastifyRequest, payload: IncomingMessage) => {
-      checkOrigin(request.headers)
-      const form = request.headers['content-type']?.startsWith('multipart/')
-      return form ? payload : octets(request, payload) // a form is read by its handler
-    },
-  )
+  readBodies(app, config.bodyLimit)
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
     const error = fromFastify(thrown, config.bodyLimit)
     if (!isCallerError(error)) house.log.error('http.failed', error, { requestId: request.id })
@@ -222,11 +182,4 @@ function checkHost(host: string | undefined, bound: string): AthanorError | unde
   const name = hostName(host ?? '')
   if (name === 'localhost' || name === '127.0.0.1' || name === '::1' || name === bound) return undefined
   return fail('BAD_REQUEST', { message: `the Host header names "${name.slice(0, 80)}", which is not this server` })
-}
-
-/** A form of another site can send multipart bodies without asking; browsers say where it comes from. */
-function checkOrigin({ origin, host, 'sec-fetch-site': site }: FastifyRequest['headers']) {
-  const foreign = origin !== undefined && (!URL.canParse(origin) || new URL(origin).host !== host)
-  if (!foreign && site !== 'cross-site') return
-  throw fail('BAD_REQUEST', { message: 'a form of another site cannot be sent here' })
 }

@@ -1,11 +1,11 @@
 import { fail } from '../base/errors.ts'
-import { askRef, type Prediction } from '../serve/deployments.ts'
+import { askRef, type Prediction, type TextCallOptions } from '../serve/deployments.ts'
 import { type Caller, findModel } from './ask.ts'
 import { counted } from './counted.ts'
 
 /** The model's own answer to texts, whatever its task; throws what `findModel` and `Deployments.predict` throw. */
 export async function askTexts(
-  { house, door, requestId, ...options }: Caller,
+  { house, door, requestId, ...options }: Caller & TextCallOptions,
   ref: string,
   texts: readonly string[],
   tasks: readonly string[],
@@ -21,24 +21,23 @@ export async function askTexts(
   return counted(house, door, asked, requestId, () => house.deployments.predict(asked, texts, options))
 }
 
-/** A vector for each text; with `dimensions` its first numbers, again of length one. Throws BAD_REQUEST for more than there are. */
+/** A vector for each text, and how many tokens they have; with `dimensions` its first numbers, again of length one. Throws BAD_REQUEST for more than there are. */
 export async function embed(
   caller: Caller,
   ref: string,
   texts: readonly string[],
   dimensions?: number | null,
-): Promise<{ prediction: Prediction; vectors: Float32Array[] }> {
-  const prediction = await askTexts(caller, ref, texts, ['feature-extraction'])
-  const { output } = prediction
+): Promise<{ vectors: Float32Array[]; tokens: number }> {
+  const { output } = await askTexts(caller, ref, texts, ['feature-extraction'])
   if (output.kind !== 'vectors') throw new TypeError(`an encoder answered ${output.kind}`)
-  const { vectors, width } = output
+  const { vectors, width, tokens = 0 } = output
   if (typeof dimensions === 'number' && dimensions > width) {
     const message = `dimensions: the model has ${width}, got ${dimensions}`
     throw fail('BAD_REQUEST', { message, param: 'dimensions' })
   }
   const whole = texts.map((_, row) => vectors.subarray(row * width, (row + 1) * width))
-  if (typeof dimensions !== 'number' || dimensions === width) return { prediction, vectors: whole }
-  return { prediction, vectors: whole.map((vector) => unit(vector.slice(0, dimensions))) }
+  if (typeof dimensions !== 'number' || dimensions === width) return { vectors: whole, tokens }
+  return { vectors: whole.map((vector) => unit(vector.slice(0, dimensions))), tokens }
 }
 
 /** Divides a vector, in place, by its length. */
@@ -61,8 +60,8 @@ export function cosine(a: Float32Array, b: Float32Array): number {
 
 /** How like each document is to a query, by their vectors, in the order given. */
 export async function likeness(caller: Caller, ref: string, query: string, documents: readonly string[]) {
-  const { prediction, vectors } = await embed(caller, ref, [query, ...documents])
-  return { prediction, scores: vectors.slice(1).map((vector) => cosine(vectors[0], vector)) }
+  const { vectors, tokens } = await embed(caller, ref, [query, ...documents])
+  return { tokens, scores: vectors.slice(1).map((vector) => cosine(vectors[0], vector)) }
 }
 
 /** Places of scores, the best first. */

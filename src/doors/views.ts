@@ -86,6 +86,10 @@ const ofTexts = (
   },
 })
 
+/** What stands for a word to be guessed, in texts for a model that fills masks. */
+export const maskOf = ({ pipeline }: Pick<Manifest, 'pipeline'>) =>
+  typeof pipeline?.mask === 'string' ? pipeline.mask : '[MASK]' // bundles of before do not say
+
 /** Structured answers as JSON, one for each text. */
 const jsonTexts = (values: unknown): Tensor => {
   const data = (values as unknown[]).map((value) => JSON.stringify(value))

@@ -129,6 +129,7 @@ export type EngineRequest = { id: number; at: number; withdrawn?: boolean; canar
 /** A word at the place of a mask. */
 export interface Fill {
   token: string
+  id: number
   score: number
 }
 /** A stretch of a text that was labelled, in UTF-16 units. */

@@ -111,8 +111,10 @@ export function tinyEncoder(
 }
 
 /** The same as a bundle that can be registered. */
-export function tinyEncoderBundle(texts: readonly string[], head: EncoderHead, labels: string[]) {
-  const { manifest, files } = bundleEncoder(tinyEncoder(texts, head, { labels }))
+export function tinyEncoderBundle(texts: readonly string[], head: EncoderHead, labels: string[], mask = '[MASK]') {
+  const encoder = tinyEncoder(texts, head, { labels })
+  const tokenizerJson = encoder.tokenizerJson.replaceAll('[MASK]', mask)
+  const { manifest, files } = bundleEncoder({ ...encoder, tokenizerJson })
   const whole: Manifest = { ...plainManifest, ...manifest }
   const stored = Object.entries(files).map(([name, content]) => [name, Buffer.from(content)] as const)
   return { manifest: whole, files: Object.fromEntries(stored) }

@@ -8,14 +8,17 @@ import { tinyClassifier, tinyGraph } from '../../testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../../testing/tiny-decoder.ts'
 
 type Json = Record<string, unknown>
-const proto = fileURLToPath(new URL('../../../tools/proto-inference/inference.proto', import.meta.url))
-const service = loadSync(proto, { keepCase: true, longs: Number, defaults: true, enums: String })[
-  'inference.GRPCInferenceService'
-]
-const GrpcClient = makeGenericClientConstructor(service as never, 'GRPCInferenceService')
+const clientOf = (file: string, service: string) => {
+  const proto = fileURLToPath(new URL(`../../../tools/proto-inference/${file}`, import.meta.url))
+  const loaded = loadSync(proto, { keepCase: true, longs: Number, defaults: true, enums: String })
+  return makeGenericClientConstructor(loaded[service] as never, service)
+}
+const GrpcClient = clientOf('inference.proto', 'inference.GRPCInferenceService')
+const HealthClient = clientOf('health.proto', 'grpc.health.v1.Health')
 
+type Methods = Client & Record<string, (...given: unknown[]) => unknown>
 let server: TestServer
-let client: Client & Record<string, (...given: unknown[]) => unknown>
+let client: Methods
 before(async () => {
   server = await startTestServer({ doorPorts: [{ name: 'grpc', port: 0 }] })
   const { registry } = server.app.house
@@ -39,9 +42,9 @@ after(async () => {
   await server.close()
 })
 
-const call = <T = Json>(method: string, request: Json = {}): Promise<T> =>
+const call = <T = Json>(method: string, request: Json = {}, of = client): Promise<T> =>
   new Promise((resolve, reject) => {
-    client[method](request, (error: ServiceError | null, answer: T) => (error ? reject(error) : resolve(answer)))
+    of[method](request, (error: ServiceError | null, answer: T) => (error ? reject(error) : resolve(answer)))
   })
 const refused = async (method: string, request: Json) => {
   const error = await call(method, request).then(
@@ -111,6 +114,72 @@ test('tensors in contents and raw', async () => {
     ['m', 'y'],
   )
   assert.equal(raw.raw_output_contents[0].readBigInt64LE(), 2n ** 61n, 'no bit is lost')
+})
+
+/** grpc-js' numbers of the compressions it knows. */
+for (const [name, number] of Object.entries({ deflate: 1, gzip: 2 }))
+  test(`requests compressed by ${name}, answers large and small`, async () => {
+    const [{ port }] = server.app.doorPorts
+    const options = { 'grpc.default_compression_algorithm': number }
+    const compressing: Methods = new GrpcClient(`127.0.0.1:${port}`, credentials.createInsecure(), options) as never
+    const rows = 1000
+    const given = Float32Array.from({ length: rows * 3 }, (_, i) => i)
+    const request = {
+      model_name: 'plain',
+      inputs: [{ ...x, shape: [rows, 3] }, n],
+      outputs: [{ name: 'y' }],
+      raw_input_contents: [Buffer.from(given.buffer), Buffer.from(BigInt64Array.of(7n).buffer)],
+    }
+    const {
+      raw_output_contents: [y],
+    } = await call<Inferred>('ModelInfer', request, compressing)
+    assert.deepEqual([y.length, y.readFloatLE(4 * 2999)], [rows * 3 * 4, 2999 * 2 + 7])
+    compressing.close()
+  })
+
+test('statistics: executions, sizes of batches, and when the last answer was', async () => {
+  const before = Date.now()
+  const inputs = [
+    { ...x, contents: { fp32_contents: [1, 2, 3] } },
+    { ...n, contents: { int64_contents: [7] } },
+  ]
+  const read = async () => {
+    const { model_stats } = await call<{ model_stats: Json[] }>('ModelStatistics', { name: 'plain' })
+    const rest = await fetch(`${server.url}/v2/models/plain/stats`)
+    return { grpc: model_stats[0], rest: ((await rest.json()) as { model_stats: Json[] }).model_stats[0] }
+  }
+  const { grpc: first } = await read()
+  for (let i = 0; i < 3; i++) await call('ModelInfer', { model_name: 'plain', inputs })
+  await new Promise((resolve) => setImmediate(resolve)) // requests are counted after they are answered
+  const { grpc, rest } = await read()
+  assert.equal((grpc.inference_count as number) - (first.inference_count as number), 3)
+  assert.equal((grpc.execution_count as number) - (first.execution_count as number), 3)
+  assert.ok((grpc.last_inference as number) >= before)
+  const [batch, ...more] = grpc.batch_stats as { batch_size: number; compute_infer: { count: number; ns: number } }[]
+  assert.deepEqual([batch.batch_size, batch.compute_infer.count, more], [1, grpc.inference_count, []])
+  assert.deepEqual(batch.compute_infer, (grpc.inference_stats as Json).compute_infer)
+  assert.deepEqual(rest, grpc)
+})
+
+test('health, as balancers ask for it: checked, and watched until the server closes', async () => {
+  const other = await startTestServer({ doorPorts: [{ name: 'grpc', port: 0 }] })
+  const [{ port }] = other.app.doorPorts
+  const health: Methods = new HealthClient(`127.0.0.1:${port}`, credentials.createInsecure()) as never
+  for (const name of ['', 'inference.GRPCInferenceService'])
+    assert.deepEqual(await call('Check', { service: name }, health), { status: 'SERVING' })
+  await assert.rejects(call('Check', { service: 'other' }, health), { code: status.NOT_FOUND })
+  const watch = (name: string) => health.Watch({ service: name }) as AsyncIterable<Json>
+  for await (const told of watch('other')) {
+    assert.deepEqual(told, { status: 'SERVICE_UNKNOWN' })
+    break
+  }
+  const told: unknown[] = []
+  for await (const one of watch('')) {
+    told.push(one.status)
+    if (told.length === 1) void other.close()
+  }
+  assert.deepEqual(told, ['SERVING', 'NOT_SERVING'])
+  health.close()
 })
 
 test('texts, and the classification extension', async () => {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect'
-import { connectNodeAdapter } from '@connectrpc/connect-node'
+import { compressionBrotli, compressionGzip, connectNodeAdapter } from '@connectrpc/connect-node'
 import type { Permission } from '../../access/roles.ts'
 import { asAthanorError, fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
@@ -11,7 +11,10 @@ import { type Caller, findModel } from '../ask.ts'
 import { audited } from '../audited.ts'
 import type { Gate } from '../gate.ts'
 import { type House, readCallHeaders } from '../route.ts'
+import { Health } from './gen/health_pb.js'
 import { DataType, GRPCInferenceService } from './gen/inference_pb.js'
+import { compressionDeflate } from './grpc-deflate.ts'
+import { healthService } from './grpc-health.ts'
 import { infer, inferStream } from './grpc-infer.ts'
 import { repositoryIndex, statisticsOf } from './repository.ts'
 import { extensions } from './rest.ts'
@@ -38,10 +41,14 @@ const codes: Record<number, Code> = {
 
 /** The Open Inference Protocol over gRPC. */
 export function grpcServer(house: House, gate: Gate): GrpcServer {
+  const closing = new AbortController()
   const handler = connectNodeAdapter({
     routes: (router) => {
       router.service(GRPCInferenceService, serviceOf(house, gate))
+      router.service(Health, healthService(closing.signal))
     },
+    acceptCompression: [compressionGzip, compressionBrotli, compressionDeflate],
+    compressMinBytes: Number.POSITIVE_INFINITY, // that a client can read it compressed is no wish to have it so
     connect: false,
     grpcWeb: false,
     readMaxBytes: house.config.bodyLimit,
@@ -55,6 +62,7 @@ export function grpcServer(house: House, gate: Gate): GrpcServer {
   return {
     serve: (socket) => void server.emit('connection', socket),
     close() {
+      closing.abort()
       for (const session of sessions) session.close()
       setTimeout(() => {
         for (const session of sessions) session.destroy()
@@ -161,9 +169,12 @@ function serviceOf(outer: House, gate: Gate): Service {
         const all = await statisticsOf(house, name === '' ? undefined : refOf(name, version))
         const duration = ({ count, ns }: { count: number; ns: number }) => ({ count: BigInt(count), ns: BigInt(ns) })
         return {
-          modelStats: all.map(({ inference_count, inference_stats: stats, ...rest }) => ({
-            ...rest,
-            inferenceCount: BigInt(inference_count),
+          modelStats: all.map(({ name, version, inference_stats: stats, ...counts }) => ({
+            name,
+            version,
+            lastInference: BigInt(counts.last_inference),
+            inferenceCount: BigInt(counts.inference_count),
+            executionCount: BigInt(counts.execution_count),
             inferenceStats: {
               success: duration(stats.success),
               fail: duration(stats.fail),
@@ -172,6 +183,12 @@ function serviceOf(outer: House, gate: Gate): Service {
               computeInfer: duration(stats.compute_infer),
               computeOutput: duration(stats.compute_output),
             },
+            batchStats: counts.batch_stats.map((batch) => ({
+              batchSize: BigInt(batch.batch_size),
+              computeInput: duration(batch.compute_input),
+              computeInfer: duration(batch.compute_infer),
+              computeOutput: duration(batch.compute_output),
+            })),
           })),
         }
       }),

@@ -15,8 +15,15 @@ export async function repositoryIndex({ registry, deployments }: House) {
   }))
 }
 
-/** Figures of a version, or of the newest of every model. */
+/** Figures of a version, or of the newest of every model; executions since its engines were loaded. */
 export async function statisticsOf(house: House, ref?: string) {
-  const found = ref === undefined ? await house.registry.list() : [await findModel(house, ref)]
-  return found.map(({ name, version }) => house.metrics.statistics(name, version))
+  const { registry, deployments, metrics } = house
+  const found = ref === undefined ? await registry.list() : [await findModel(house, ref)]
+  const loaded = await deployments.list()
+  return found.map(({ name, version }) => ({
+    ...metrics.statistics(name, version),
+    execution_count: loaded
+      .filter((one) => one.model === name && one.version === version)
+      .reduce((sum, { stats }) => sum + (stats?.batches ?? 0), 0),
+  }))
 }

@@ -24,12 +24,13 @@ export const embedRoutes = [
       const ref = askRef(await findNamed(house, model))
       const started = performance.now()
       const texts = typeof input === 'string' ? [input] : input
-      const { vectors } = await embed(callerOf('ollama', house, call), ref, texts, dimensions)
+      const { vectors, tokens } = await embed(callerOf('ollama', house, call), ref, texts, dimensions)
       return {
         model,
         embeddings: vectors.map((vector) => Array.from(unit(vector.slice()))),
         total_duration: Math.round((performance.now() - started) * 1e6),
         load_duration: 0,
+        prompt_eval_count: tokens,
       }
     },
   ),

@@ -1,7 +1,6 @@
 import { fail } from '../../base/errors.ts'
 import { newId } from '../../base/ids.ts'
 import { Type } from '../../base/schema.ts'
-import type { Prediction } from '../../serve/deployments.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { cosine, embed, likeness, ranking } from '../vectors.ts'
@@ -9,10 +8,7 @@ import { now, refuse } from './generation.ts'
 import { tag } from './models.ts'
 import { integer, listOf, texts } from './schema.ts'
 
-const usageOf = ({ output }: Prediction) => {
-  const tokens = output.kind === 'vectors' ? (output.tokens ?? 0) : 0
-  return { prompt_tokens: tokens, total_tokens: tokens }
-}
+const usageOf = (tokens: number) => ({ prompt_tokens: tokens, total_tokens: tokens })
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.from(buffer, byteOffset, byteLength)
 
@@ -46,7 +42,7 @@ export const embeddingRoutes = [
       const { model, input, encoding_format: format, dimensions } = call.body
       const given = listOf(input)
       if (given.some((one) => typeof one !== 'string')) throw refuse('input', 'input of token ids')
-      const { prediction, vectors } = await embed(callerOf('openai', house, call), model, given as string[], dimensions)
+      const { vectors, tokens } = await embed(callerOf('openai', house, call), model, given as string[], dimensions)
       return {
         object: 'list',
         data: vectors.map((vector, index) => ({
@@ -55,7 +51,7 @@ export const embeddingRoutes = [
           embedding: format === 'base64' ? bytesOf(vector).toString('base64') : Array.from(vector),
         })),
         model,
-        usage: usageOf(prediction),
+        usage: usageOf(tokens),
       }
     },
   ),
@@ -75,11 +71,11 @@ export const embeddingRoutes = [
       async (house, call) => {
         const { model, query, documents, top_n: top, return_documents: shown = true } = call.body
         const given = documents.map(textOf)
-        const { prediction, scores } = await likeness(callerOf('openai', house, call), model, query, given)
+        const { tokens, scores } = await likeness(callerOf('openai', house, call), model, query, given)
         return {
           id: newId('rerank'),
           model,
-          usage: { total_tokens: usageOf(prediction).total_tokens },
+          usage: { total_tokens: tokens },
           results: ranking(scores)
             .slice(0, top || undefined)
             .map(({ index, score }) => ({
@@ -104,7 +100,7 @@ export const embeddingRoutes = [
             message: `text_1: expected one text, or as many as text_2 has (${right.length}); got ${left.length}`,
             param: 'text_1',
           })
-        const { prediction, vectors } = await embed(callerOf('openai', house, call), model, [...left, ...right])
+        const { vectors, tokens } = await embed(callerOf('openai', house, call), model, [...left, ...right])
         return {
           id: newId('score'),
           object: 'list',
@@ -115,7 +111,7 @@ export const embeddingRoutes = [
             object: 'score',
             score: cosine(vectors[left.length === 1 ? 0 : index], vectors[left.length + index]),
           })),
-          usage: usageOf(prediction),
+          usage: usageOf(tokens),
         }
       },
     ),

@@ -280,8 +280,12 @@ test('what is out of range or cannot be done is refused before anything is writt
     [chat({ n: 100 }), 400, 'n'],
     [respond({ previous_response_id: 'resp_1' }), 400, 'previous_response_id'],
     [respond({ background: true }), 400, 'background'],
-    [respond({ tools: [{ type: 'web_search' }] }), 400, 'tools'],
-    [respond({ input: [{ type: 'function_call_output', call_id: 'x', output: 'y' }] }), 400, 'input.0'],
+    [respond({ tools: [{ type: 'web_search' }] }), 400, 'tools.0'],
+    [respond({ tools: [{ type: 'function', name: 'f' }], tool_choice: { type: 'mcp' } }), 400, 'tool_choice'],
+    [respond({ tools: [{ type: 'function', name: 'f' }], tool_choice: 'g' }), 400, 'tool_choice'],
+    [respond({ input: [{ type: 'function_call_output', output: 'y' }] }), 400, 'input.0'],
+    [respond({ input: [{ type: 'item_reference', id: 'msg_1' }] }), 400, 'input.0'],
+    [respond({ input: [{ type: 'reasoning', summary: [] }] }), 400, 'input.0'],
     [respond({ max_output_tokens: 0 }), 400, 'max_output_tokens'],
   ]
   for (const [call, status, param] of cases) {
@@ -379,4 +383,39 @@ test('tools: a call where one is asked for, at once and as a stream; words where
     tinyContinuation(rendered, 8),
     'tools that may not be called are not told',
   )
+})
+
+test('responses: functions are called, at once and as a stream, and what they return is read', async () => {
+  const parameters = { type: 'object', properties: { place: { enum: ['Bern', 'Rome'] } }, required: ['place'] }
+  const tools: OpenAI.Responses.FunctionTool[] = [{ type: 'function', name: 'weather', strict: true, parameters }]
+  const body = { model: 'chat', input: 'hello', tools, tool_choice: { type: 'function', name: 'weather' } } as const
+  const whole = await openai.responses.create({ ...body, temperature: 0 })
+  const [call, ...more] = whole.output as OpenAI.Responses.ResponseFunctionToolCall[]
+  assert.deepEqual([call.type, call.name, call.status, more.length], ['function_call', 'weather', 'completed', 0])
+  assert.ok(['Bern', 'Rome'].includes((JSON.parse(call.arguments) as { place: string }).place))
+  assert.deepEqual([whole.status, whole.output_text], ['completed', ''])
+
+  const stream = openai.responses.stream({ ...body, temperature: 0 })
+  const types: string[] = []
+  for await (const event of stream) types.push(event.type)
+  assert.deepEqual(types, [
+    'response.created',
+    'response.in_progress',
+    'response.output_item.added',
+    'response.function_call_arguments.delta',
+    'response.function_call_arguments.done',
+    'response.output_item.done',
+    'response.completed',
+  ])
+  const [streamed] = (await stream.finalResponse()).output as OpenAI.Responses.ResponseFunctionToolCall[]
+  assert.deepEqual([streamed.name, streamed.arguments], [call.name, call.arguments])
+
+  const input: OpenAI.Responses.ResponseInput = [
+    { role: 'user', content: 'hello' },
+    call,
+    { type: 'function_call_output', call_id: call.call_id, output: [{ type: 'input_text', text: 'rain' }] },
+  ]
+  const after = { model: 'chat', input, tools, tool_choice: 'none', temperature: 0, max_output_tokens: 8 } as const
+  const read = `[user]hello[assistant]{"name": "weather", "arguments": ${call.arguments}}[user]The function returned:\nrain[assistant]`
+  assert.equal((await openai.responses.create(after)).output_text, tinyContinuation(read, 8))
 })

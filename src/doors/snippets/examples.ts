@@ -1,7 +1,7 @@
 import type { Manifest } from '../../bundle/manifest.ts'
 import type { Version } from '../../registry/registry.ts'
 import { hubBody, IMAGE } from '../hub.ts'
-import { type Slot, viewOf } from '../views.ts'
+import { maskOf, type Slot, viewOf } from '../views.ts'
 
 /** A text that fits what the model learnt to read, as far as its labels tell. */
 const TEXT = 'what a lovely film'
@@ -36,7 +36,7 @@ export function examplesFor(version: Pick<Version, 'name' | 'manifest'>): Exampl
   const chat = 'chatTemplate' in pipeline
   const hub = hubBody(task)
   if (hub) return { task, chat, text: TEXT, tensors: {}, slots: [], body: hub.example }
-  const text = task === 'fill-mask' ? 'what a [MASK] film' : TEXT
+  const text = task === 'fill-mask' ? `what a ${maskOf(version.manifest)} film` : TEXT
   const slots = viewOf(version).inputs(version.manifest)
   return {
     task,

@@ -42,7 +42,7 @@ before(async () => {
     ['fill', { task: 'fill-mask' }, []],
     ['mark', { task: 'token-classification', classes: 2 }, ['O', 'B-THING']],
   ] as const) {
-    const { manifest, files } = tinyEncoderBundle(['what a lovely film'], head, [...labels])
+    const { manifest, files } = tinyEncoderBundle(['what a lovely film'], head, [...labels], '<mask>')
     await registry.register(name, manifest, files)
   }
 })
@@ -155,7 +155,7 @@ console.log(known, first, text, unknown, seen, width, word, start, kind, finish)
   const { embed } = (await load('vectors')) as { embed(text: string): Promise<number[]> }
   assert.deepEqual(await embed('the fox'), (await client.embed('vectors', ['the fox']))[0])
   const { fill } = (await load('fill')) as { fill(text: string): Promise<unknown> }
-  const masked = 'what a [MASK] film'
+  const masked = 'what a <mask> film'
   assert.deepEqual(await fill(masked), (await client.fillMask('fill', [masked]))[0])
   const { mark } = (await load('mark')) as { mark(text: string): Promise<unknown> }
   assert.deepEqual(await mark('a film'), (await client.entities('mark', ['a film']))[0])

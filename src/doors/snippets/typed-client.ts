@@ -102,6 +102,7 @@ const writers: Partial<Record<Manifest['task'], Write>> = {
     `
 export interface Fill {
   token: string
+  id: number
   score: number
 }
 `,

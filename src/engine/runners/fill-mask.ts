@@ -59,6 +59,7 @@ export const fillMaskRunner: OpenRunner = async (manifest, read, options) => {
           Promise.all(
             best(values.subarray(at * size, (at + 1) * size)).map(async ([id, score]) => ({
               token: await wordOf(id),
+              id,
               score,
             })),
           )

@@ -73,6 +73,7 @@ export function llamaBundle(bytes: Uint8Array) {
   // models that embed say how the vectors of a text become one
   const embeds = Number(metadata.get(`${architecture}.pooling_type`) ?? 0) > 0
   const context = size('context_length')
+  const template = embeds ? undefined : metadata.get('tokenizer.chat_template')
   const outputs = [{ name: 'embeddings', dtype: 'float32', shape: ['batch', size('embedding_length')] }]
   const manifest = {
     task: embeds ? 'feature-extraction' : 'text-generation',
@@ -80,7 +81,7 @@ export function llamaBundle(bytes: Uint8Array) {
     family: architecture,
     signature: { inputs: [], outputs: embeds ? outputs : [] },
     labels: [],
-    pipeline: { context },
+    pipeline: { context, ...(typeof template === 'string' && { chatTemplate: template }) },
     parameters,
   } satisfies Partial<Manifest>
   return { manifest: manifest as typeof manifest & Pick<Manifest, 'task' | 'engine'>, files: { 'model.gguf': bytes } }

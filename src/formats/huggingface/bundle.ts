@@ -1,6 +1,7 @@
 import { fail } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { TextPipeline } from '../../data/pipeline.ts'
+import { PublishedTokenizer } from '../../data/published.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'
 import { signatureOf } from '../../graph/signature.ts'
 import { storedWeights } from '../../graph/stored.ts'
@@ -35,7 +36,10 @@ export function bundleEncoder(encoder: PublishedEncoder) {
       family: config.layout,
       signature: signatureOf(model),
       labels,
-      pipeline: TextPipeline.published(tokenizerJson, maxLength).config as unknown as Record<string, unknown>,
+      pipeline: {
+        ...TextPipeline.published(tokenizerJson, maxLength).config,
+        ...(head.task === 'fill-mask' && { mask: new PublishedTokenizer(tokenizerJson, { maxLength }).mask?.content }),
+      } as Record<string, unknown>,
       encoder: card as unknown as Record<string, unknown>,
       parameters: countParameters(own),
     },

@@ -91,16 +91,23 @@ export class Metrics {
   /** A version's figures in the shape of the Open Inference Protocol's statistics extension. */
   statistics(model: string, version: number) {
     const own = [...this.#series].filter((one) => one.model === model && one.version === String(version))
-    const total = (pick: (series: Series) => Buckets) => ({
-      count: own.reduce((sum, one) => sum + pick(one).count, 0),
+    const total = (pick: (series: Series) => { count: number; sum: number }) => ({
+      count: Math.round(own.reduce((sum, one) => sum + pick(one).count, 0)),
       ns: Math.round(own.reduce((sum, one) => sum + pick(one).sum, 0) * 1e9),
     })
+    const sizes = [...new Set(own.flatMap(({ executions }) => [...executions.keys()]))].sort((a, b) => a - b)
+    const ofSize = (size: number, part: 'pre' | 'run' | 'post') =>
+      total(({ executions }) => {
+        const { count = 0, [part]: sum = 0 } = executions.get(size) ?? {}
+        return { count, sum }
+      })
     const success = total(({ duration }) => duration)
     const failures = own.reduce((sum, { codes }) => sum + [...codes.values()].reduce((a, b) => a + b, 0), 0)
     const failedNs = Math.round(own.reduce((sum, { failedSeconds }) => sum + failedSeconds, 0) * 1e9)
     return {
       name: model,
       version: String(version),
+      last_inference: Math.max(0, ...own.map(({ last }) => last)),
       inference_count: own.reduce((sum, { rows }) => sum + rows, 0),
       inference_stats: {
         success,
@@ -110,6 +117,12 @@ export class Metrics {
         compute_infer: total(({ run }) => run),
         compute_output: total(({ post }) => post),
       },
+      batch_stats: sizes.map((size) => ({
+        batch_size: size,
+        compute_input: ofSize(size, 'pre'),
+        compute_infer: ofSize(size, 'run'),
+        compute_output: ofSize(size, 'post'),
+      })),
     }
   }
 

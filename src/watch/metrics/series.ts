@@ -1,5 +1,6 @@
 import { type ErrorCode, errors } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
+import type { Timings } from '../../engine/messages.ts'
 import { Buckets } from './buckets.ts'
 import type { Served } from './served.ts'
 
@@ -18,6 +19,8 @@ export class Series {
   readonly door: string
   readonly task: Manifest['task'] | undefined
   answered = 0
+  /** When the last one was answered, in milliseconds since 1970. */
+  last = 0
   rows = 0
   failedSeconds = 0
   promptTokens = 0
@@ -30,6 +33,8 @@ export class Series {
   readonly run = new Buckets(seconds)
   readonly post = new Buckets(seconds)
   readonly batch = new Buckets(sizes)
+  /** Batches by their size, with the seconds they took: a request counts as the part that its rows are of one. */
+  readonly executions = new Map<number, { count: number; pre: number; run: number; post: number }>()
   readonly firstToken = new Buckets(long)
   readonly betweenTokens = new Buckets(seconds)
   /** Writing after the first token, and its mean for each token after it. */
@@ -45,13 +50,14 @@ export class Series {
     this.task = task
   }
 
-  add({ ms, rows, timings, written, code }: Served) {
+  add({ ms, rows, at, timings, written, code }: Served) {
     if (code !== undefined) {
       this.codes.set(code, (this.codes.get(code) ?? 0) + 1)
       this.failedSeconds += ms / 1000
       return
     }
     this.answered++
+    this.last = at
     this.rows += rows
     this.duration.add(ms / 1000)
     if (timings) {
@@ -60,6 +66,7 @@ export class Series {
       this.run.add(timings.run / 1000)
       this.post.add(timings.post / 1000)
       this.batch.add(timings.batch)
+      this.#execution(rows, timings)
     }
     if (!written) return
     const { usage, first, gaps, finish } = written
@@ -72,6 +79,16 @@ export class Series {
     this.decode.add((ms - first) / 1000)
     for (const gap of gaps) this.betweenTokens.add(gap / 1000)
     if (usage.completionTokens > 1) this.perToken.add((ms - first) / 1000 / (usage.completionTokens - 1))
+  }
+
+  #execution(rows: number, { batch, pre, run, post }: Timings) {
+    const execution = this.executions.get(batch) ?? { count: 0, pre: 0, run: 0, post: 0 }
+    this.executions.set(batch, execution)
+    const part = rows / Math.max(1, batch)
+    execution.count += part
+    execution.pre += (part * pre) / 1000
+    execution.run += (part * run) / 1000
+    execution.post += (part * post) / 1000
   }
 
   /** Requests that failed by the server's own fault. */

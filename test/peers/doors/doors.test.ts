@@ -10,6 +10,7 @@ import { startTestServer, type TestServer } from '../../../src/testing/server.ts
 import { tinyClassifier, tinyGraph } from '../../../src/testing/tiny.ts'
 import { tinyContinuation, tinyDecoder } from '../../../src/testing/tiny-decoder.ts'
 import { tinyEmbedder } from '../../../src/testing/tiny-embedder.ts'
+import { tinyEncoderBundle } from '../../../src/testing/tiny-encoder.ts'
 import { tinyVision } from '../../../src/testing/tiny-vision.ts'
 
 const python = process.env.ATHANOR_PYTHON ?? 'python3'
@@ -42,6 +43,8 @@ before(async () => {
   await registry.register('vectors', vectors.manifest, vectors.files)
   const caller = tinyDecoder({ chatTemplate: '{{ messages | length }}', letters: Buffer.from('{') }) // begins a call
   await registry.register('caller', caller.manifest, caller.files)
+  const mask = tinyEncoderBundle(['the cat sat on the mat'], { task: 'fill-mask' }, [], '<mask>')
+  await registry.register('mask', mask.manifest, mask.files)
   const vision = tinyVision()
   await registry.register('vision', vision.manifest, vision.files)
   const headers = { 'content-type': 'application/octet-stream' }
@@ -62,7 +65,7 @@ for (const [client, modules] of Object.entries(clients)) {
 
 const all = [clients.triton, clients.openai, clients.huggingface, clients.scoring].join(', ')
 test('every snippet of Python runs as it stands', { skip: skipWithout(all) }, async () => {
-  for (const model of ['tiny', 'writer', 'plain', 'vectors', 'vision']) {
+  for (const model of ['tiny', 'writer', 'plain', 'vectors', 'vision', 'mask']) {
     const { snippets } = (await (await fetch(`${server.url}/api/models/${model}/snippets`)).json()) as {
       snippets: { door: string; language: string; code: string }[]
     }

@@ -18,6 +18,10 @@ pieces = list(writer.text_generation("hello", max_new_tokens=12, do_sample=False
 assert "".join(pieces) == expected, pieces
 chat = writer.chat_completion([{"role": "user", "content": "hello"}], max_tokens=12, temperature=0.0)
 assert chat.choices[0].message.content == expected, chat
+details = writer.text_generation("hello", max_new_tokens=12, do_sample=False, details=True).details
+assert "".join(token.text for token in details.tokens) == expected, details
+fills = InferenceClient(f"{url}/hf/models/mask").fill_mask("the <mask> sat", top_k=2)
+assert len(fills) == 2 and fills[0].score >= fills[1].score and "sat" in fills[0].sequence and fills[0].token > 0, fills
 seen = InferenceClient(f"{url}/hf/models/vision").image_classification(base64.b64decode(given["image"]))
 assert {one.label for one in seen} == {"dark", "light"}, seen
 vectors = InferenceClient(f"{url}/hf/models/vectors")

@@ -27,6 +27,15 @@ assert response.output_text == expected
 with client.responses.stream(model="writer", input="hello", temperature=0, max_output_tokens=12) as events:
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == expected, text
+parameters = {"type": "object", "properties": {"place": {"enum": ["Bern", "Rome"]}}, "required": ["place"]}
+tools = [{"type": "function", "name": "weather", "parameters": parameters}]
+called = client.responses.create(model="writer", input="hello", tools=tools, tool_choice="required").output
+assert [one.name for one in called] == ["weather"] and json.loads(called[0].arguments)["place"] in ("Bern", "Rome"), called
+returned = {"type": "function_call_output", "call_id": called[0].call_id, "output": "rain"}
+after = client.responses.create(model="writer", input=[*messages, *called, returned], max_output_tokens=4)
+assert after.output_text, after
+with client.responses.stream(model="writer", input="hello", tools=tools, tool_choice="required") as events:
+    assert "response.function_call_arguments.done" in [event.type for event in events]
 vectors = client.embeddings.create(model="vectors", input=["a", "b"], dimensions=4).data
 assert [len(one.embedding) for one in vectors] == [4, 4]
 parsed = client.chat.completions.create(

@@ -61,13 +61,19 @@ with http.InferenceServerClient(host) as client:
             np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
             np.testing.assert_array_equal(answer.as_numpy("m"), n * 2)
             assert answer.get_response()["id"] == "q"
+    for algorithm in ("gzip", "deflate"):
+        answer = client.infer(
+            "plain", inputs(http), request_compression_algorithm=algorithm, response_compression_algorithm=algorithm
+        )
+        np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
     answer = client.infer("plain", inputs(http), model_version="1")
     np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
     check_common(client, http)
     config = client.get_model_config("tiny")
     assert config["input"] == [{"name": "text", "data_type": "TYPE_STRING", "dims": [-1]}], config
     assert {"plain", "tiny"} <= {one["name"] for one in client.get_inference_statistics()["model_stats"]}
-    assert client.get_inference_statistics("plain")["model_stats"][0]["inference_count"] >= 5
+    stats = client.get_inference_statistics("plain")["model_stats"][0]
+    assert stats["inference_count"] == stats["execution_count"] == stats["batch_stats"][0]["compute_infer"]["count"] >= 7
 
 client = grpc.InferenceServerClient(f"127.0.0.1:{given['ports']['grpc']}")
 assert client.get_server_metadata().name == "athanor"
@@ -76,8 +82,12 @@ assert client.get_model_config("tiny").config.input[0].name == "text"
 answer = client.infer("plain", inputs(grpc), request_id="q")
 np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
 assert answer.get_response().id == "q"
+for algorithm in ("gzip", "deflate"):
+    answer = client.infer("plain", inputs(grpc), compression_algorithm=algorithm)
+    np.testing.assert_array_equal(answer.as_numpy("y"), x * 2 + 7)
 check_common(client, grpc)
-assert client.get_inference_statistics("plain").model_stats[0].inference_count >= 1
+stats = client.get_inference_statistics("plain").model_stats[0]
+assert stats.inference_count == stats.execution_count == stats.batch_stats[0].compute_infer.count >= 3, stats
 assert any(one.name == "plain" for one in client.get_model_repository_index().models)
 
 answers = queue.Queue()

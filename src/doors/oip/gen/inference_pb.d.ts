@@ -765,6 +765,37 @@ export declare type InferStatistics = Message<"inference.InferStatistics"> & {
 export declare const InferStatisticsSchema: GenMessage<InferStatistics>;
 
 /**
+ * @generated from message inference.InferBatchStatistics
+ */
+export declare type InferBatchStatistics = Message<"inference.InferBatchStatistics"> & {
+  /**
+   * @generated from field: uint64 batch_size = 1;
+   */
+  batchSize: bigint;
+
+  /**
+   * @generated from field: inference.StatisticDuration compute_input = 2;
+   */
+  computeInput?: StatisticDuration | undefined;
+
+  /**
+   * @generated from field: inference.StatisticDuration compute_infer = 3;
+   */
+  computeInfer?: StatisticDuration | undefined;
+
+  /**
+   * @generated from field: inference.StatisticDuration compute_output = 4;
+   */
+  computeOutput?: StatisticDuration | undefined;
+};
+
+/**
+ * Describes the message inference.InferBatchStatistics.
+ * Use `create(InferBatchStatisticsSchema)` to create a new message.
+ */
+export declare const InferBatchStatisticsSchema: GenMessage<InferBatchStatistics>;
+
+/**
  * @generated from message inference.ModelStatistics
  */
 export declare type ModelStatistics = Message<"inference.ModelStatistics"> & {
@@ -797,6 +828,11 @@ export declare type ModelStatistics = Message<"inference.ModelStatistics"> & {
    * @generated from field: inference.InferStatistics inference_stats = 6;
    */
   inferenceStats?: InferStatistics | undefined;
+
+  /**
+   * @generated from field: repeated inference.InferBatchStatistics batch_stats = 7;
+   */
+  batchStats: InferBatchStatistics[];
 };
 
 /**
