@@ -78,6 +78,20 @@ test('without the library a GGUF file is registered, and asking it says what to 
     const file = new Uint8Array(writeLlamaGguf(decoder, 'tiny', 'f16'))
     const { manifest } = await other.models.importFiles('llama', { 'a.gguf': file }, { format: 'gguf-llama' })
     assert.deepEqual([manifest.engine, manifest.task, manifest.family], ['llama', 'text-generation', 'llama'])
+    const { models } = (await (await fetch(`${bare.url}/ollama/api/tags`)).json()) as { models: { details: object }[] }
+    assert.deepEqual(
+      models.map(({ details }) => details),
+      [
+        {
+          parent_model: '',
+          format: 'gguf',
+          family: 'llama',
+          families: ['llama'],
+          parameter_size: `${(manifest.parameters / 1e3).toFixed(1)}K`,
+          quantization_level: 'F16',
+        },
+      ],
+    )
     await assert.rejects(other.generate('llama', 'x'), { code: 'ENGINE_MISSING', hint: /engines install llama/ })
   } finally {
     await bare.close()
