@@ -1,10 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
-import { tmpdir } from 'node:os'
+import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ToEngine } from './messages.ts'
+
+/** Scheduling priority below the control process's, so that it keeps answering while engines work. */
+const NICENESS = 5
 
 /**
  * Starts a process that can become an engine: an empty folder, no secrets in its environment, compiled code from the parent's cache.
@@ -26,6 +29,12 @@ export function startProcess(inTurn = false): ChildProcess {
     },
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
+  try {
+    // now, since threads take it from the one that starts them
+    if (child.pid !== undefined) setPriority(child.pid, NICENESS)
+  } catch {
+    // some systems do not let a process lower another's priority; the engine runs all the same
+  }
   child.on('error', () => undefined) // a message to a process that just died; its exit is handled
   return child
 }
