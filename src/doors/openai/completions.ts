@@ -5,7 +5,7 @@ import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { beginAll, finishOf, now, refuse, sampling, settingsOf, type TokenEvent, UsageSum } from './generation.ts'
 import { tag } from './models.ts'
-import { boolean, integer, listOf, text } from './schema.ts'
+import { boolean, integer, TextsOrIds, text, textsOrIds } from './schema.ts'
 import { sendChunks } from './stream.ts'
 
 /** How long a text gets when the request does not say: so few, as OpenAI has it. */
@@ -13,12 +13,7 @@ const DEFAULT_TOKENS = 16
 
 const Body = Type.Object({
   ...sampling,
-  prompt: Type.Unsafe<string | (string | number | number[])[]>({
-    type: ['string', 'array'],
-    minItems: 1,
-    maxItems: 64,
-    items: { type: ['string', 'integer', 'array'] },
-  }),
+  prompt: TextsOrIds,
   best_of: integer({ minimum: 1, maximum: 20 }),
   echo: boolean(),
   logprobs: integer({ minimum: 0, maximum: 20 }),
@@ -51,15 +46,15 @@ export const completionRoutes = [
     async (house, call) => {
       const { body, request, reply } = call
       const n = body.n ?? 1
-      const prompts = listOf(body.prompt)
-      if (prompts.some((prompt) => typeof prompt !== 'string')) throw refuse('prompt', 'a prompt of token ids')
+      const prompts: readonly (string | number[])[] = textsOrIds(body.prompt, 'prompt')
+      if (body.echo && prompts.some((prompt) => typeof prompt === 'object')) throw refuse('echo', 'token ids as text')
       if (body.suffix) throw refuse('suffix', 'a suffix')
       if (typeof body.best_of === 'number' && body.best_of !== n)
         throw refuse('best_of', 'choosing the best of several')
       const logprobs = body.logprobs ?? undefined
       if (body.echo && logprobs !== undefined) throw refuse('echo', 'logprobs of the prompt')
       const settings = settingsOf(body, body.max_tokens ?? DEFAULT_TOKENS, logprobs)
-      const inputs = prompts.map((prompt) => ({ ...settings, prompt: prompt as string, whole: body.stream !== true }))
+      const inputs = prompts.map((prompt) => ({ ...settings, prompt, whole: body.stream !== true }))
       const caller = callerOf('openai', house, call)
       const { version, events, count } = await beginAll(caller, body.model, inputs, n)
       const usage = new UsageSum(n)
