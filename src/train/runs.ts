@@ -61,6 +61,8 @@ const training: RunKind<RunSpec> = {
 }
 
 const isFinished = (state: string) => (finishedStates as readonly string[]).includes(state)
+/** Ended runs that keep what is needed to go on with them. */
+const isResumable = (state: string) => state === 'interrupted' || state === 'failed'
 
 /** Milliseconds between two looks at a database that other processes work on too. */
 const LOOK_EVERY = 500
@@ -178,8 +180,14 @@ export class Runs {
           last = stored.id
         }
       }
-      if (isFinished((await this.get(run)).state)) {
-        for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) yield stored
+      const { state, error } = await this.get(run)
+      if (isFinished(state)) {
+        const rest = (await this.#records.events(run, last)) as NumberedEvent[]
+        yield* rest
+        if (!this.#unsaved.has(run)) return
+        // its end could not be stored
+        if (error) yield { id: 0, event: { type: 'failed', error } }
+        yield { id: 0, event: { type: 'state', state } }
         return
       }
       for await (const [numbered] of live as AsyncIterable<[NumberedEvent]>) {
@@ -206,10 +214,9 @@ export class Runs {
     const { state } = await this.get(run)
     if (this.#active?.run === run) await this.#stop('cancelled')
     else if (await this.#isElsewhere(run)) await this.#records.want(run, 'cancelled')
-    else if (!isFinished(state) || state === 'interrupted') {
+    else if (!isFinished(state) || isResumable(state)) {
       this.#queue = this.#queue.filter((other) => other !== run)
-      await this.#end(run, 'cancelled')
-      await rm(this.#folder(run), { recursive: true, force: true })
+      await this.#endAs(run, 'cancelled')
     }
     return this.get(run)
   }
@@ -230,7 +237,7 @@ export class Runs {
   /** Goes on with an interrupted or failed run from its last checkpoint; throws RUN_NOT_RESUMABLE. */
   async resume(run: string): Promise<Run> {
     const { state } = await this.get(run)
-    if (state !== 'interrupted' && state !== 'failed') {
+    if (!isResumable(state)) {
       throw fail('RUN_NOT_RESUMABLE', { run, reason: isFinished(state) ? `it is ${state}` : 'it is still going on' })
     }
     await this.#records.update(run, { state: 'queued', error: undefined })
@@ -329,10 +336,7 @@ export class Runs {
       progress: () => active.tenure?.keepFiles(),
     })
     const wanted = active.wanted as Active['wanted'] // changed while it worked
-    if (wanted === 'cancelled') {
-      await this.#end(run, 'cancelled')
-      await this.#clear(run)
-    } else if (outcome.type === 'stopped' || wanted !== 'done') {
+    if (outcome.type === 'stopped' || wanted !== 'done') {
       await this.#endAs(run, wanted === 'done' ? 'interrupted' : wanted)
     } else if (outcome.type === 'failed') {
       throw failureOf(outcome)
@@ -381,7 +385,8 @@ export class Runs {
     const wanted = this.#activeNow()?.wanted
     if (wanted !== undefined && wanted !== 'done') return this.#endAs(run, wanted)
     this.onFailure(run, error)
-    const how = { state: 'failed' as const, error: error.toJSON() }
+    const told = error.code === 'DISK_FULL' ? fail('DISK_FULL', { run }, { cause: error }) : error
+    const how = { state: 'failed' as const, error: told.toJSON() }
     this.#unsaved.set(run, how)
     try {
       const ours = await this.#records.update(run, how)
@@ -390,6 +395,8 @@ export class Runs {
     } catch {
       // the reason may be a full disk: the run is told as failed all the same, and is interrupted after a restart
     }
+    // what was measured and refused would be refused again
+    if (error.code === 'GATE_REFUSED') await this.#clear(run).catch(() => undefined)
     await this.#emit(run, { type: 'failed', error: how.error }).catch(() => undefined)
     await this.#emit(run, { type: 'state', state: 'failed' }).catch(() => undefined)
   }
@@ -404,6 +411,7 @@ export class Runs {
 
   /** Ends a run as it was stopped; one that others go on with is theirs to tell of. */
   async #endAs(run: string, how: Exclude<Active['wanted'], 'done'>) {
+    if (how === 'cancelled') await this.#clear(run)
     if (how !== 'handedOver' && how !== 'lost') return this.#end(run, how)
     this.#live.emit(run, { id: 0, event: { type: 'state', state: 'interrupted' } } satisfies NumberedEvent)
   }
