@@ -132,7 +132,8 @@ async function* watched(
   let first: number | undefined
   let last = started
   let over = false
-  const content = () => ({ input: prompt ?? JSON.stringify(messages), output: text })
+  const input = () => (typeof prompt === 'string' ? prompt : JSON.stringify(prompt ?? messages))
+  const content = () => ({ input: input(), output: text })
   const ended = (finish: Written['finish'], usage: Written['usage']) => {
     over = true
     const ms = performance.now() - started

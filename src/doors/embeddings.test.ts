@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test'
 import { InferenceClient } from '@huggingface/inference'
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
+import { type PipelineConfig, TextPipeline } from '../data/pipeline.ts'
 import { startTestServer, type TestServer } from '../testing/server.ts'
 import { tinyClassifier } from '../testing/tiny.ts'
 import { tinyEmbedder } from '../testing/tiny-embedder.ts'
@@ -60,7 +61,10 @@ test('OpenAI: vectors as numbers and as base64, whole and cut', async () => {
     [{ dimensions: 9 }, 'dimensions'],
     [{ dimensions: 0 }, 'dimensions'],
     [{ input: [] }, 'input'],
-    [{ input: [1, 2] }, 'input'],
+    [{ input: [1, 'x'] }, 'input'],
+    [{ input: [[]] }, 'input.0'],
+    [{ input: [1, -1] }, 'input.1'],
+    [{ input: [1, 100_000] }, null],
     [{ model: 'tiny' }, 'model'],
     [{ encoding_format: 'hex' }, 'encoding_format'],
   ] as const) {
@@ -69,6 +73,19 @@ test('OpenAI: vectors as numbers and as base64, whole and cut', async () => {
       (error: InstanceType<typeof OpenAI.APIError>) => error.status === 400 && error.param === param,
     )
   }
+})
+
+test('OpenAI: texts as token ids of the model’s own', async () => {
+  const { manifest, files } = await tinyEmbedder()
+  const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, String(files['tokenizer.json']))
+  const ids = (await pipeline.encode(texts)).map((one) => [...one])
+  const many = await openai.embeddings.create({ model: 'vectors', input: ids })
+  for (const [i, { embedding }] of many.data.entries()) near(embedding, vectors[i])
+  const one = await openai.embeddings.create({ model: 'vectors', input: ids[1] })
+  assert.deepEqual([one.data.length, one.usage.prompt_tokens], [1, ids[1].length])
+  near(one.data[0].embedding, vectors[1])
+  const cut = await openai.embeddings.create({ model: 'vectors', input: Array(100).fill(ids[0][0]) })
+  assert.equal(cut.usage.prompt_tokens, 64, 'cut as texts are')
 })
 
 test('vLLM’s and TEI’s routes: rerank, score, embed, similarity', async () => {

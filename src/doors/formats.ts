@@ -4,7 +4,6 @@ import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
 import { type Static, Type } from '../base/schema.ts'
 import { convert } from '../formats/convert.ts'
-import { fetchModel, publisherOf } from '../formats/fetched.ts'
 import { formats } from '../formats/formats.ts'
 import { ImportOptions } from '../formats/options.ts'
 import { detail, ModelDetail, Named, Ref } from './models.ts'
@@ -74,6 +73,7 @@ async function fetchInto(
   { from, format }: Static<typeof FetchBody>,
   gone: AbortSignal,
 ): Promise<Static<typeof FetchedFiles>> {
+  const { fetchModel, publisherOf } = await import('../formats/fetched.ts') // what reads models is loaded when one comes
   const publisher = publisherOf(from)
   if (publisher === undefined)
     throw fail('OPTION_INVALID', { option: 'from', reason: `expected hf:… or npm:…, got "${from.slice(0, 80)}"` })

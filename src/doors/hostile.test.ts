@@ -47,6 +47,8 @@ interface Good {
 
 const count = [0, -1, 1.5, 1e12, '1'] as const
 const share = [-0.1, 1.1, '1'] as const
+/** Token ids that no model of these tests has, and mixtures. */
+const ids = [[], 5, [-5], [1.5], [1e9], [[1e9]], [[]], [[1], 'x'], [[[1]]], [null]] as const
 const penalty = [-2.1, 2.1, '1'] as const
 const seed = [-1, 2 ** 32, 0.5, '1'] as const
 const openaiRanges = {
@@ -131,7 +133,15 @@ const goods: Good[] = [
     model: 'writer',
     path: '/v1/completions',
     body: { model: 'writer', prompt: ['x'], max_tokens: 2, n: 1 },
-    ranges: { ...openaiRanges, max_tokens: count, n: count, logprobs: [-1, 21, 0.5], suffix: ['x'], best_of: [2, 0] },
+    ranges: {
+      ...openaiRanges,
+      prompt: ids,
+      max_tokens: count,
+      n: count,
+      logprobs: [-1, 21, 0.5],
+      suffix: ['x'],
+      best_of: [2, 0],
+    },
     text: 'prompt.0',
   },
   {
@@ -153,7 +163,7 @@ const goods: Good[] = [
     model: 'vectors',
     path: '/v1/embeddings',
     body: { model: 'vectors', input: ['x'], dimensions: 4 },
-    ranges: { dimensions: [...count, 9], encoding_format: ['hex', 5], input: [[], 5, [5], [[1]]] },
+    ranges: { dimensions: [...count, 9], encoding_format: ['hex', 5], input: ids },
     text: 'input.0',
     list: 'input',
   },

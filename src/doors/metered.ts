@@ -22,11 +22,11 @@ const ofTexts = (texts: readonly string[]): Tokens => ({
 function ofGeneration({ prompt, messages, maxTokens = WRITTEN }: GenerationInput, { pipeline }: Manifest): Tokens {
   const { context = Number.POSITIVE_INFINITY } = (pipeline ?? {}) as { context?: number }
   const said = messages?.reduce((sum, { role, content }) => sum + bytes(role) + bytes(content), TEMPLATE)
-  const input = said ?? bytes(prompt ?? '')
+  const input = said ?? (typeof prompt === 'object' ? prompt.length : bytes(prompt ?? ''))
   return { input: Math.min(input, context), output: Math.min(Math.max(0, maxTokens), context) }
 }
 
-type Inference = Pick<Deployments, 'predict' | 'classifyImages' | 'infer' | 'ask' | 'generate'>
+type Inference = Pick<Deployments, 'predict' | 'embedIds' | 'classifyImages' | 'infer' | 'ask' | 'generate'>
 
 /**
  * Everything that asks a model, let in and charged by the ledger: whichever door a request comes by, this is where it
@@ -52,6 +52,12 @@ export function metered(deployments: Deployments, ledger: Ledger, who: Principal
         ref,
         () => ofTexts(texts),
         () => deployments.predict(ref, texts, options),
+      ),
+    embedIds: (ref, ids, options) =>
+      charged(
+        ref,
+        () => ({ input: ids.reduce((sum, { length }) => sum + length, 0), output: 0 }),
+        () => deployments.embedIds(ref, ids, options),
       ),
     classifyImages: (ref, images, options) =>
       charged(ref, none, () => deployments.classifyImages(ref, images, options)),

@@ -3,11 +3,15 @@ import { askRef, type Prediction, type TextCallOptions } from '../serve/deployme
 import { type Caller, findModel } from './ask.ts'
 import { counted } from './counted.ts'
 
+/** Texts as a model of vectors takes them: as they are, or as token ids of its own. */
+type Texts = readonly string[] | readonly number[][]
+const areIds = (texts: Texts): texts is readonly number[][] => typeof texts[0] === 'object'
+
 /** The model's own answer to texts, whatever its task; throws what `findModel` and `Deployments.predict` throw. */
 export async function askTexts(
   { house, door, requestId, ...options }: Caller & TextCallOptions,
   ref: string,
-  texts: readonly string[],
+  texts: Texts,
   tasks: readonly string[],
 ): Promise<Prediction> {
   const version = await findModel(house, ref)
@@ -18,14 +22,17 @@ export async function askTexts(
       param: 'model',
     })
   const asked = askRef(version)
-  return counted(house, door, asked, requestId, () => house.deployments.predict(asked, texts, options))
+  const { deployments } = house
+  return counted(house, door, asked, requestId, () =>
+    areIds(texts) ? deployments.embedIds(asked, texts, options) : deployments.predict(asked, texts, options),
+  )
 }
 
 /** A vector for each text, and how many tokens they have; with `dimensions` its first numbers, again of length one. Throws BAD_REQUEST for more than there are. */
 export async function embed(
   caller: Caller,
   ref: string,
-  texts: readonly string[],
+  texts: Texts,
   dimensions?: number | null,
 ): Promise<{ vectors: Float32Array[]; tokens: number }> {
   const { output } = await askTexts(caller, ref, texts, ['feature-extraction'])
@@ -35,7 +42,7 @@ export async function embed(
     const message = `dimensions: the model has ${width}, got ${dimensions}`
     throw fail('BAD_REQUEST', { message, param: 'dimensions' })
   }
-  const whole = texts.map((_, row) => vectors.subarray(row * width, (row + 1) * width))
+  const whole = Array.from({ length: texts.length }, (_, row) => vectors.subarray(row * width, (row + 1) * width))
   if (typeof dimensions !== 'number' || dimensions === width) return { vectors: whole, tokens }
   return { vectors: whole.map((vector) => unit(vector.slice(0, dimensions))), tokens }
 }

@@ -68,7 +68,7 @@ interface Pending {
 }
 
 export type NewRequest =
-  | { texts: string[]; topK?: number }
+  | { texts: string[]; topK?: number; ids?: number[][] }
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
   | { input: HubInput }

@@ -1,4 +1,5 @@
 import ort from 'onnxruntime-node'
+import { fail } from '../base/errors.ts'
 import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
 import type { Runner } from './runner.ts'
 import { failure } from './session.ts'
@@ -6,6 +7,8 @@ import { failure } from './session.ts'
 /** How texts become answers: `Row` is a text made ready for the graph, `Result` what the graph says of it. */
 export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Result> {
   encode(texts: readonly string[]): Promise<Row[]>
+  /** A text that came as token ids; throws BAD_REQUEST. */
+  fromIds?(ids: readonly number[]): Row
   /** Runs rows as one batch, the longest last; a result for each. */
   infer(batch: readonly Row[]): Promise<Result[]>
   /** Told of every row that a caller sent, with its result. */
@@ -30,19 +33,31 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
   tokenBudget: number,
 ): Runner {
   let batches = 0
+  function fromIds(ids: readonly number[]): Row {
+    if (!task.fromIds) throw fail('BAD_REQUEST', { message: 'this model takes texts, not token ids' })
+    return task.fromIds(ids)
+  }
   async function* run(all: EngineRequest[]): AsyncGenerator<EngineAnswer> {
     const started = monotonic()
     const requests = all.filter((request) => request.kind === 'texts')
-    const encoded = await task.encode(requests.flatMap(({ texts }) => texts))
+    const encoded = await task.encode(requests.flatMap(({ texts, ids }) => (ids ? [] : texts)))
     const ready = monotonic()
     let at = 0
     const rows: Placed<Row>[] = []
-    const open = requests.map(({ texts }, request) => {
-      texts.forEach((_, index) => {
-        rows.push({ request, index, row: encoded[at++] })
-      })
-      return { results: new Array<Result>(texts.length), left: texts.length, batch: 0, tokens: 0 }
-    })
+    const open = requests.map(({ texts }) => ({
+      results: new Array<Result>(texts.length),
+      left: texts.length,
+      batch: 0,
+      tokens: 0,
+    }))
+    for (const [request, { id, texts, ids }] of requests.entries()) {
+      try {
+        const given = ids?.map(fromIds)
+        for (const index of texts.keys()) rows.push({ request, index, row: given ? given[index] : encoded[at++] })
+      } catch (error) {
+        yield failure(id, error)
+      }
+    }
     rows.sort((a, b) => a.row.ids.length - b.row.ids.length) // alike lengths share a batch, so little is padding
     for (const wanted of cut(rows, tokenBudget)) {
       const batch = wanted.filter(({ request }) => !requests[request].withdrawn)

@@ -113,6 +113,21 @@ export class Deployments {
     return { ...prediction, texts }
   }
 
+  /** Vectors of texts that come as token ids of the model's own; throws what `predict` throws, and BAD_REQUEST for other ids. */
+  async embedIds(ref: string, ids: readonly number[][], options: CallOptions = {}): Promise<Prediction> {
+    const { batchLimit, textLimit } = this.#config
+    if (ids.length > batchLimit)
+      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${ids.length}` })
+    for (const { length } of ids) {
+      if (length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one token id' })
+      if (length > textLimit) throw fail('TEXT_TOO_LONG', { length, limit: textLimit })
+    }
+    const texts = ids.map((one) => JSON.stringify(one))
+    const request = { texts, ids: [...ids] }
+    const prediction = await this.#call(ref, ['feature-extraction'], () => request, options)
+    return { ...prediction, texts }
+  }
+
   /** Class probabilities of images, as files or raw pixels; throws IMAGE_INVALID and IMAGE_TOO_LARGE besides what `predict` throws. */
   async classifyImages(ref: string, images: readonly ImageContent[], options: CallOptions = {}): Promise<Prediction> {
     const { batchLimit } = this.#config

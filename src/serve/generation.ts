@@ -43,6 +43,8 @@ export function checkGeneration(input: GenerationInput, textLimit: number): Gene
     throw fail('BAD_REQUEST', { message: 'expected either prompt or messages' })
   if (messages && (messages.length === 0 || messages.length > MESSAGES))
     throw fail('BAD_REQUEST', { message: `messages: expected 1 to ${MESSAGES}` })
+  if (typeof prompt === 'object' && !(prompt.length > 0 && prompt.every((id) => Number.isInteger(id) && id >= 0)))
+    throw fail('BAD_REQUEST', { message: 'prompt: expected a text, or token ids from 0', param: 'prompt' })
   const length = prompt?.length ?? lengthOf(messages!)
   if (length > textLimit) throw fail('TEXT_TOO_LONG', { length, limit: textLimit })
   if (stop.length > STOPS || stop.some((text) => text.length === 0 || text.length > STOP_LENGTH))

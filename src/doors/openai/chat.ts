@@ -18,8 +18,8 @@ import {
 } from './generation.ts'
 import { tag } from './models.ts'
 import { boolean, integer } from './schema.ts'
-import { sendChunks } from './stream.ts'
-import { type CallPart, Calls, callDelta, callsIn, shapeOf, shaping } from './tools.ts'
+import { gather, sendChunks } from './stream.ts'
+import { type CallPart, callDelta, callsIn, shapeOf, shaping } from './tools.ts'
 
 interface Part {
   type: string
@@ -102,7 +102,7 @@ export const chatRoutes = [
     { summary: 'Answer a conversation, at once or as a stream', permission: 'use', tag },
     { body: Body },
     async (house, call) => {
-      const { body, request, reply } = call
+      const { body } = call
       if (body.functions?.length) throw refuse('functions', 'calling functions')
       if (body.modalities?.some((one) => one !== 'text')) throw refuse('modalities', 'output other than text')
       if (typeof body.top_logprobs === 'number' && !body.logprobs)
@@ -126,54 +126,33 @@ export const chatRoutes = [
       }
 
       if (body.stream) {
-        const withUsage = body.stream_options?.include_usage === true
-        const chunk = (choices: unknown[]) => ({
-          ...head,
-          object: 'chat.completion.chunk',
-          choices,
-          ...(withUsage && { usage: null }),
-        })
-        const choice = (index: number, delta: object, rest: { token?: TokenEvent; end?: EndEvent } = {}) => ({
-          index,
-          delta,
-          logprobs: logprobs !== undefined && rest.token ? { content: [logprobOf(rest.token)], refusal: null } : null,
-          finish_reason: rest.end ? finishOf(rest.end) : null,
-        })
-        async function* chunks() {
-          for (let index = 0; index < n; index++) yield chunk([choice(index, { role: 'assistant', content: '' })])
+        const choice = (index: number, delta: object, rest: { token?: TokenEvent; end?: EndEvent } = {}) => [
+          {
+            index,
+            delta,
+            logprobs: logprobs !== undefined && rest.token ? { content: [logprobOf(rest.token)], refusal: null } : null,
+            finish_reason: rest.end ? finishOf(rest.end) : null,
+          },
+        ]
+        async function* choices() {
+          for (let index = 0; index < n; index++) yield choice(index, { role: 'assistant', content: '' })
           for await (const { index, item } of events) {
             if (item.type === 'token') {
-              if (item.call) yield chunk([choice(index, callDelta(item.call))])
+              if (item.call) yield choice(index, callDelta(item.call))
               else if (item.text !== '' || logprobs !== undefined)
-                yield chunk([choice(index, { content: item.text }, { token: item })])
+                yield choice(index, { content: item.text }, { token: item })
               continue
             }
-            if (item.text !== '') yield chunk([choice(index, { content: item.text })])
+            if (item.text !== '') yield choice(index, { content: item.text })
             usage.add(index, item)
-            yield chunk([choice(index, {}, { end: item })])
+            yield choice(index, {}, { end: item })
           }
-          if (withUsage) yield { ...chunk([]), usage: usage.value }
         }
-        return sendChunks(request, reply, chunks())
+        const wanted = body.stream_options?.include_usage ? usage : undefined
+        return sendChunks(call, { ...head, object: 'chat.completion.chunk' }, choices(), wanted)
       }
 
-      const choices = Array.from({ length: n }, () => ({
-        text: '',
-        tokens: [] as TokenEvent[],
-        calls: new Calls(),
-        finish: 'stop',
-      }))
-      for await (const { index, item } of events) {
-        const choice = choices[index]
-        choice.text += item.text
-        if (item.type === 'token') {
-          choice.calls.add(item)
-          if (logprobs !== undefined && !item.call) choice.tokens.push(item)
-        } else {
-          choice.finish = finishOf(item)
-          usage.add(index, item)
-        }
-      }
+      const choices = await gather(events, n, usage, logprobs !== undefined)
       return {
         ...head,
         object: 'chat.completion',

@@ -5,20 +5,15 @@ import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { beginAll, finishOf, now, refuse, sampling, settingsOf, type TokenEvent, UsageSum } from './generation.ts'
 import { tag } from './models.ts'
-import { boolean, integer, listOf, text } from './schema.ts'
-import { sendChunks } from './stream.ts'
+import { boolean, integer, TextsOrIds, text, textsOrIds } from './schema.ts'
+import { gather, sendChunks } from './stream.ts'
 
 /** How long a text gets when the request does not say: so few, as OpenAI has it. */
 const DEFAULT_TOKENS = 16
 
 const Body = Type.Object({
   ...sampling,
-  prompt: Type.Unsafe<string | (string | number | number[])[]>({
-    type: ['string', 'array'],
-    minItems: 1,
-    maxItems: 64,
-    items: { type: ['string', 'integer', 'array'] },
-  }),
+  prompt: TextsOrIds,
   best_of: integer({ minimum: 1, maximum: 20 }),
   echo: boolean(),
   logprobs: integer({ minimum: 0, maximum: 20 }),
@@ -49,17 +44,17 @@ export const completionRoutes = [
     { summary: 'Continue a text, at once or as a stream', permission: 'use', tag },
     { body: Body },
     async (house, call) => {
-      const { body, request, reply } = call
+      const { body } = call
       const n = body.n ?? 1
-      const prompts = listOf(body.prompt)
-      if (prompts.some((prompt) => typeof prompt !== 'string')) throw refuse('prompt', 'a prompt of token ids')
+      const prompts: readonly (string | number[])[] = textsOrIds(body.prompt, 'prompt')
+      if (body.echo && prompts.some((prompt) => typeof prompt === 'object')) throw refuse('echo', 'token ids as text')
       if (body.suffix) throw refuse('suffix', 'a suffix')
       if (typeof body.best_of === 'number' && body.best_of !== n)
         throw refuse('best_of', 'choosing the best of several')
       const logprobs = body.logprobs ?? undefined
       if (body.echo && logprobs !== undefined) throw refuse('echo', 'logprobs of the prompt')
       const settings = settingsOf(body, body.max_tokens ?? DEFAULT_TOKENS, logprobs)
-      const inputs = prompts.map((prompt) => ({ ...settings, prompt: prompt as string, whole: body.stream !== true }))
+      const inputs = prompts.map((prompt) => ({ ...settings, prompt, whole: body.stream !== true }))
       const caller = callerOf('openai', house, call)
       const { version, events, count } = await beginAll(caller, body.model, inputs, n)
       const usage = new UsageSum(n)
@@ -73,56 +68,36 @@ export const completionRoutes = [
       const echo = (index: number) => (body.echo ? (prompts[Math.floor(index / n)] as string) : '')
 
       if (body.stream) {
-        const withUsage = body.stream_options?.include_usage === true
         const offsets = Array.from({ length: count }, () => 0)
-        const chunk = (index: number, text: string, rest: { token?: TokenEvent; finish?: string } = {}) => ({
-          ...head,
-          choices: [
-            {
-              index,
-              text,
-              logprobs: logprobs !== undefined && rest.token ? logprobsOf([rest.token], offsets[index]) : null,
-              finish_reason: rest.finish ?? null,
-            },
-          ],
-          ...(withUsage && { usage: null }),
-        })
-        async function* chunks() {
-          if (body.echo) for (let index = 0; index < count; index++) yield chunk(index, echo(index))
+        const choice = (index: number, text: string, rest: { token?: TokenEvent; finish?: string } = {}) => [
+          {
+            index,
+            text,
+            logprobs: logprobs !== undefined && rest.token ? logprobsOf([rest.token], offsets[index]) : null,
+            finish_reason: rest.finish ?? null,
+          },
+        ]
+        async function* choices() {
+          if (body.echo) for (let index = 0; index < count; index++) yield choice(index, echo(index))
           for await (const { index, item } of events) {
             if (item.type === 'token') {
-              if (item.text !== '' || logprobs !== undefined) yield chunk(index, item.text, { token: item })
+              if (item.text !== '' || logprobs !== undefined) yield choice(index, item.text, { token: item })
               offsets[index] += tokenText({ bytes: item.bytes ?? [], text: item.text }).length
               continue
             }
             usage.add(index, item)
-            yield chunk(index, item.text, { finish: finishOf(item) })
+            yield choice(index, item.text, { finish: finishOf(item) })
           }
-          if (withUsage) yield { ...head, choices: [], usage: usage.value }
         }
-        return sendChunks(request, reply, chunks())
+        return sendChunks(call, head, choices(), body.stream_options?.include_usage ? usage : undefined)
       }
 
-      const choices = Array.from({ length: count }, (_, index) => ({
-        text: echo(index),
-        tokens: [] as TokenEvent[],
-        finish: 'stop',
-      }))
-      for await (const { index, item } of events) {
-        const choice = choices[index]
-        choice.text += item.text
-        if (item.type === 'token') {
-          if (logprobs !== undefined) choice.tokens.push(item)
-        } else {
-          choice.finish = finishOf(item)
-          usage.add(index, item)
-        }
-      }
+      const choices = await gather(events, count, usage, logprobs !== undefined)
       return {
         ...head,
         choices: choices.map(({ text, tokens, finish }, index) => ({
           index,
-          text,
+          text: echo(index) + text,
           logprobs: logprobs === undefined ? null : logprobsOf(tokens, 0),
           finish_reason: finish,
         })),

@@ -4,9 +4,9 @@ import { Type } from '../../base/schema.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
 import { cosine, embed, likeness, ranking } from '../vectors.ts'
-import { now, refuse } from './generation.ts'
+import { now } from './generation.ts'
 import { tag } from './models.ts'
-import { integer, listOf, texts } from './schema.ts'
+import { integer, listOf, TextsOrIds, texts, textsOrIds } from './schema.ts'
 
 const usageOf = (tokens: number) => ({ prompt_tokens: tokens, total_tokens: tokens })
 
@@ -29,20 +29,15 @@ export const embeddingRoutes = [
     {
       body: Type.Object({
         model: Type.String(),
-        input: Type.Unsafe<string | (string | number | number[])[]>({
-          type: ['string', 'array'],
-          minItems: 1,
-          items: { type: ['string', 'integer', 'array'] },
-        }),
+        input: TextsOrIds,
         encoding_format: Type.Optional(Type.Unsafe<'float' | 'base64' | null>({ enum: ['float', 'base64', null] })),
         dimensions: integer({ minimum: 1, maximum: 65_536 }),
       }),
     },
     async (house, call) => {
       const { model, input, encoding_format: format, dimensions } = call.body
-      const given = listOf(input)
-      if (given.some((one) => typeof one !== 'string')) throw refuse('input', 'input of token ids')
-      const { vectors, tokens } = await embed(callerOf('openai', house, call), model, given as string[], dimensions)
+      const given = textsOrIds(input, 'input')
+      const { vectors, tokens } = await embed(callerOf('openai', house, call), model, given, dimensions)
       return {
         object: 'list',
         data: vectors.map((vector, index) => ({

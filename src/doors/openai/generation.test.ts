@@ -86,6 +86,18 @@ test('completions: greedy text, usage, n prompts times n, stop, echo', async () 
   assert.equal(stopped.choices[0].finish_reason, 'stop')
 })
 
+test('completions: prompts of token ids, which are bytes here, say what their texts do', async () => {
+  const ids = (text: string) => [...Buffer.from(text)]
+  const of = async (prompt: OpenAI.CompletionCreateParams['prompt']) => {
+    const made = await openai.completions.create({ model: 'writer', prompt, temperature: 0, max_tokens: 8 })
+    return [made.choices.map(({ text }) => text), made.usage?.prompt_tokens]
+  }
+  const long = 'a long prompt, with more tokens than a request has prompts '.repeat(3)
+  assert.deepEqual(await of(ids(long)), [[tinyContinuation(long, 8)], long.length])
+  const two = [tinyContinuation('hello', 8), tinyContinuation('hi', 8)]
+  assert.deepEqual(await of([ids('hello'), ids('hi')]), [two, 7])
+})
+
 test('completions: equal seeds write equal texts, the texts of one request differ', async () => {
   const ask = () =>
     openai.completions.create({ model: 'writer', prompt: 'x', seed: 7, n: 2, temperature: 2, max_tokens: 30, top_p: 1 })
@@ -251,7 +263,12 @@ test('what is out of range or cannot be done is refused before anything is writt
     [completion({ top_p: 2 }), 400, 'top_p'],
     [completion({ logprobs: 100 }), 400, 'logprobs'],
     [completion({ stop: Array(17).fill('x') }), 400, 'stop'],
-    [completion({ prompt: [1, 2, 3] }), 400, 'prompt'],
+    [completion({ prompt: [1, 'x'] }), 400, 'prompt'],
+    [completion({ prompt: [[]] }), 400, 'prompt.0'],
+    [completion({ prompt: [-1] }), 400, 'prompt.0'],
+    [completion({ prompt: [[1], [2.5]] }), 400, 'prompt.1.0'],
+    [completion({ prompt: [1, 257] }), 400, null],
+    [completion({ prompt: [1], echo: true }), 400, 'echo'],
     [completion({ best_of: 4 }), 400, 'best_of'],
     [completion({ suffix: 'y' }), 400, 'suffix'],
     [completion({ logit_bias: { 50256: -100 } }), 400, 'logit_bias'],

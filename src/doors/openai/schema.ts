@@ -1,4 +1,5 @@
-import { Type } from '../../base/schema.ts'
+import { fail } from '../../base/errors.ts'
+import { type Static, Type } from '../../base/schema.ts'
 
 /*
  * Schemas as OpenAI's clients need them: `null` means absent, and a field of two types names both, so that the message of
@@ -32,3 +33,24 @@ export const texts = (items: { minItems?: number; maxItems?: number } = {}) =>
 
 export const listOf = <T>(value: T | T[] | null | undefined): T[] =>
   value === null || value === undefined ? [] : Array.isArray(value) ? value : [value]
+
+/** A text or several, or the token ids of one or of several. */
+export const TextsOrIds = Type.Unsafe<string | (string | number | number[])[]>({
+  type: ['string', 'array'],
+  minItems: 1,
+  items: {
+    type: ['string', 'integer', 'array'],
+    minimum: 0,
+    minItems: 1,
+    items: { type: 'integer', minimum: 0 },
+  },
+})
+
+/** The same as a list, all of one kind; throws BAD_REQUEST for a mixture. */
+export function textsOrIds(given: Static<typeof TextsOrIds>, param: string): string[] | number[][] {
+  const list = listOf<string | number | number[]>(given)
+  if (list.every((one) => typeof one === 'string')) return list
+  if (list.every((one) => typeof one === 'number')) return [list]
+  if (list.every((one) => typeof one === 'object')) return list
+  throw fail('BAD_REQUEST', { message: `${param}: expected texts or token ids, not both`, param })
+}

@@ -2,7 +2,8 @@ import { fail } from '../../base/errors.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { Runner } from '../runner.ts'
 import { failure } from '../session.ts'
-import type { EmbeddingContext, Model } from './library.ts'
+import { checkIds } from '../token-ids.ts'
+import { type EmbeddingContext, type Model, vocabularySize } from './library.ts'
 
 /** A text to embed. */
 interface Job {
@@ -26,8 +27,10 @@ export async function embedder(model: Model, contextSize: number, threads: numbe
   /** Throws BAD_REQUEST and PROMPT_TOO_LONG. */
   function read(request: EngineRequest): Job[] {
     if (request.kind !== 'texts') throw fail('BAD_REQUEST', { message: 'this model takes texts to embed' })
-    return request.texts.map((text) => {
-      const tokens = model.tokenize(text, false)
+    const { ids, texts } = request
+    return texts.map((text, i) => {
+      if (ids) checkIds(ids[i], vocabularySize(model))
+      const tokens = ids?.[i] ?? model.tokenize(text, false)
       if (tokens.length >= contextSize) throw fail('PROMPT_TOO_LONG', { tokens: tokens.length, limit: contextSize })
       return { tokens, vector: Promise.withResolvers<Float32Array>() }
     })

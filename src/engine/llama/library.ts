@@ -35,7 +35,9 @@ export interface Model {
       isEmbeddingContext?: boolean
     }): Promise<{ cpuRam: number }>
   }
-  readonly fileInfo: { metadata: { tokenizer?: { chat_template?: string } } }
+  readonly fileInfo: {
+    metadata: { tokenizer?: { chat_template?: string; ggml?: { tokens?: readonly string[] } } }
+  }
   tokenize(text: string, special: boolean): number[]
   detokenize(tokens: readonly number[], special: boolean, before?: readonly number[]): string
   isEogToken(token: number): boolean
@@ -48,6 +50,10 @@ export interface Model {
   }): Promise<Context>
   createEmbeddingContext(options: { contextSize: number; threads: number }): Promise<EmbeddingContext>
 }
+
+/** Tokens that a model knows; 0 where its file does not list them. */
+export const vocabularySize = ({ fileInfo }: Model) => fileInfo.metadata.tokenizer?.ggml?.tokens?.length ?? 0
+
 interface Context {
   readonly contextSize: number
   readonly _ctx: NativeContext

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import OpenAI from 'openai'
 import { Athanor } from '../../../client/src/index.ts'
+import { TextCodec } from '../../data/codec.ts'
 import { llamaBundle } from '../../formats/gguf/foreign.ts'
 import { writeLlamaGguf } from '../../formats/gguf/llama.ts'
 import { smallDecoder } from '../../testing/decoders.ts'
@@ -109,6 +110,28 @@ test('greedy texts are those of the same file run as a graph, one by one and all
     together.map(({ text }) => text),
     [...expected, ...expected],
   )
+})
+
+test('prompts and texts as token ids are those of the graph’s tokenizer', { skip }, async () => {
+  const decoder = await smallDecoder('llama')
+  const codec = TextCodec.load(decoder.tokenizerJson)
+  const prompt = await codec.encode('the quick')
+  const [graph, llama] = await Promise.all(
+    ['graph', 'llama'].map((model) => openai.completions.create({ model, prompt, temperature: 0, max_tokens: 12 })),
+  )
+  assert.equal(llama.choices[0].text, graph.choices[0].text)
+  assert.equal(llama.usage?.prompt_tokens, prompt.length)
+  const vector = async (input: string | number[]) =>
+    (await openai.embeddings.create({ model: 'vectors', input })).data[0].embedding
+  assert.deepEqual(await vector(prompt), await vector('the quick'))
+  for (const model of ['llama', 'vectors']) {
+    const far = [codec.size + 1000]
+    const asked =
+      model === 'llama'
+        ? openai.completions.create({ model, prompt: far })
+        : openai.embeddings.create({ model, input: far })
+    await assert.rejects(asked, { status: 400, message: /token id/ })
+  }
 })
 
 test('log-probabilities are those of the graph', { skip }, async () => {

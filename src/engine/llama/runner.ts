@@ -5,8 +5,9 @@ import type { GenerationEvent, GenerationRequest } from '../messages.ts'
 import type { OpenFileRunner, Runner } from '../runner.ts'
 import { failure } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
+import { checkIds } from '../token-ids.ts'
 import { embedder } from './embedder.ts'
-import { type Loaded, loadLlama, type Model } from './library.ts'
+import { type Loaded, loadLlama, type Model, vocabularySize } from './library.ts'
 import { Seats } from './seats.ts'
 import { Steps } from './steps.ts'
 import { Writing } from './writing.ts'
@@ -59,9 +60,11 @@ async function writer(
     if (messages && !template)
       throw fail('BAD_REQUEST', { message: 'this model was not trained on conversations: send a prompt' })
     const text = messages && template ? template.render(plainMessages(request), { answer: true }) : prompt
-    const tokens = model.tokenize(text, true)
+    if (typeof text !== 'string') checkIds(text, vocabularySize(model))
+    const tokens = typeof text === 'string' ? model.tokenize(text, true) : text
     const { bos, shouldPrependBosToken } = model.tokens
-    if (bos !== null && (shouldPrependBosToken || tokens.length === 0) && tokens[0] !== bos) tokens.unshift(bos)
+    if (bos !== null && typeof text === 'string' && (shouldPrependBosToken || tokens.length === 0) && tokens[0] !== bos)
+      tokens.unshift(bos)
     if (tokens.length === 0) throw fail('BAD_REQUEST', { message: 'prompt: expected at least one token' })
     if (tokens.length >= context.contextSize)
       throw fail('PROMPT_TOO_LONG', { tokens: tokens.length, limit: context.contextSize })

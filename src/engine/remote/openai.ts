@@ -206,7 +206,7 @@ const chanceOf = ({ token = '', logprob = 0, bytes }: Chance): TokenChance => ({
 export async function embedRemotely(
   upstream: Upstream,
   { model }: Remote,
-  texts: readonly string[],
+  texts: readonly (string | readonly number[])[],
   signal: AbortSignal,
 ): Promise<Extract<EngineOutput, { kind: 'vectors' }>> {
   const body = JSON.stringify({ model, input: texts, encoding_format: 'float' })

@@ -50,7 +50,7 @@ export class RemoteEngine implements AnyEngine {
     try {
       const output: EngineOutput =
         'texts' in what
-          ? await embedRemotely(this.#upstream, this.#remote, what.texts, call.signal)
+          ? await embedRemotely(this.#upstream, this.#remote, what.ids ?? what.texts, call.signal)
           : { kind: 'tensors', outputs: await this.#infer(what, call.signal) }
       return { output, timings: { queue: 0, pre: 0, run: performance.now() - began, post: 0, batch: 1 } }
     } catch (thrown) {

@@ -4,6 +4,7 @@ import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
 import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
+import { checkIds } from '../token-ids.ts'
 
 /** Graphs of `ids` and `lengths` that give `embeddings` (batch, width). */
 export const featureExtractionRunner: OpenRunner = async (manifest, read, options) => {
@@ -16,6 +17,10 @@ export const featureExtractionRunner: OpenRunner = async (manifest, read, option
   return textRunner<{ ids: Int32Array }, { vector: Float32Array; tokens: number }>(
     {
       encode: async (texts) => (await pipeline.encode(texts)).map((ids) => ({ ids })),
+      fromIds(ids) {
+        checkIds(ids, pipeline.vocabularySize)
+        return { ids: Int32Array.from(ids.slice(0, pipeline.config.maxLength)) }
+      },
       async infer(batch) {
         const { embeddings } = await session.run(textFeeds(batch), ['embeddings'])
         const [, width] = embeddings.dims

@@ -13,6 +13,7 @@ import { Sampler } from '../sampling.ts'
 import { openGraph } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
 import { TextStream } from '../text-stream.ts'
+import { checkIds } from '../token-ids.ts'
 
 /** Texts that are written at the same time; more wait for a place. */
 const ROW_LIMIT = 64
@@ -89,7 +90,9 @@ async function promptOf(
   const { prompt, messages } = request
   if (messages && !template)
     throw fail('BAD_REQUEST', { message: 'this model was not trained on conversations: send a prompt' })
-  const ids = await codec.encode(messages ? template!.render(plainMessages(request), { answer: true }) : (prompt ?? ''))
+  const text = messages ? template!.render(plainMessages(request), { answer: true }) : (prompt ?? '')
+  if (typeof text !== 'string') checkIds(text, codec.size)
+  const ids = typeof text === 'string' ? await codec.encode(text) : text
   if (ids.length === 0 && config.start !== undefined) ids.push(config.start)
   if (ids.length === 0) throw fail('BAD_REQUEST', { message: 'prompt: expected at least one token' })
   if (ids.length >= config.context) throw fail('PROMPT_TOO_LONG', { tokens: ids.length, limit: config.context })
