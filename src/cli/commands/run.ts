@@ -10,15 +10,17 @@ import { type WriteOptions, write } from './write.ts'
 
 /**
  * Classifies texts given as arguments, or one a line on standard input; for a model of images, files. A model that writes
- * goes on from each text.
+ * goes on from each text; one of conversations, at a terminal and without a text, converses.
  */
 export async function run(context: Context, model: string, texts: string[], options: WriteOptions & { top?: string }) {
   const { client, out } = context
   const { top } = options
   const inputs = texts.length > 0 ? texts : await standardInput()
-  const { task, pipeline } = (await client.models.show(model)).manifest
+  const { task, pipeline, remote } = (await client.models.show(model)).manifest
   if (task === 'text-generation') {
     const chat = pipeline?.chatTemplate !== undefined
+    if ((chat || remote) && texts.length === 0 && process.stdin.isTTY && !out.json)
+      return (await import('./converse.ts')).converse(context, model, options)
     return write(context, model, inputs.length > 0 ? inputs : [''], { ...options, chat })
   }
   const files = task === 'image-classification'

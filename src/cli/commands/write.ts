@@ -54,7 +54,8 @@ export async function write(
   if (out.json) out.document(answers.length === 1 ? answers[0] : answers)
 }
 
-function numbers(options: WriteOptions): Record<string, number> {
+/** Those of the options that are numbers. Throws OPTION_INVALID. */
+export function numbers(options: WriteOptions): Record<string, number> {
   const names = ['maxTokens', 'temperature', 'topP', 'topK', 'seed'] as const
   return Object.fromEntries(
     names.flatMap((name) => {
