@@ -35,9 +35,13 @@ const loopback = new Set(['127.0.0.1', 'localhost', '::1'])
 
 /**
  * Opens the data folder, puts the rooms together and listens. Throws HOME_BUSY, HOME_UNUSABLE, PORT_BUSY, OPTION_INVALID,
- * or KEYS_MISSING for an address that others reach while there is no key to ask them for.
+ * or KEYS_MISSING for an address that others reach while there is no key to ask them for. `passing`: other commands are told
+ * that it ends with this one.
  */
-export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
+export async function startApp(
+  overrides: Partial<Config> = {},
+  { passing = false }: { passing?: boolean } = {},
+): Promise<App> {
   const config = configure(overrides)
   const webhook = checkWebhook(config.alertWebhook, config.allowedHosts)
   const store = await openStore(config.home, placesOf(config, DEFAULT_TENANT))
@@ -79,7 +83,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<App> {
     }
     url = await listen(server, config)
     doorPorts = await openPorts(server, house, gate)
-    const info = { url, pid: process.pid }
+    const info = { url, pid: process.pid, ...(passing && { passing }) }
     writeServerInfo(config.home, access.keysRequired ? { ...info, key: access.keys.localToken } : info)
     let closing: Promise<void> | undefined
     return {

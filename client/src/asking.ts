@@ -65,7 +65,12 @@ export class Asking {
     { topK, signal }: TextOptions = {},
   ): Promise<Prediction<Output[]>> {
     const json = { inputs: texts, ...(topK !== undefined && { parameters: { topK } }) }
-    return this.http.json(`${modelPath(model)}/predict`, { method: 'POST', json, ...(signal && { signal }) })
+    return this.http.json(`${modelPath(model)}/predict`, {
+      method: 'POST',
+      again: true,
+      json,
+      ...(signal && { signal }),
+    })
   }
 
   /** What a model of another of the hub's tasks answers (`question-answering`, `object-detection`, …); files go in base64. */
@@ -91,7 +96,7 @@ export class Asking {
     model: string,
     inputs: Record<string, JsonTensor>,
   ): Promise<Prediction<Record<string, JsonTensor & { dtype: string }>>> {
-    return this.http.json(`${modelPath(model)}/predict`, { method: 'POST', json: { inputs } })
+    return this.http.json(`${modelPath(model)}/predict`, { method: 'POST', again: true, json: { inputs } })
   }
 
   /** A text that the model writes after a prompt or messages, once it is complete. */

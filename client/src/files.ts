@@ -44,6 +44,13 @@ export interface ExportOptions {
   keepOperators?: boolean
 }
 
+/** Files of a published model that the server has fetched, where they came from, and bytes that are still missing. */
+export interface Fetched {
+  files: { name: string; digest: string; bytes: number }[]
+  source: string
+  missing: number
+}
+
 export interface Exported {
   model: string
   version: number
@@ -56,7 +63,7 @@ export type FileCalls = ReturnType<typeof fileCalls>
 /** Files on their way to an import, or from an export; an upload or download that broke off goes on where it stopped. */
 export function fileCalls(http: Http) {
   const begin = (digest: string, bytes: number): Promise<Transfer> =>
-    http.json('/api/files', { method: 'POST', json: { digest, bytes } })
+    http.json('/api/files', { method: 'POST', json: { digest, bytes }, again: true })
 
   /** Sends the bytes of a file from `offset` on. */
   const send = (
@@ -82,6 +89,23 @@ export function fileCalls(http: Http) {
         await send({ digest, bytes: content.byteLength, offset }, content.subarray(offset))
       }
       return digest
+    },
+    /**
+     * Has the server fetch the files of a published model, `hf:OWNER/NAME[@revision][#path]` or
+     * `npm:<package>@<version>[#path]`; `watch` is told how much is missing. Throws FETCH_FORBIDDEN where its operator does
+     * not allow it.
+     */
+    fetch: async (
+      from: string,
+      { format, watch }: { format?: string; watch?: (missing: number) => void } = {},
+    ): Promise<Fetched> => {
+      for (let at = from; ; ) {
+        const json = { from: at, ...(format !== undefined && { format }) }
+        const fetched = await http.json<Fetched>('/api/files/fetch', { method: 'POST', json, timeout: 0, again: true })
+        watch?.(fetched.missing)
+        if (fetched.missing === 0) return fetched
+        at = fetched.source // the same commit again
+      }
     },
     /** The bytes of a file of an export from `offset` on, as a stream. */
     download: async (digest: string, offset = 0): Promise<ReadableStream<Uint8Array>> => {

@@ -11,6 +11,8 @@ export interface ClientOptions {
   timeout?: number
   /** How often a request that is safe to repeat is sent again when the server is busy or unreachable. */
   retries?: number
+  /** Sends requests in the place of the global `fetch`. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>
 }
 
 export interface Call {
@@ -21,6 +23,8 @@ export interface Call {
   signal?: AbortSignal
   timeout?: number
   headers?: Record<string, string>
+  /** It may be sent again though it is no GET: it changes nothing. */
+  again?: boolean
 }
 
 export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -35,8 +39,17 @@ export class Http {
   readonly #tenant: string | undefined
   readonly #timeout: number
   readonly #retries: number
+  readonly #fetch: NonNullable<ClientOptions['fetch']>
 
-  constructor({ url = 'http://127.0.0.1:7700', key, tenant, timeout = 60_000, retries = 2 }: ClientOptions) {
+  constructor({
+    url = 'http://127.0.0.1:7700',
+    key,
+    tenant,
+    timeout = 60_000,
+    retries = 2,
+    fetch = (to, init) => globalThis.fetch(to, init),
+  }: ClientOptions) {
+    this.#fetch = fetch
     this.url = url.replace(/\/+$/, '')
     this.#key = key
     this.#tenant = tenant
@@ -67,12 +80,12 @@ export class Http {
       ...(limits.length > 0 && { signal: AbortSignal.any(limits) }),
     }
     // an upload cannot be read twice, and starting a run twice would be wrong
-    const repeatable = body === undefined && (method === 'GET' || path.endsWith('/predict'))
+    const repeatable = body === undefined && (method === 'GET' || call.again === true)
     for (let attempt = 0; ; attempt++) {
       const again = repeatable && attempt < this.#retries && !signal?.aborted
       let response: Response
       try {
-        response = await fetch(this.url + path + search, init)
+        response = await this.#fetch(this.url + path + search, init)
       } catch (error) {
         if (signal?.aborted) throw error
         if ((error as Error).name === 'TimeoutError') {

@@ -97,7 +97,7 @@ export class Athanor extends Asking {
 
   /** What is seen in a data set, and what to try on it, with reasons and estimated time; trains nothing. */
   advise(dataset: string, more: Pick<RunSpec, 'read' | 'problem' | 'dropUnlabelled'> = {}): Promise<Advice> {
-    return this.http.json('/api/advice', { method: 'POST', json: { dataset, ...more }, timeout: 0 })
+    return this.http.json('/api/advice', { method: 'POST', json: { dataset, ...more }, timeout: 0, again: true })
   }
 
   /** What a text model scores on a labelled data set: accuracy and F1, or errors for a number. */
@@ -106,6 +106,7 @@ export class Athanor extends Asking {
       method: 'POST',
       json: { model, dataset, ...(read && { read }) },
       timeout: 0,
+      again: true,
     })
   }
 

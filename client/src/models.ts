@@ -84,7 +84,7 @@ export interface Snippet {
 }
 
 /** Calls about models and their versions. */
-export function modelCalls(http: Http, { upload }: FileCalls) {
+export function modelCalls(http: Http, { upload, fetch }: FileCalls) {
   /** As `importFiles`, for files that were sent before; `tokenizer` is the sha256 of one of them. */
   const importSent = (
     name: string,
@@ -96,6 +96,15 @@ export function modelCalls(http: Http, { upload }: FileCalls) {
       json: { files, ...options },
       timeout: 0,
     })
+  /** As `importSent`, with the tokenizer itself. */
+  const importWith = async (
+    name: string,
+    files: readonly { name: string; digest: string }[],
+    { tokenizer, ...options }: ImportOptions,
+  ): Promise<ModelDetail> => {
+    const json = tokenizer === undefined ? undefined : await upload(new TextEncoder().encode(tokenizer))
+    return importSent(name, files, { ...options, ...(json && { tokenizer: json }) })
+  }
   return {
     ...registryCalls(http),
     show: (model: string): Promise<ModelDetail> => http.json(modelPath(model)),
@@ -135,20 +144,31 @@ export function modelCalls(http: Http, { upload }: FileCalls) {
     importFiles: async (
       name: string,
       files: Readonly<Record<string, Uint8Array<ArrayBuffer>>>,
-      { tokenizer, ...options }: ImportOptions = {},
+      options: ImportOptions = {},
     ): Promise<ModelDetail> => {
       const sent: { name: string; digest: string }[] = []
       for (const [file, content] of Object.entries(files)) sent.push({ name: file, digest: await upload(content) })
-      const json = tokenizer === undefined ? undefined : await upload(new TextEncoder().encode(tokenizer))
-      return importSent(name, sent, { ...options, ...(json && { tokenizer: json }) })
+      return importWith(name, sent, options)
     },
     importSent,
+    /** Registers a published model that the server fetches: see `files.fetch`. Options are as for `importFiles`. */
+    importFrom: async (
+      name: string,
+      from: string,
+      options: Omit<ImportOptions, 'source'> = {},
+    ): Promise<ModelDetail> => {
+      const { format } = options
+      const { files, source } = await fetch(from, format === undefined ? {} : { format })
+      const sent = files.map(({ name: file, digest }) => ({ name: file, digest }))
+      return importWith(name, sent, { ...options, source })
+    },
     /** Writes a version in another format; `files.download` brings each of its files. */
     export: (model: string, format: string, options: ExportOptions = {}): Promise<Exported> =>
       http.json(`${modelPath(model)}/export`, {
         method: 'POST',
         json: { format, ...options },
         timeout: 0,
+        again: true,
       }),
     /** Bytes of a version's file, e.g. `model.onnx`. */
     file: async (model: string, file: string): Promise<Uint8Array> => {

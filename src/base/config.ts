@@ -57,6 +57,8 @@ export interface Config {
   /** Where alerts are posted. `ATHANOR_ALERT_WEBHOOK`; its host must be in `ATHANOR_ALLOWED_HOSTS` (comma-separated). */
   alertWebhook: string
   allowedHosts: readonly string[]
+  /** Where the server itself fetches published models for whoever may write: `hf`, `npm`; nowhere by default. `ATHANOR_FETCH=hf,npm`. */
+  fetch: readonly string[]
   /** Folder of engines that are installed on demand: `ATHANOR_ENGINES`, else `engines` in the data folder. */
   engines: string
   /** Default time that writing a text may take, in milliseconds. */
@@ -99,7 +101,8 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     telemetry: variables(env, 'OTEL_'),
     predictionsKept: 100_000,
     alertWebhook: env.ATHANOR_ALERT_WEBHOOK ?? '',
-    allowedHosts: (env.ATHANOR_ALLOWED_HOSTS ?? '').split(',').filter(Boolean),
+    allowedHosts: listOf(env.ATHANOR_ALLOWED_HOSTS),
+    fetch: listOf(env.ATHANOR_FETCH),
     engines: env.ATHANOR_ENGINES ?? '',
     generationDeadline: 300_000,
     keepAlive: parseDuration('ATHANOR_KEEP_ALIVE', env.ATHANOR_KEEP_ALIVE || 'never'),
@@ -110,6 +113,9 @@ export function configure(overrides: Partial<Config> = {}, env: NodeJS.ProcessEn
     ...Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined)),
   }
 }
+
+/** What stands between commas. */
+const listOf = (text = ''): string[] => text.split(',').filter(Boolean)
 
 /** Variables of the environment that begin so and are not empty. */
 const variables = (env: NodeJS.ProcessEnv, prefix: string): Record<string, string> =>

@@ -56,6 +56,11 @@ export const errors = {
     'what was sent has not the sha256 {digest} it was announced with',
     'Send the file again from its beginning.',
   ],
+  FETCH_FORBIDDEN: [
+    403,
+    'this server fetches no models from {publisher}:',
+    'Its operator can allow it: ATHANOR_FETCH=hf,npm athanor serve. Or fetch it here and send it: athanor import.',
+  ],
   HUB_LACKS: [
     404,
     '{hub} has no {what}',

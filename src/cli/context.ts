@@ -12,8 +12,10 @@ export interface GlobalOptions {
 /** What a command works with: the server it talks to, and where it prints. */
 export interface Context {
   readonly client: Athanor
-  /** The server is inside this process and ends with the command. */
-  readonly own: boolean
+  /** The server stays when the command ends. */
+  readonly lasting: boolean
+  /** Whether the server went away since this was last asked, and another is there: that of a command ends with it. */
+  readonly moved: () => Promise<boolean>
   readonly out: Terminal
   readonly options: GlobalOptions
   /** Aborted by Ctrl-C; a command that can be resumed says how. */

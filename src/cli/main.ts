@@ -56,7 +56,7 @@ for (const entry of commands) {
       process.once('SIGINT', () => stop.abort())
       return act({ args, options: given, signal: stop.signal } as never)
     }
-    const { client, own, close } = await connect(given)
+    const { close, ...connection } = await connect(given)
     const interrupted = () => {
       if (stop.signal.aborted) process.exit(exitCodes.interrupted) // asked twice
       stop.abort()
@@ -64,7 +64,7 @@ for (const entry of commands) {
     process.on('SIGINT', interrupted)
     process.on('SIGTERM', interrupted)
     try {
-      const context: Context = { client, own, out: new Terminal(given), options: given, signal: stop.signal }
+      const context: Context = { ...connection, out: new Terminal(given), options: given, signal: stop.signal }
       await act({ args, options: given, signal: stop.signal, context } as never)
     } finally {
       await close()

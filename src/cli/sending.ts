@@ -5,8 +5,10 @@ import { basename, dirname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Transfer } from '../../client/src/index.ts'
 import { fail } from '../base/errors.ts'
+import { fetchModel, publisherOf, type Sink } from '../formats/fetched.ts'
 import type { Context } from './context.ts'
 import { bar, bytes } from './terminal.ts'
+import { persist } from './upload.ts'
 
 /** Files that the server has now, and where they came from if that is a published place. */
 export interface Sent {
@@ -16,75 +18,28 @@ export interface Sent {
 
 /** Sends the files of a model to the server: a file, a folder, `npm:…` or `hf:…`. */
 export async function sendAll(path: string, context: Context, format?: string): Promise<Sent> {
-  if (path.startsWith('hf:')) return sendRepository(path, context, format)
-  if (path.startsWith('npm:')) return sendPackage(path, context)
+  if (publisherOf(path)) return persist(context, () => passPublished(path, context, format))
   const files: { name: string; digest: string }[] = []
   for (const [name, at] of await filesOf(path)) files.push({ name, digest: await send(at, context) })
   return { files }
 }
 
-async function sendPackage(path: string, { client }: Context): Promise<Sent> {
-  const { parsePackageSpec, visitPackage } = await import('../data/packages.ts')
-  const { path: below = '', ...spec } = parsePackageSpec(path)
-  const wanted = (file: string) =>
-    below === '' ? !aboutPackage.test(file) : file === below || file.startsWith(`${below}/`)
-  const files: { name: string; digest: string }[] = []
-  await visitPackage(spec, wanted, async (file, content) => {
-    const digest = await client.files.upload(new Uint8Array(content))
-    files.push({ name: within(below, file), digest })
-  })
-  if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
-  return { files, source: path }
-}
-
-/** The name of a file below a folder, or of the file itself. */
-const within = (folder: string, file: string) =>
-  file === folder ? basename(file) : file.slice(folder ? folder.length + 1 : 0)
-
-/** What a package says of itself. */
-const aboutPackage = /^(package\.json|(readme|licen[cs]e|changelog)(\..*)?)$/i
-
-/** Bytes and files that one import fetches at most. */
-const BYTES_LIMIT = 64 * 2 ** 30
-const FILES_LIMIT = 1000
-
-/** Sends what is needed of a repository of the hub as it arrives; nothing of it is kept here. */
-async function sendRepository(path: string, { client, out }: Context, format?: string): Promise<Sent> {
-  const [{ Hub, parseHubSpec }, { publishedFiles }] = await Promise.all([
-    import('../data/hub.ts'),
-    import('../formats/published.ts'),
-  ])
-  const spec = parseHubSpec(path)
-  const hub = await Hub.open()
+/** Sends what is needed of a published model as it arrives. */
+async function passPublished(path: string, { client, out }: Context, format?: string): Promise<Sent> {
+  let shown: (at: number) => void = () => {}
+  const sink: Sink = {
+    begin: (digest, bytes) => client.files.begin(digest, bytes),
+    send: (part, content) => passOn(content, part, client, (at) => shown(at)),
+    next(name, before, total) {
+      const draw = progress(out, 'fetching', total)
+      shown = (at) => draw(before + at, name)
+    },
+  }
   try {
-    const repository = await hub.list(spec)
-    const all = new Map(repository.files.map((file) => [file.path, file]))
-    const names = publishedFiles([...all.keys()], { ...spec, ...(format !== undefined && { format }) })
-    const wanted = names.map((name) => all.get(name)!)
-    const total = wanted.reduce((sum, file) => sum + file.bytes, 0)
-    if (total > BYTES_LIMIT || wanted.length > FILES_LIMIT)
-      throw fail('BODY_TOO_LARGE', { limit: `${BYTES_LIMIT} bytes or ${FILES_LIMIT} files:` })
-    const files: { name: string; digest: string }[] = []
-    let done = 0
-    const shown = progress(out, 'fetching', total)
-    for (const file of wanted) {
-      const name = within(spec.path ?? '', file.path)
-      const { sha256: digest, bytes: size } = file
-      if (digest === undefined) {
-        files.push({ name, digest: await client.files.upload(await hub.readWhole(repository, file)) })
-      } else {
-        const transfer = await client.files.begin(digest, size)
-        const content = hub.read(repository, file, transfer.offset)
-        if (transfer.offset < size) await passOn(content, transfer, client, (at) => shown(done + at, name))
-        files.push({ name, digest })
-      }
-      done += size
-    }
-    const below = spec.path === undefined ? '' : `#${spec.path}`
-    return { files, source: `hf:${repository.name}@${repository.commit}${below}` }
+    const { files, source } = await fetchModel(path, sink, format)
+    return { files: files.map(({ name, digest }) => ({ name, digest })), source }
   } finally {
     out.clear()
-    await hub.close()
   }
 }
 
@@ -94,7 +49,7 @@ async function passOn(
   transfer: Transfer,
   client: Context['client'],
   shown: (at: number) => void,
-) {
+): Promise<Transfer> {
   let broken: unknown
   async function* pieces() {
     let at = transfer.offset
@@ -109,7 +64,7 @@ async function passOn(
       throw error
     }
   }
-  await client.files
+  return client.files
     .send(transfer, Readable.toWeb(Readable.from(pieces())) as ReadableStream<Uint8Array>)
     .catch((error: unknown) => {
       throw broken ?? error
@@ -162,7 +117,9 @@ async function withExternalData(path: string): Promise<[name: string, path: stri
 }
 
 /** Sends what the server lacks of a file; returns its sha256. */
-export async function send(path: string, { client, out }: Context): Promise<string> {
+export const send = (path: string, context: Context): Promise<string> => persist(context, () => sendRest(path, context))
+
+async function sendRest(path: string, { client, out }: Context): Promise<string> {
   const found = await stat(path)
   if (!found.isFile()) throw fail('PATH_UNUSABLE', { path, reason: 'it is no file' })
   const hash = createHash('sha256')

@@ -12,12 +12,23 @@ import type { Context } from './context.ts'
 import { bar, bytes } from './terminal.ts'
 
 /** Sends a file or folder to the server and returns its data set id; `npm:…` is passed on as it is. */
-export async function upload(
-  source: string,
-  { client, out }: Pick<Context, 'client' | 'out'>,
-  task?: string,
-): Promise<string> {
+export async function upload(source: string, context: Context, task?: string): Promise<string> {
   if (source.startsWith('npm:')) return source
+  return persist(context, () => uploadAll(source, context, task))
+}
+
+/** Does it again where it failed because the server went away and another is there. */
+export async function persist<T>({ moved }: Context, act: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await act()
+    } catch (error) {
+      if (!(await moved())) throw error
+    }
+  }
+}
+
+async function uploadAll(source: string, { client, out }: Context, task?: string): Promise<string> {
   const found = await stat(source).catch(() => undefined)
   if (!found) throw fail('DATA_NOT_FOUND', { source })
   if (found.isFile() && found.size === 0) throw fail('DATA_EMPTY', { source: basename(source) })

@@ -2,12 +2,16 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fail } from '../base/errors.ts'
 import { checkName } from '../base/ids.ts'
-import { Type } from '../base/schema.ts'
+import { type Static, Type } from '../base/schema.ts'
 import { convert } from '../formats/convert.ts'
+import { fetchModel, publisherOf } from '../formats/fetched.ts'
 import { formats } from '../formats/formats.ts'
 import { ImportOptions } from '../formats/options.ts'
 import { detail, ModelDetail, Named, Ref } from './models.ts'
-import { type House, route } from './route.ts'
+import { abortWith, type House, route } from './route.ts'
+
+/** Milliseconds that a request fetches before it tells how far it came. */
+const FETCH_FOR = 20_000
 
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'sha256 of the content, in hex' })
 const Transfer = Type.Object({ digest: Digest, bytes: Type.Integer(), offset: Type.Integer() })
@@ -25,6 +29,26 @@ const ImportBody = Type.Object(
   },
   { additionalProperties: false },
 )
+const FetchBody = Type.Object(
+  {
+    from: Type.String({
+      minLength: 4,
+      maxLength: 300,
+      description: '`hf:OWNER/NAME[@revision][#path]` or `npm:<package>@<version>[#path]`',
+    }),
+    format: Type.Optional(Type.String({ maxLength: 40 })),
+  },
+  { additionalProperties: false },
+)
+const File = Type.Object({ name: Type.String(), digest: Digest, bytes: Type.Integer() })
+const FetchedFiles = Type.Object({
+  /** Those that are all here. */
+  files: Type.Array(File),
+  source: Type.String({
+    description: 'The address with its commit: what is asked for again, and what the lineage tells',
+  }),
+  missing: Type.Integer({ description: 'Bytes that are not here yet' }),
+})
 const ExportBody = Type.Object(
   {
     format: Type.String({ maxLength: 40 }),
@@ -38,11 +62,40 @@ const Exported = Type.Object({
   model: Type.String(),
   version: Type.Integer(),
   format: Type.String(),
-  files: Type.Array(Type.Object({ name: Type.String(), digest: Digest, bytes: Type.Integer() })),
+  files: Type.Array(File),
 })
 
 const tag = 'formats'
 const uploadLimit = ({ config }: House) => config.uploadLimit
+
+/** Fetches from where the operator allows it; what a request did not come to goes on with the next. */
+async function fetchInto(
+  house: House,
+  { from, format }: Static<typeof FetchBody>,
+  gone: AbortSignal,
+): Promise<Static<typeof FetchedFiles>> {
+  const publisher = publisherOf(from)
+  if (publisher === undefined)
+    throw fail('OPTION_INVALID', { option: 'from', reason: `expected hf:… or npm:…, got "${from.slice(0, 80)}"` })
+  if (!house.config.fetch.includes(publisher)) throw fail('FETCH_FORBIDDEN', { publisher })
+  const until = performance.now() + FETCH_FOR
+  async function* inTime(content: AsyncIterable<Uint8Array>) {
+    for await (const piece of content) {
+      yield piece
+      if (performance.now() > until || gone.aborted) return
+    }
+  }
+  const { transfers } = house
+  const { files, ...rest } = await fetchModel(
+    from,
+    {
+      begin: (digest, bytes) => transfers.begin(digest, bytes),
+      send: (part, content) => transfers.append(part, inTime(content), uploadLimit(house)),
+    },
+    format,
+  )
+  return { ...rest, files: [...files] }
+}
 
 export const formatRoutes = [
   route(
@@ -69,6 +122,16 @@ export const formatRoutes = [
       response: Transfer,
     },
     async ({ transfers }, { body }) => transfers.begin(body.digest, body.bytes),
+  ),
+  route(
+    'POST /api/files/fetch',
+    {
+      summary: 'Fetch the files of a published model, for as long as a request may take; ask again for what is missing',
+      permission: 'write',
+      tag,
+    },
+    { body: FetchBody, response: FetchedFiles },
+    async (house, { body, reply }) => fetchInto(house, body, abortWith(reply)),
   ),
   route(
     'PUT /api/files/:digest',

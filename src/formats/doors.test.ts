@@ -10,7 +10,10 @@ import { Athanor, AthanorError } from '../../client/src/index.ts'
 import { type App, startApp } from '../app.ts'
 import { writeModel } from '../graph/codec.ts'
 import { placesAt } from '../testing/backends.ts'
+import { startHub } from '../testing/hub-server.ts'
+import { tinyEncoder } from '../testing/tiny-encoder.ts'
 import { madeVariants } from '../testing/variants.ts'
+import { writeFolder } from './huggingface/write.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'athanor-formats-'))
 let app: App
@@ -110,6 +113,47 @@ test('an upload whose connection breaks goes on where it stopped', async () => {
     })
   assert.equal(await upload(100), digest)
   assert.equal(sha(await bytesOf(await client.files.download(digest))), digest)
+})
+
+test('a published model is fetched by the server where its operator allows it, a part a request', async (t) => {
+  const encoder = tinyEncoder(['a b'], { task: 'text-classification', classes: 2 }, { labels: ['bad', 'good'] })
+  const files = [...writeFolder(encoder)].map(([name, content]) => [name, Buffer.from(content)] as const)
+  const hub = await startHub(Object.fromEntries(files), { token: 'secret' })
+  Object.assign(process.env, { ATHANOR_HF_ENDPOINT: hub.url, HF_TOKEN: 'secret' })
+  t.after(() => {
+    for (const name of ['ATHANOR_HF_ENDPOINT', 'HF_TOKEN']) delete process.env[name]
+    hub.close()
+  })
+  await assert.rejects(client.models.importFrom('away', 'hf:owner/name'), code('FETCH_FORBIDDEN', 'ATHANOR_FETCH'))
+  assert.equal(hub.asked.length, 0)
+  const { config } = app.house
+  const { fetch } = config
+  Object.assign(config, { fetch: ['hf'] })
+  t.after(() => Object.assign(config, { fetch }))
+  await assert.rejects(client.files.fetch('npm:@some/models@1.2.3'), code('FETCH_FORBIDDEN', 'npm:'))
+  for (const wrong of ['http://127.0.0.1/x', 'hf:../x', 'file:///etc/passwd'])
+    await assert.rejects(client.files.fetch(wrong), code('OPTION_INVALID'), wrong)
+  await assert.rejects(client.files.fetch('hf:owner/none'), code('HUB_LACKS'))
+  hub.faults.changed = true
+  await assert.rejects(client.files.fetch('hf:owner/name'), code('FILE_DIFFERS'))
+  hub.faults.changed = false
+  hub.asked.length = 0
+
+  // time flies: a piece of each large file a request
+  let time = performance.now()
+  t.mock.method(performance, 'now', () => (time += 60_000))
+  const told: number[] = []
+  const { source } = await client.files.fetch('hf:owner/name', { watch: (missing) => told.push(missing) })
+  t.mock.restoreAll()
+  assert.equal(source, `hf:owner/name@${hub.commit}`)
+  assert.ok(told.length > 1 && told.every((missing, i) => i === 0 || missing < told[i - 1]), told.join())
+  assert.ok(hub.asked.filter((one) => / bytes=[1-9]/.test(one)).length > 0, 'goes on where it was')
+
+  hub.asked.length = 0
+  const { manifest } = await client.models.importFrom('away', source)
+  assert.deepEqual(manifest.lineage.options, { format: 'huggingface', source })
+  assert.ok(!hub.asked.some((one) => one.startsWith('storage')), 'what is here is not fetched again')
+  assert.equal((await client.predict('away', 'a b')).length, 2)
 })
 
 test('files go on from where they broke off, and are what their digest says', async () => {

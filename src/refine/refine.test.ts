@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -93,6 +93,7 @@ test('worse than the tolerance: refused with the table, nothing registered; forc
   assert.equal(failed?.error.code, 'GATE_REFUSED')
   assert.match(failed.error.message, /float16 is not small enough/)
   assert.equal(gate?.accepted, false)
+  assert.deepEqual(readdirSync(join(home, 'runs')), [], 'what was refused leaves the table and the reason, no files')
   await assert.rejects(client.models.show('half'), { code: 'MODEL_NOT_FOUND' })
   const { done } = await refined({ ...spec, force: true })
   assert.equal(done?.model, 'half')
@@ -153,6 +154,33 @@ test('a goal: combinations are tried, what cannot be done is passed over, and th
     (event) => event.type === 'gate' && event.accepted && change(event, 'size') < change(gate, 'size'),
   )
   assert.deepEqual(smaller, [])
+})
+
+test('a cancelled refinement leaves nothing, an interrupted one only what goes on with it, until it is cancelled', async () => {
+  const passes = [{ name: 'quantize', options: { scheme: 'float16' } }]
+  const folder = (run: string) => join(home, 'runs', run)
+  /** Begins a refinement and does something to it while it is measured. */
+  const meddled = async (act: (run: string) => Promise<unknown>) => {
+    const { run } = await client.refine({ refine: 'plain@1', passes, tolerance: anySpeed })
+    let done: Promise<unknown> | undefined
+    for await (const event of client.runs.events(run))
+      if (event.type === 'state' && event.state === 'measuring') done ??= act(run)
+    await done
+    return run
+  }
+  const cancelled = await meddled(client.runs.cancel)
+  assert.equal((await client.runs.get(cancelled)).state, 'cancelled')
+  const interrupted = await meddled(client.runs.interrupt)
+  assert.equal((await client.runs.get(interrupted)).state, 'interrupted')
+  assert.deepEqual(readdirSync(join(home, 'runs')), [interrupted])
+  assert.deepEqual(readdirSync(folder(interrupted)), ['.lock'])
+  await client.runs.cancel(interrupted)
+  const { failed } = await refined({ refine: 'bare', passes })
+  assert.equal(failed?.error.code, 'REFINE_UNMEASURABLE')
+  const [left] = readdirSync(join(home, 'runs'))
+  await client.runs.cancel(left)
+  assert.equal((await client.runs.get(left)).state, 'cancelled')
+  assert.deepEqual(readdirSync(join(home, 'runs')), [])
 })
 
 test('a classifier without held-out rows needs some; given ones are used', async () => {

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
@@ -117,8 +118,7 @@ async function* carryOut(
   const result = yield* takeSteps(subject, steps, context)
   if (context.stop.aborted) return undefined
   yield { type: 'state', state: 'measuring' }
-  const folder = join(context.folder, 'candidate')
-  const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
+  const measurement = yield* measureAgainst(original, result.subject, heldOut, context)
   return { what: nameOf(steps), result, measurement, goal }
 }
 
@@ -164,8 +164,7 @@ async function* search(
       }
       const what = nameOf(steps)
       yield { type: 'state', state: 'measuring' }
-      const folder = join(context.folder, `tried-${tried.length}`)
-      const measurement = yield* measureAgainst(original, result.subject, folder, heldOut, context.stop)
+      const measurement = yield* measureAgainst(original, result.subject, heldOut, context)
       tried.push({ what, table: measurement.table, result, measurement })
     }
   }
@@ -201,18 +200,23 @@ async function* takeSteps(
   return { subject: now, taken }
 }
 
+/** Measures a refined version beside the source; its files are there only as long as engines run them. */
 async function* measureAgainst(
   original: Candidate,
   subject: Subject,
-  folder: string,
   rows: readonly Example[],
-  stop: AbortSignal,
+  { folder: within, stop }: PassContext,
 ): AsyncGenerator<TrainEvent, Measurement> {
-  const files = await writeSubject(folder, subject)
-  const refined = { manifest: subject.manifest, files, size: servedBytes(subject) }
-  return yield* withProgress((tell) =>
-    measure(original, refined, rows, { stop, tell: (share) => tell('measuring', Math.round(share * 100), 100) }),
-  )
+  const folder = join(within, 'candidate')
+  try {
+    const files = await writeSubject(folder, subject)
+    const refined = { manifest: subject.manifest, files, size: servedBytes(subject) }
+    return yield* withProgress((tell) =>
+      measure(original, refined, rows, { stop, tell: (share) => tell('measuring', Math.round(share * 100), 100) }),
+    )
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }
 
 function gateEvent(

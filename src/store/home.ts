@@ -9,30 +9,48 @@ export interface ServerInfo {
   pid: number
   /** What to send instead of a key, where keys are required. */
   key?: string
+  /** It is a command's, and ends with it. */
+  passing?: boolean
+}
+
+/** Something that one process has at a time. */
+export interface Lock {
+  release(): void
 }
 
 /**
- * Makes the data folder (private to its user) and takes it for this process until `release` or the process ends. The
- * lock is SQLite's exclusive lock on a small database, which the operating system gives back whatever happens to the
- * process. Throws HOME_BUSY or HOME_UNUSABLE.
+ * Takes a file for this process until `release` or the process ends; undefined while another has it. It is SQLite's
+ * exclusive lock on a small database, which the operating system gives back whatever happens to the process.
  */
-export function lockHome(home: string): { release(): void } {
-  let lock: DatabaseSync
-  try {
-    mkdirSync(home, { recursive: true, mode: 0o700 })
-    chmodSync(home, 0o700)
-    lock = new DatabaseSync(join(home, 'lock'))
-  } catch (error) {
-    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: reasonOf(error) }, { cause: error })
-  }
+export function takeLock(path: string): Lock | undefined {
+  const lock = new DatabaseSync(path)
   try {
     lock.exec('pragma locking_mode = exclusive; begin exclusive')
   } catch (error) {
     lock.close()
-    throw isDiskFull(error) ?? fail('HOME_BUSY', { pid: readOwner(home) ?? 'unknown' }, { cause: error })
+    const full = isDiskFull(error)
+    if (full) throw full
+    return undefined
   }
-  writeFileSync(join(home, 'owner'), String(process.pid))
   return { release: () => lock.close() }
+}
+
+/**
+ * Makes the data folder (private to its user) and takes it for this process until `release` or the process ends. Throws
+ * HOME_BUSY or HOME_UNUSABLE.
+ */
+export function lockHome(home: string): Lock {
+  let lock: Lock | undefined
+  try {
+    mkdirSync(home, { recursive: true, mode: 0o700 })
+    chmodSync(home, 0o700)
+    lock = takeLock(join(home, 'lock'))
+  } catch (error) {
+    throw isDiskFull(error) ?? fail('HOME_UNUSABLE', { reason: reasonOf(error) }, { cause: error })
+  }
+  if (!lock) throw fail('HOME_BUSY', { pid: readOwner(home) ?? 'unknown' })
+  writeFileSync(join(home, 'owner'), String(process.pid))
+  return lock
 }
 
 /** Bytes that uploads, runs and checkpoints leave free, so that the database can go on. */

@@ -1,6 +1,8 @@
 import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { asAthanorError } from '../base/errors.ts'
+import { setTimeout } from 'node:timers/promises'
+import { asAthanorError, fail } from '../base/errors.ts'
+import { type Lock, takeLock } from '../store/home.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainResult } from './job.ts'
 
@@ -38,7 +40,9 @@ export function serveRun<Job extends RunJob>(
   process.on('SIGINT', () => {}) // Ctrl-C reaches the whole group; the control process decides
 
   async function doWork(job: Job) {
+    let alone: Lock | undefined
     try {
+      alone = await takeFolder(job)
       const events = work(job, stop.signal)
       let next = await events.next()
       for (; !next.done; next = await events.next()) await send({ type: 'event', event: next.value })
@@ -55,7 +59,23 @@ export function serveRun<Job extends RunJob>(
         ...(detail && { detail }),
       })
     }
+    alone?.release()
     process.exit(0)
+  }
+}
+
+/** Milliseconds that the process before has to leave a checkpoint. */
+const PATIENCE = 60_000
+
+/**
+ * Waits until the process that worked on the run before has ended: one whose control process was killed still leaves a
+ * checkpoint. Throws RUN_NOT_RESUMABLE when it does not end.
+ */
+async function takeFolder({ run, folder }: RunJob): Promise<Lock> {
+  for (const until = Date.now() + PATIENCE; ; await setTimeout(50)) {
+    const lock = takeLock(join(folder, '.lock'))
+    if (lock) return lock
+    if (Date.now() > until) throw fail('RUN_NOT_RESUMABLE', { run, reason: 'a process of it has not ended yet' })
   }
 }
 

@@ -61,6 +61,8 @@ const training: RunKind<RunSpec> = {
 }
 
 const isFinished = (state: string) => (finishedStates as readonly string[]).includes(state)
+/** Ended runs that keep what is needed to go on with them. */
+const isResumable = (state: string) => state === 'interrupted' || state === 'failed'
 
 /** Milliseconds between two looks at a database that other processes work on too. */
 const LOOK_EVERY = 500
@@ -212,10 +214,9 @@ export class Runs {
     const { state } = await this.get(run)
     if (this.#active?.run === run) await this.#stop('cancelled')
     else if (await this.#isElsewhere(run)) await this.#records.want(run, 'cancelled')
-    else if (!isFinished(state) || state === 'interrupted') {
+    else if (!isFinished(state) || isResumable(state)) {
       this.#queue = this.#queue.filter((other) => other !== run)
-      await this.#end(run, 'cancelled')
-      await rm(this.#folder(run), { recursive: true, force: true })
+      await this.#endAs(run, 'cancelled')
     }
     return this.get(run)
   }
@@ -236,7 +237,7 @@ export class Runs {
   /** Goes on with an interrupted or failed run from its last checkpoint; throws RUN_NOT_RESUMABLE. */
   async resume(run: string): Promise<Run> {
     const { state } = await this.get(run)
-    if (state !== 'interrupted' && state !== 'failed') {
+    if (!isResumable(state)) {
       throw fail('RUN_NOT_RESUMABLE', { run, reason: isFinished(state) ? `it is ${state}` : 'it is still going on' })
     }
     await this.#records.update(run, { state: 'queued', error: undefined })
@@ -335,10 +336,7 @@ export class Runs {
       progress: () => active.tenure?.keepFiles(),
     })
     const wanted = active.wanted as Active['wanted'] // changed while it worked
-    if (wanted === 'cancelled') {
-      await this.#end(run, 'cancelled')
-      await this.#clear(run)
-    } else if (outcome.type === 'stopped' || wanted !== 'done') {
+    if (outcome.type === 'stopped' || wanted !== 'done') {
       await this.#endAs(run, wanted === 'done' ? 'interrupted' : wanted)
     } else if (outcome.type === 'failed') {
       throw failureOf(outcome)
@@ -397,6 +395,8 @@ export class Runs {
     } catch {
       // the reason may be a full disk: the run is told as failed all the same, and is interrupted after a restart
     }
+    // what was measured and refused would be refused again
+    if (error.code === 'GATE_REFUSED') await this.#clear(run).catch(() => undefined)
     await this.#emit(run, { type: 'failed', error: how.error }).catch(() => undefined)
     await this.#emit(run, { type: 'state', state: 'failed' }).catch(() => undefined)
   }
@@ -411,6 +411,7 @@ export class Runs {
 
   /** Ends a run as it was stopped; one that others go on with is theirs to tell of. */
   async #endAs(run: string, how: Exclude<Active['wanted'], 'done'>) {
+    if (how === 'cancelled') await this.#clear(run)
     if (how !== 'handedOver' && how !== 'lost') return this.#end(run, how)
     this.#live.emit(run, { id: 0, event: { type: 'state', state: 'interrupted' } } satisfies NumberedEvent)
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -14,7 +14,7 @@ import { readDecoderFolder, writeDecoderFolder } from '../../src/formats/decoder
 import { readLlamaGguf, writeLlamaGguf } from '../../src/formats/gguf/llama.ts'
 import { writeModel } from '../../src/graph/codec.ts'
 import { decoderGraph } from '../../src/nn/decoder.ts'
-import { smallDecoder } from '../../src/testing/decoders.ts'
+import { layerSizes, narrowed, smallDecoder, withLayerSizes } from '../../src/testing/decoders.ts'
 
 // Live oracles: ATHANOR_PYTHON names a Python with torch, transformers, onnxruntime and gguf; ATHANOR_LLAMA a folder in whose
 // node_modules node-llama-cpp is installed.
@@ -221,6 +221,30 @@ test('llama.cpp loads GGUF: same tokens and greedy continuations', {
       await context.dispose()
       await model.dispose()
     }
+  }
+  // sizes told layer by layer: llama.cpp loads those that are alike, and none that differ, which are refused here
+  const decoder = await smallDecoder('llama')
+  const bytes = writeLlamaGguf(decoder, 'small', 'f32')
+  const file = join(home, 'layers.gguf')
+  writeFileSync(file, withLayerSizes(bytes, layerSizes.alike))
+  const model = await engine.loadModel({ modelPath: file, gpuLayers: 0 })
+  const context = await model.createContext({ contextSize: 64, threads: 1 })
+  for (const prompt of prompts) {
+    const sequence = context.getSequence()
+    const theirs: number[] = []
+    for await (const token of sequence.evaluate(model.tokenize(prompt), { temperature: 0 }))
+      if (theirs.push(token) === 16) break
+    assert.deepEqual((await write(readLlamaGguf(readFileSync(file)), prompt, 16)).tokens, theirs)
+    await sequence.dispose()
+  }
+  await context.dispose()
+  await model.dispose()
+  for (const [what, rows] of [
+    ['inner', 64],
+    ['heads', 32],
+  ] as const) {
+    writeFileSync(file, withLayerSizes(bytes, layerSizes[what], narrowed(what, rows)))
+    await assert.rejects(engine.loadModel({ modelPath: file, gpuLayers: 0 }), /Failed to load model/)
   }
   await engine.dispose()
 })

@@ -63,14 +63,15 @@ export async function demo(options: GlobalOptions & { once?: boolean }, signal: 
   const started = performance.now()
   const out = new Terminal(options)
   const { startApp } = await import('../../app.ts')
-  const app = await startApp({ logLevel: 'error' }).catch((error) => {
+  const how = { passing: true }
+  const app = await startApp({ logLevel: 'error' }, how).catch((error) => {
     // another server may have the port; the demo does not insist on it
-    if (error.code === 'PORT_BUSY') return startApp({ logLevel: 'error', port: 0 })
+    if (error.code === 'PORT_BUSY') return startApp({ logLevel: 'error', port: 0 }, how)
     throw error
   })
   try {
     const client = new Athanor({ url: app.url })
-    const context = { client, own: false, out, options, signal }
+    const context = { client, lasting: false, moved: async () => false, out, options, signal }
     out.say(out.style('bold', '1  Train: an LSTM that tells languages apart by their characters'))
     const { run } = await client.runs.create({
       name: MODEL,

@@ -6,7 +6,7 @@ import type { Manifest } from '../../bundle/manifest.ts'
 import { TextCodec } from '../../data/codec.ts'
 import { readModel } from '../../graph/codec.ts'
 import { decoderLoss } from '../../nn/decoder.ts'
-import { smallDecoder } from '../../testing/decoders.ts'
+import { layerSizes, narrowed, smallDecoder, withLayerSizes } from '../../testing/decoders.ts'
 import { exportBundle } from '../export.ts'
 import { blockTypes } from '../gguf/blocks.ts'
 import { readGguf } from '../gguf/file.ts'
@@ -88,6 +88,29 @@ test('the table of formats: a decoder goes out and comes in, told apart by its c
     const { config } = decoderFrom(back.manifest, readModel(back.files['model.onnx']), 'x')
     assert.equal(config.width, decoder.config.width)
   }
+})
+
+test('GGUF that tells sizes layer by layer: read where layers are alike, refused by name where they differ', async () => {
+  const decoder = await smallDecoder('llama')
+  const bytes = writeLlamaGguf(decoder, 'small', 'f32')
+  const alike = withLayerSizes(bytes, layerSizes.alike)
+  same(readLlamaGguf(alike), readLlamaGguf(bytes))
+  assert.equal((await importBundle(sourceOf({ 'model.gguf': alike }), {})).manifest.family, 'llama')
+  for (const [what, rows] of [
+    ['inner', 64],
+    ['heads', 32],
+  ] as const) {
+    const file = sourceOf({ 'model.gguf': withLayerSizes(bytes, layerSizes[what], narrowed(what, rows)) })
+    for (const format of [undefined, 'gguf', 'gguf-llama'])
+      await assert.rejects(importBundle(file, format === undefined ? {} : { format }), {
+        code: 'UNSUPPORTED',
+        message: new RegExp(`layers differ \\(llama\\.${Object.keys(layerSizes[what])}\\)`),
+      })
+  }
+  const short = withLayerSizes(bytes, { feed_forward_length: [96] })
+  assert.throws(() => readLlamaGguf(short), { code: 'FORMAT_INVALID' })
+  const strange = withLayerSizes(bytes, { context_length: [64, 64] })
+  assert.throws(() => readLlamaGguf(strange), { code: 'FORMAT_INVALID' })
 })
 
 test('blocks keep what fits exactly', () => {

@@ -2,6 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { blockTypes } from './blocks.ts'
 import { type GgufHead, readGgufHead } from './file.ts'
+import { withoutLists } from './layers.ts'
 
 /** Elements and bytes of a block of ggml's element types, by number (ggml.h and ggml-common.h of llama.cpp). */
 const blocks: Record<number, readonly [elements: number, bytes: number]> = {
@@ -40,9 +41,10 @@ const ownTypes = new Set<number>(Object.values(blockTypes).map(({ id }) => id))
 
 /** Whether a file is of the layout, element types and kind of tokenizer that become a graph of ours. */
 export function becomesGraph(bytes: Uint8Array): boolean {
-  const { metadata, infos } = readGgufHead(bytes)
+  const { metadata: given, infos } = readGgufHead(bytes)
+  const metadata = withoutLists(given)
   const scaled = [...metadata].some(([key, value]) => key.startsWith('llama.rope.scaling.type') && value !== 'none')
-  const lists = [...metadata].some(([key, value]) => key.startsWith('llama.') && Array.isArray(value)) // layers of unlike sizes
+  const lists = [...metadata].some(([key, value]) => key.startsWith('llama.') && Array.isArray(value))
   return (
     metadata.get('general.architecture') === 'llama' &&
     metadata.get('tokenizer.ggml.model') === 'gpt2' &&
@@ -59,7 +61,7 @@ export function becomesGraph(bytes: Uint8Array): boolean {
 export function llamaBundle(bytes: Uint8Array) {
   const head = readGgufHead(bytes)
   const parameters = checkTensors(head, bytes.byteLength)
-  const { metadata } = head
+  const metadata = withoutLists(head.metadata)
   const invalid = (reason: string) => fail('FORMAT_INVALID', { format: 'GGUF', reason })
   const architecture = metadata.get('general.architecture')
   if (typeof architecture !== 'string' || !/^[\w-]{1,40}$/.test(architecture)) throw invalid('no general.architecture')

@@ -5,6 +5,7 @@ import { headSizeOf } from '../../nn/layers.ts'
 import { type DecoderWeights, decoderShapes, type StoredDecoder } from '../decoders/decoder.ts'
 import { type BlockName, blockTypes } from './blocks.ts'
 import { type GgufTensor, type GgufValue, readGguf, writeGguf } from './file.ts'
+import { withoutLists } from './layers.ts'
 import { tokenizerEntries, tokenizerFrom } from './tokenizer.ts'
 
 const parts: Record<string, string> = {
@@ -108,7 +109,8 @@ function paired(data: Float32Array, [outputs, inputs]: readonly number[], heads:
  * does not fit, UNSUPPORTED for other architectures and tokenizers.
  */
 export function readLlamaGguf(bytes: Uint8Array): StoredDecoder {
-  const { metadata, tensors } = readGguf(bytes)
+  const { metadata: given, tensors } = readGguf(bytes)
+  const metadata = withoutLists(given)
   const invalid = (reason: string) => fail('FORMAT_INVALID', { format: 'GGUF', reason })
   const architecture = metadata.get('general.architecture')
   if (architecture !== 'llama')
