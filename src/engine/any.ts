@@ -5,7 +5,7 @@ import type { Window } from '../drift/sketch.ts'
 import { Engine, type EngineOptions, type EngineSpec, type EngineState, type NewRequest } from './engine.ts'
 import type { EngineOutput, EngineStats, GenerationEvent, GenerationRequest, Timings } from './messages.ts'
 import { findOnDemand } from './on-demand.ts'
-import type { Spare } from './processes.ts'
+import { type Spare, startProcess } from './processes.ts'
 
 interface Limits {
   signal?: AbortSignal
@@ -62,8 +62,9 @@ export async function openEngine(
   const newProcess = spare && (() => spare.take())
   if (engine === 'llama' || engine === 'transformers') {
     const library = await findOnDemand(engine, engines)
-    const ofLlama = spare && engine === 'llama' ? () => spare.take(library) : newProcess
-    return new Engine({ ...spec, library }, options, ofLlama)
+    const writes = engine === 'llama' && spec.manifest.task === 'text-generation'
+    const inTurn = () => spare?.takeForLlama(library) ?? startProcess(true)
+    return new Engine({ ...spec, library }, options, writes ? inTurn : newProcess)
   }
   if (!remote) return new Engine(spec, options, newProcess)
   const { RemoteEngine } = await import('./remote/remote.ts')

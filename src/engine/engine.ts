@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { availableParallelism, setPriority } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { HubInput } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
@@ -34,8 +34,6 @@ export interface EngineOptions {
   threads: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
-  /** Scheduling priority below the control process's, so that it keeps answering while engines work. */
-  niceness: number
   /** Milliseconds without a sign of life, work pending, after which an engine is taken for hung. */
   hangLimit: number
   /** Milliseconds a bundle may take to load. */
@@ -45,7 +43,6 @@ export interface EngineOptions {
 const engineDefaults: EngineOptions = {
   threads: 1,
   tokenBudget: 8192,
-  niceness: 5,
   hangLimit: 20_000,
   loadLimit: 120_000,
 }
@@ -289,13 +286,6 @@ export class Engine {
     const child = this.#newProcess()
     this.#child = child
     this.#lastSign = monotonic()
-    if (child.pid !== undefined) {
-      try {
-        setPriority(child.pid, this.#options.niceness)
-      } catch {
-        // some systems do not let a process lower another's priority; the engine runs all the same
-      }
-    }
     const timer = setTimeout(() => {
       reject(fail('MODEL_NOT_READY', { name: this.spec.name, reason: 'it did not load in time' }))
       child.kill('SIGKILL')

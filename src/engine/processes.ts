@@ -1,13 +1,19 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
-import { tmpdir } from 'node:os'
+import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ToEngine } from './messages.ts'
 
-/** Starts a process that can become an engine: an empty folder, no secrets in its environment, compiled code from the parent's cache. */
-export function startProcess(): ChildProcess {
+/** Scheduling priority below the control process's, so that it keeps answering while engines work. */
+const NICENESS = 5
+
+/**
+ * Starts a process that can become an engine: an empty folder, no secrets in its environment, compiled code from the parent's cache.
+ * `inTurn`: what its event loop hands to other threads runs on one of them, in the order in which it was handed over.
+ */
+export function startProcess(inTurn = false): ChildProcess {
   const cwd = join(tmpdir(), 'athanor-engine')
   mkdirSync(cwd, { recursive: true })
   const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
@@ -15,9 +21,20 @@ export function startProcess(): ChildProcess {
     serialization: 'advanced',
     cwd,
     execArgv: ['--disable-warning=ExperimentalWarning'],
-    env: { PATH: process.env.PATH, LANG: process.env.LANG, NODE_COMPILE_CACHE: getCompileCacheDir() },
+    env: {
+      PATH: process.env.PATH,
+      LANG: process.env.LANG,
+      NODE_COMPILE_CACHE: getCompileCacheDir(),
+      ...(inTurn && { UV_THREADPOOL_SIZE: '1' }),
+    },
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
+  try {
+    // now, since threads take it from the one that starts them
+    if (child.pid !== undefined) setPriority(child.pid, NICENESS)
+  } catch {
+    // some systems do not let a process lower another's priority; the engine runs all the same
+  }
   child.on('error', () => undefined) // a message to a process that just died; its exit is handled
   return child
 }
@@ -28,22 +45,21 @@ const REST = 1_000
 /** A process that waits, with the libraries of most engines read, for a version to run: that saves most of an engine's start. */
 export class Spare {
   readonly #rest: number
+  readonly #llama: string | undefined
+  #ofLlama: Spare | undefined
   #process: ChildProcess | undefined
   #timer: NodeJS.Timeout | undefined
-  #llama: string | undefined
   #closed = false
 
-  constructor(rest = REST) {
+  /** `llama`: the folder of the library that it has read as well. */
+  constructor(rest = REST, llama?: string) {
     this.#rest = rest
+    this.#llama = llama
   }
 
-  /**
-   * The spare one, or a new one where there is none; the next is got ready soon after. Once one was taken for llama.cpp, with the
-   * folder of its library, those that follow have read that as well.
-   */
-  take(llama?: string): ChildProcess {
-    this.#llama ??= llama
-    const taken = this.#process ?? startProcess()
+  /** The spare one, or a new one where there is none; the next is got ready soon after. */
+  take(): ChildProcess {
+    const taken = this.#process ?? startProcess(this.#llama !== undefined)
     this.#process = undefined
     taken.ref()
     taken.channel?.ref()
@@ -52,19 +68,26 @@ export class Spare {
     return taken
   }
 
+  /** One in which llama.cpp, from this folder, writes texts; once one was taken, another waits beside those for other models. */
+  takeForLlama(folder: string): ChildProcess {
+    this.#ofLlama ??= new Spare(this.#rest, folder)
+    return this.#ofLlama.take()
+  }
+
   close() {
     this.#closed = true
     clearTimeout(this.#timer)
     this.#process?.kill('SIGKILL')
+    this.#ofLlama?.close()
   }
 
   #prepare() {
-    const child = startProcess()
+    const llama = this.#llama
+    const child = startProcess(llama !== undefined)
     this.#process = child
     child.once('exit', () => {
       if (this.#process === child) this.#process = undefined
     })
-    const llama = this.#llama
     child.send({ type: 'prepare', ...(llama !== undefined && { llama }) } satisfies ToEngine, () => undefined)
     child.unref() // nobody waits for it
     child.channel?.unref()

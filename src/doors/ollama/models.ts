@@ -27,13 +27,13 @@ function parameterSize(count: number): string {
   return String(count)
 }
 
-const details = ({ engine = 'onnx', family, parameters }: Manifest) => ({
+const details = ({ engine = 'onnx', family, parameters, pipeline }: Manifest) => ({
   parent_model: '',
   format: engine === 'llama' ? 'gguf' : engine,
   family,
   families: [family],
   parameter_size: parameterSize(parameters),
-  quantization_level: 'unknown',
+  quantization_level: String(pipeline?.quantization ?? 'unknown'),
 })
 
 /** One digest for a version: of the digests of its files. */

@@ -78,6 +78,20 @@ test('without the library a GGUF file is registered, and asking it says what to 
     const file = new Uint8Array(writeLlamaGguf(decoder, 'tiny', 'f16'))
     const { manifest } = await other.models.importFiles('llama', { 'a.gguf': file }, { format: 'gguf-llama' })
     assert.deepEqual([manifest.engine, manifest.task, manifest.family], ['llama', 'text-generation', 'llama'])
+    const { models } = (await (await fetch(`${bare.url}/ollama/api/tags`)).json()) as { models: { details: object }[] }
+    assert.deepEqual(
+      models.map(({ details }) => details),
+      [
+        {
+          parent_model: '',
+          format: 'gguf',
+          family: 'llama',
+          families: ['llama'],
+          parameter_size: `${(manifest.parameters / 1e3).toFixed(1)}K`,
+          quantization_level: 'F16',
+        },
+      ],
+    )
     await assert.rejects(other.generate('llama', 'x'), { code: 'ENGINE_MISSING', hint: /engines install llama/ })
   } finally {
     await bare.close()
@@ -359,9 +373,9 @@ test('once one was taken for llama.cpp, the next spare process has read it befor
   const hasRead = (child: ChildProcess) => readFileSync(`/proc/${child.pid}/maps`, 'utf8').includes('llama-addon')
   try {
     const { manifest, path } = await longFile(folder)
-    spare.take(libraryFolder).kill('SIGKILL')
+    spare.takeForLlama(libraryFolder).kill('SIGKILL')
     await wait(20)
-    const child = spare.take(libraryFolder)
+    const child = spare.takeForLlama(libraryFolder)
     while (!hasRead(child)) await wait(20) // the test's own limit ends it
     const spec = { name: 'long', version: 1, manifest, files: { 'model.gguf': path }, library: libraryFolder }
     const engine = new Engine(spec, {}, () => child)

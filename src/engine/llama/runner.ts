@@ -47,7 +47,12 @@ async function writer(
     flashAttention: 'auto',
   })
   const seats = new Seats(sequences)
-  const steps = new Steps(context._ctx, seats, BATCH, model.fileInsights.swaSize ?? 0, onStep)
+  const steps = new Steps(context._ctx, seats, {
+    size: BATCH,
+    window: model.fileInsights.swaSize ?? 0,
+    inTurn: process.env.UV_THREADPOOL_SIZE === '1',
+    stepped: onStep,
+  })
 
   function promptOf(request: GenerationRequest): number[] {
     const { prompt = '', messages } = request

@@ -35,6 +35,8 @@ function recording(first = 0) {
   return { context, batches, cut }
 }
 
+const plain = { size: 512, window: 0, inTurn: false, stepped() {} }
+
 async function textOn(seats: Seats, prompt: number[], count: number, signal = new AbortController().signal) {
   const seat = (await seats.take(prompt, signal))!
   const { promise: left, resolve } = Promise.withResolvers<string>()
@@ -67,7 +69,7 @@ async function textOn(seats: Seats, prompt: number[], count: number, signal = ne
 test('texts take their steps together, in the order of their seats; one that comes later is in the next', async () => {
   const { context, batches } = recording()
   const seats = new Seats(4)
-  const steps = new Steps(context, seats, 512, 0, () => {})
+  const steps = new Steps(context, seats, plain)
   const [a, b] = [await textOn(seats, [1, 2, 3], 3), await textOn(seats, [4], 4)]
   steps.add(b)
   steps.add(a)
@@ -101,7 +103,7 @@ test('texts take their steps together, in the order of their seats; one that com
 test('a step that fails ends its texts, and those that come after it are written', async () => {
   const { context } = recording()
   const seats = new Seats(2)
-  const steps = new Steps(context, seats, 512, 0, () => {})
+  const steps = new Steps(context, seats, plain)
   const [bad, beside] = [await textOn(seats, [13], 2), await textOn(seats, [4], 2)]
   steps.add(bad)
   steps.add(beside)
@@ -112,11 +114,42 @@ test('a step that fails ends its texts, and those that come after it are written
   assert.equal(await next.left, 'whole')
 })
 
+test('where all runs in turn, tokens are asked for with their step; nobody leaves while one is drawn', async () => {
+  const { context } = recording()
+  const asked: string[] = []
+  let turn: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(what: string, run: () => Promise<T>) => {
+    asked.push(what)
+    const mine = turn.catch(() => undefined).then(run)
+    turn = mine
+    return mine
+  }
+  const { decodeBatch } = context
+  context.decodeBatch = () => inTurn('step', decodeBatch).finally(() => asked.push('done'))
+  context.sampleToken = (() =>
+    inTurn('draw', async () => 7).finally(() => asked.push('drawn'))) as unknown as NativeContext['sampleToken']
+  const seats = new Seats(2)
+  const steps = new Steps(context, seats, { ...plain, inTurn: true })
+  const [a, b] = [await textOn(seats, [1], 1), await textOn(seats, [4], 1)]
+  steps.add(a)
+  steps.add(b)
+  assert.deepEqual(await Promise.all([a.left, b.left]), ['whole', 'whole'])
+  assert.deepEqual(asked.splice(0), ['step', 'draw', 'draw', 'done', 'drawn', 'drawn'])
+  const bad = await textOn(seats, [13], 2)
+  steps.add(bad)
+  assert.equal(await bad.left, 'failed')
+  assert.deepEqual(asked, ['step', 'draw', 'done', 'drawn'])
+})
+
 test('a long beginning is left after the step in which its reader goes, and its seat keeps what was read', async () => {
   const { context, batches } = recording()
   const seats = new Seats(1)
-  const steps = new Steps(context, seats, 64, 0, () => {
-    if (batches.length === 2) stop.abort()
+  const steps = new Steps(context, seats, {
+    ...plain,
+    size: 64,
+    stepped() {
+      if (batches.length === 2) stop.abort()
+    },
   })
   const stop = new AbortController()
   const prompt = Array.from({ length: 1000 }, (_, i) => 100 + i)

@@ -8,6 +8,20 @@ const LONG = 1000
 /** Fewest tokens that a step has room for. */
 const LEAST = 64
 
+interface Options {
+  /** Most tokens in a batch. */
+  readonly size: number
+  /** Tokens that a model with a sliding window looks back at, else 0. */
+  readonly window: number
+  /**
+   * What the context is asked runs in the order in which it was asked. Then tokens are drawn right behind the step that they come
+   * from: the event loop need not be woken in between, and the step stays with a thread whose caches know it.
+   */
+  readonly inTurn: boolean
+  /** Called after each step. */
+  stepped(): void
+}
+
 /** A text as the steps see it. `Drawn` is what its own `draw` brings. */
 export interface Text<Drawn = unknown> {
   readonly seat: Seat
@@ -38,23 +52,18 @@ interface Part {
 export class Steps {
   readonly #context: NativeContext
   readonly #seats: Seats
-  readonly #window: number
-  readonly #most: number
-  readonly #stepped: () => void
+  readonly #options: Options
   #size: number
   #coming: Text[] = []
   #texts: Text[] = []
   #busy = false
   count = 0
 
-  /** `size`: most tokens in a batch. `window`: tokens that a model with a sliding window looks back at, else 0. `stepped` is called after each step. */
-  constructor(context: NativeContext, seats: Seats, size: number, window: number, stepped: () => void) {
+  constructor(context: NativeContext, seats: Seats, options: Options) {
     this.#context = context
     this.#seats = seats
-    this.#window = window
-    this.#most = size
-    this.#size = size
-    this.#stepped = stepped
+    this.#options = options
+    this.#size = options.size
   }
 
   add(text: Text) {
@@ -81,16 +90,18 @@ export class Steps {
       try {
         const parts = this.#begin()
         const running = this.#context.decodeBatch()
+        const drawing = this.#options.inTurn ? this.#draw(parts) : running.then(() => this.#draw(parts))
         tell()
+        await Promise.allSettled([running, drawing]) // who draws still needs the sampler, also where the step fails
         await running
-        untold = await this.#draw(parts)
+        untold = await drawing
       } catch (error) {
         for (const text of this.#texts) this.#end(text, asAthanorError(error))
         this.#texts = []
       }
       this.#paced(monotonic() - started)
       this.count++
-      this.#stepped()
+      this.#options.stepped()
     }
     this.#busy = false
   }
@@ -105,7 +116,7 @@ export class Steps {
         this.#end(text)
         continue
       }
-      keepBeginning(text.seat, text.tokens, this.#context, this.#window)
+      keepBeginning(text.seat, text.tokens, this.#context, this.#options.window)
       this.#texts.push(text)
     }
     // llama.cpp runs only texts of adjacent places together
@@ -157,7 +168,7 @@ export class Steps {
 
   #paced(took: number) {
     if (took > LONG) this.#size = Math.max(LEAST, this.#size >> 1)
-    else if (took < LONG / 4) this.#size = Math.min(this.#most, this.#size << 1)
+    else if (took < LONG / 4) this.#size = Math.min(this.#options.size, this.#size << 1)
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { AthanorError, asAthanorError, fail } from '../../base/errors.ts'
@@ -9,6 +9,7 @@ import { readModel } from '../../graph/codec.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { Runner } from '../runner.ts'
 import { readWav } from './audio.ts'
+import { keepBlank } from './blank.ts'
 import { type Library, loadTransformers } from './library.ts'
 
 type Files = Readonly<Record<string, string>>
@@ -87,8 +88,8 @@ function refusal(id: number, error: unknown): EngineAnswer {
 }
 
 /**
- * A folder in which the files have their names, as links to where they are stored; graphs are read by our own reader before
- * the library's native code sees them. Throws MODEL_INVALID.
+ * A folder in which the files have their names, as links to where they are stored, the tokenizer as `keepBlank` has it; graphs are
+ * read by our own reader before the library's native code sees them. Throws MODEL_INVALID.
  */
 function laid(files: Files): string {
   const key = createHash('sha256')
@@ -100,6 +101,12 @@ function laid(files: Files): string {
     if (name.endsWith('.onnx')) readModel(readFileSync(path))
     const link = join(root, 'model', name)
     mkdirSync(dirname(link), { recursive: true })
+    if (name === 'tokenizer.json') {
+      const own = `${link}.${process.pid}`
+      writeFileSync(own, keepBlank(readFileSync(path, 'utf8')))
+      renameSync(own, link)
+      continue
+    }
     try {
       symlinkSync(path, link)
     } catch (error) {

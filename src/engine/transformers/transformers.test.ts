@@ -153,8 +153,12 @@ test('segmentation, labels for an image and speech recognition', { skip }, async
     assert.ok(Math.abs(first.score + second.score - 1) < 1e-5)
   }
   await assert.rejects(athanor.run('fits', await image(0)), { code: 'BAD_REQUEST', message: /candidate_labels/ })
-  const samples = [0, 1, 1, 0, -1, -1, 0].flatMap((level) => Array<number>(FRAME).fill(16_000 * level))
-  assert.deepEqual(await athanor.run('hears', wav(16_000, samples).toString('base64')), { text: 'hi' })
+  const heard = (levels: number[]) => {
+    const samples = levels.flatMap((level) => Array<number>(FRAME).fill(16_000 * level))
+    return athanor.run('hears', wav(16_000, samples).toString('base64'))
+  }
+  assert.deepEqual(await heard([0, 1, 1, 0, -1, -1, 0]), { text: 'hi' })
+  assert.deepEqual(await heard([1, 0, 1, 1, -1, 0, 0, -1]), { text: 'hhii' }, 'letters that are doubled')
 })
 
 test('the same by Hugging Face’s client, and as tools', { skip }, async () => {

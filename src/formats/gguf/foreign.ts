@@ -2,6 +2,7 @@ import { fail } from '../../base/errors.ts'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { blockTypes } from './blocks.ts'
 import { type GgufHead, readGgufHead } from './file.ts'
+import { fileTypes } from './file-types.ts'
 import { withoutLists } from './layers.ts'
 
 /** Elements and bytes of a block of ggml's element types, by number (ggml.h and ggml-common.h of llama.cpp). */
@@ -74,6 +75,7 @@ export function llamaBundle(bytes: Uint8Array) {
   const embeds = Number(metadata.get(`${architecture}.pooling_type`) ?? 0) > 0
   const context = size('context_length')
   const template = embeds ? undefined : metadata.get('tokenizer.chat_template')
+  const quantization = fileTypes[Number(metadata.get('general.file_type'))]
   const outputs = [{ name: 'embeddings', dtype: 'float32', shape: ['batch', size('embedding_length')] }]
   const manifest = {
     task: embeds ? 'feature-extraction' : 'text-generation',
@@ -81,7 +83,11 @@ export function llamaBundle(bytes: Uint8Array) {
     family: architecture,
     signature: { inputs: [], outputs: embeds ? outputs : [] },
     labels: [],
-    pipeline: { context, ...(typeof template === 'string' && { chatTemplate: template }) },
+    pipeline: {
+      context,
+      ...(typeof template === 'string' && { chatTemplate: template }),
+      ...(quantization !== undefined && { quantization }),
+    },
     parameters,
   } satisfies Partial<Manifest>
   return { manifest: manifest as typeof manifest & Pick<Manifest, 'task' | 'engine'>, files: { 'model.gguf': bytes } }
