@@ -99,7 +99,7 @@ def bow_parameters(o):
     yield 'classifier/bias', [CLASSES]
 
 
-def bow(w, ids, lengths, o):
+def bow(w, ids, lengths, o, share=lambda count: 1 / count):
     bags = []
     for text, length in zip(ids.tolist(), lengths.tolist()):
         bag = text[:length]
@@ -111,8 +111,22 @@ def bow(w, ids, lengths, o):
                 bag.append(VOCABULARY + value % o['buckets'])
         bags.append(torch.tensor(bag))
     offsets = torch.tensor([0] + [len(bag) for bag in bags[:-1]]).cumsum(0)
-    pooled = F.embedding_bag(torch.cat(bags), w['embedding/weight'], offsets, mode='mean')
+    shares = torch.cat([torch.full([len(bag)], share(len(bag))) for bag in bags])
+    pooled = F.embedding_bag(torch.cat(bags), w['embedding/weight'], offsets, mode='sum', per_sample_weights=shares)
     return F.linear(pooled, w['classifier/weight'], w['classifier/bias'])
+
+
+def wide_parameters(o):
+    for name, dims in bow_parameters({**o, 'width': o['bagWidth']}):
+        yield f'phrases/{name}', dims
+    yield from textcnn_parameters(o)
+
+
+def wide(w, ids, lengths, o):
+    bag = {name.removeprefix('phrases/'): value for name, value in w.items() if name.startswith('phrases/')}
+    # n-grams of equal rarity: their weights have length 1
+    met = bow(bag, ids, lengths, o, lambda count: 1 / math.sqrt(count))
+    return 3 * met + textcnn(w, ids, lengths, o)
 
 
 def transformer_parameters(o):
@@ -167,6 +181,7 @@ families = {
     **{cell: recurrent(cell) for cell in ORDER},
     'textcnn': (textcnn_parameters, textcnn),
     'bow': (bow_parameters, bow),
+    'wide': (wide_parameters, wide),
     'transformer': (transformer_parameters, transformer),
 }
 
@@ -179,7 +194,7 @@ def run(family, options, optimizer, clip, decay):
         for k, (name, dims) in enumerate(names.items())
     }
     # what decays: matrices but for tables of vectors and stacked biases
-    kept = [name for name, dims in names.items() if len(dims) == 1 or name.endswith('/B') or name in ('embedding/weight', 'positions/weight')]
+    kept = [name for name, dims in names.items() if len(dims) == 1 or name.endswith('/B') or name.endswith(('embedding/weight', 'positions/weight'))]
     groups = [
         {'params': [w[name] for name in names if name not in kept], 'weight_decay': decay},
         {'params': [w[name] for name in kept], 'weight_decay': 0.0},
@@ -217,6 +232,7 @@ cases = [
     ('textcnn', {'width': 12, 'filters': 8, 'narrowest': 1, 'windows': 1}, 'sgd', 0.0, 0.0),
     ('bow', {'width': 8, 'ngrams': 3, 'buckets': 40}, 'adamw', 1.0, 0.1),
     ('bow', {'width': 8, 'ngrams': 1, 'buckets': 40}, 'sgd', 0.0, 0.0),
+    ('wide', {'width': 12, 'filters': 8, 'narrowest': 2, 'windows': 2, 'bagWidth': 4, 'ngrams': 2, 'buckets': 40}, 'adamw', 1.0, 0.1),
     ('transformer', {**attention, 'positions': 'waves', 'pooling': 'mean'}, 'adamw', 1.0, 0.1),
     ('transformer', {**attention, 'positions': 'learned', 'pooling': 'first'}, 'sgd', 0.0, 0.0),
 ]

@@ -96,7 +96,7 @@ const keras: Format = {
     const { writeKerasArchive } = await import('./keras/write.ts')
     return writeKerasArchive(model)
   },
-  out: 'Text classifiers of our families, as Keras’ own layers that can be trained on: ids (0 for padding at the end) to probabilities. Not bow with n-grams of two and more tokens, not quantized versions.',
+  out: 'Text classifiers of our families, as Keras’ own layers that can be trained on: ids (0 for padding at the end) to probabilities. Not bow with n-grams of two and more tokens, not wide, not quantized versions.',
   in: 'Sequential and functional models of the layers below. Lambda and custom objects are refused by name; nothing is run.',
 }
 
@@ -219,7 +219,7 @@ const tflite: Format = {
     const { writeLite } = await import('./tflite/write.ts')
     return writeLite(model)
   },
-  out: 'Classifiers bow, textcnn and transformer, encoders with each head, residual networks: signature `serving_default` with the model’s own inputs, whole numbers as int32 (int64 for bow with n-grams of two and more tokens). Not recurrent layers, nor models that write. Up to 1 GiB.',
+  out: 'Classifiers bow, textcnn, wide and transformer, encoders with each head, residual networks: signature `serving_default` with the model’s own inputs, whole numbers as int32 (int64 for wide, and for bow with n-grams of two and more tokens). Not recurrent layers, nor models that write. Up to 1 GiB.',
   in: 'Not supported: its operators are quantized in ways that ONNX does not say exactly.',
 }
 
@@ -236,7 +236,7 @@ const tfjsGraph: Format = {
     const { writeTfjsGraph } = await import('./tfjs/graph.ts')
     return writeTfjsGraph(model)
   },
-  out: 'As SavedModel, with int32 for whole numbers: not bow with n-grams of two and more tokens, whose hash needs 64 bits. Run it with `executeAsync`.',
+  out: 'As SavedModel, with int32 for whole numbers: not wide, nor bow with n-grams of two and more tokens, whose hashes need 64 bits. Run it with `executeAsync`.',
   in: 'As SavedModel, with its weights beside it; weights quantized to 8 or 16 bits are read as floats. Not graphs with control flow (Enter, Switch, …), as recurrent layers become in conversion.',
 }
 

@@ -30,16 +30,18 @@ const recurrentSizes =
     while (dims(`${cell}.${layers}/W`).length > 0) layers++
     return { layers, hidden: dims(`${cell}.0/R`)[2], bidirectional: dims(`${cell}.0/R`)[0] === 2 }
   }
+const convolutionSizes: Sizes = (dims) => {
+  const windows = Array.from({ length: 24 }, (_, i) => i + 1).filter(
+    (size) => dims(`windows.${size}/weight`).length > 0,
+  )
+  return { filters: dims(`windows.${windows[0]}/weight`)[0], narrowest: windows[0], windows: windows.length }
+}
 const sizes: Record<TextFamilyName, Sizes> = {
   lstm: recurrentSizes('lstm'),
   gru: recurrentSizes('gru'),
   rnn: recurrentSizes('rnn'),
-  textcnn(dims) {
-    const windows = Array.from({ length: 24 }, (_, i) => i + 1).filter(
-      (size) => dims(`windows.${size}/weight`).length > 0,
-    )
-    return { filters: dims(`windows.${windows[0]}/weight`)[0], narrowest: windows[0], windows: windows.length }
-  },
+  textcnn: convolutionSizes,
+  wide: (dims) => ({ ...convolutionSizes(dims), bagWidth: dims('phrases/embedding/weight')[1] }),
   bow: () => ({}),
   transformer(dims) {
     let layers = 0

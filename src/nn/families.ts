@@ -13,6 +13,7 @@ import { recurrentClassifier } from './recurrent.ts'
 import { resnetClassifier } from './resnet.ts'
 import { textcnn } from './textcnn.ts'
 import { transformer } from './transformer.ts'
+import { wide } from './wide.ts'
 
 const integer = (value: number, description: string, minimum = 1, maximum = 4096) =>
   ({ type: 'integer', default: value, minimum, maximum, description }) as const
@@ -31,6 +32,14 @@ const recurrentOptions = {
   bidirectional: { type: 'boolean', default: true, description: 'read texts in both directions' },
   dropout: dropout(0.6),
   pooling: choice(['max', 'mean', 'last'], 'how the steps become one vector'),
+} as const satisfies Family['options']
+
+const convolutionOptions = {
+  width: width(128),
+  filters: integer(100, 'filters of each window size'),
+  narrowest: integer(3, 'tokens in the smallest window', 1, 16),
+  windows: integer(3, 'how many window sizes, each one token wider than the one before', 1, 8),
+  dropout: dropout(0.5),
 } as const satisfies Family['options']
 
 /** What networks that read tokens one by one train best with: weights averaged over some hundred steps, some tokens unknown. */
@@ -67,15 +76,21 @@ export const families = {
   textcnn: {
     task: 'text-classification',
     description: 'convolutions over windows of a few tokens: fast, good where phrases decide',
-    options: {
-      width: width(128),
-      filters: integer(100, 'filters of each window size'),
-      narrowest: integer(3, 'tokens in the smallest window', 1, 16),
-      windows: integer(3, 'how many window sizes, each one token wider than the one before', 1, 8),
-      dropout: dropout(0.5),
-    },
+    options: convolutionOptions,
     defaults: steadied,
     build: textcnn,
+  },
+  wide: {
+    task: 'text-classification',
+    description: 'TextCNN and bag of n-grams in one network: remembers phrases and judges new ones',
+    options: {
+      ...convolutionOptions,
+      bagWidth: integer(8, 'size of the vector of an n-gram'),
+      ngrams: integer(2, 'tokens in the longest n-gram', 1, 8),
+      buckets: integer(524_288, 'rows of the table that n-grams of two and more tokens share', 1, 8_388_608),
+    },
+    defaults: steadied,
+    ...wide,
   },
   bow: {
     task: 'text-classification',

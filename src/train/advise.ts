@@ -124,8 +124,8 @@ function lengthFor(look: Look, tokenizer: 'character' | 'word', most: number): n
 
 const mixed = ({ simplified, traditional }: Look) => Math.min(simplified, traditional) > 0.02
 
-/** Rows below which only the simplest families are worth their time, and from which attention is. */
-const [FEW, MANY] = [500, 20_000]
+/** Rows below which only the simplest families are worth their time, from which few epochs are enough, and from which attention is. */
+const [FEW, SOME, MANY] = [500, 5000, 20_000]
 
 /** Families in the order in which they are worth trying, each with the tokens that it does best with. */
 function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): Omit<Candidate, 'seconds'>[] {
@@ -163,9 +163,13 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
       ],
     },
     {
-      family: 'textcnn',
-      options: { ...tokens, ...(count < FEW && { width: 64, filters: 64 }) },
-      reasons: ['phrases of a few tokens decide in most classifications; faster than networks that read in order'],
+      family: 'wide',
+      options: {
+        ...tokens,
+        ...(count >= SOME && { epochs: 5 }),
+        ...(count < FEW && { width: 64, filters: 64 }),
+      },
+      reasons: ['phrases decide in most classifications: those that were met are remembered, new ones judged'],
     },
   ]
   if (count < FEW) return list

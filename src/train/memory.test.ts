@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -66,11 +66,11 @@ test('training that would not fit is refused, with what would', () => {
 })
 
 /** Trains in a process of its own; what was reckoned with, and the most that it ever had resident, in bytes. */
-async function measured(folder: string, spec: object): Promise<{ memory: number; peak: number }> {
+async function measured(folder: string, data: string, spec: object): Promise<{ memory: number; peak: number }> {
   const job = {
     run: 'x',
     spec: { dataset: '', ...spec },
-    dataset: { path: join(folder, 'x.csv'), name: 'x.csv' },
+    dataset: { path: join(folder, data), name: data },
     folder,
   }
   const script = `
@@ -86,21 +86,47 @@ async function measured(folder: string, spec: object): Promise<{ memory: number;
   return JSON.parse(said) as { memory: number; peak: number }
 }
 
+/** The head of an idx file of bytes with these dimensions. */
+function idx(axes: number, ...dims: number[]): Buffer {
+  const head = Buffer.alloc(4 + 4 * axes)
+  head.set([0, 0, 8, axes])
+  for (const [i, size] of dims.entries()) head.writeUInt32BE(size, 4 + 4 * i)
+  return head
+}
+
 test('what is reckoned with is no less than a run takes from its first step to its bundle, and not much more', async () => {
   const words = Array.from({ length: 4000 }, (_, i) => `w${i}`)
   const rows = Array.from({ length: 160 }, (_, i) => {
     const told = Array.from({ length: 100 }, (_, k) => words[(i * 7919 + k * 104_729) % words.length])
     return `${told.join(' ')},${i % 2}`
   })
+  const images = Buffer.from(Uint8Array.from({ length: 128 * 28 * 28 }, (_, i) => (i * 7919 + (i >> 9) * 31) % 256))
+  const data = {
+    'x.csv': `text,label\n${rows.join('\n')}\n`,
+    'x.txt': rows.join('\n'),
+    'idx/train-images-idx3-ubyte': Buffer.concat([idx(3, 128, 28, 28), images]),
+    'idx/train-labels-idx1-ubyte': Buffer.concat([
+      idx(1, 128),
+      Buffer.from(images.map((_, i) => i % 2).subarray(0, 128)),
+    ]),
+  }
   const loop = { maxSteps: 3, epochs: 1, batchSize: 32, minimumCount: 1, tokenizer: 'word', heldOutRows: 0 }
   const specs = [
+    {
+      family: 'gpt',
+      task: 'text-generation',
+      options: { maxSteps: 3, epochs: 1, batchSize: 12, context: 64, threads: 2 },
+    },
+    { family: 'resnet', task: 'image-classification', options: { maxSteps: 3, epochs: 1, batchSize: 64, threads: 2 } },
     { family: 'transformer', options: { ...loop, width: 96, layers: 2, heads: 4, inner: 384, threads: 2 } },
     { family: 'lstm', options: { ...loop, width: 96, hidden: 96, threads: 2 } },
   ]
   for (const spec of specs) {
     const folder = mkdtempSync(join(tmpdir(), 'athanor-memory-'))
-    writeFileSync(join(folder, 'x.csv'), `text,label\n${rows.join('\n')}\n`)
-    const { memory, peak } = await measured(folder, spec).finally(() => rmSync(folder, { recursive: true }))
+    mkdirSync(join(folder, 'idx'))
+    for (const [name, content] of Object.entries(data)) writeFileSync(join(folder, name), content)
+    const name = { gpt: 'x.txt', resnet: 'idx' }[spec.family] ?? 'x.csv'
+    const { memory, peak } = await measured(folder, name, spec).finally(() => rmSync(folder, { recursive: true }))
     const told = `${spec.family}: reckoned ${Math.round(memory / 1e6)} MB, took ${Math.round(peak / 1e6)} MB`
     assert.ok(memory >= peak && memory <= 1.3 * peak, told)
   }

@@ -61,21 +61,30 @@ const recurrent =
     return { perToken: PASSES * weights, parameters: vocabulary * w + weights + inner * classes, share: 0.3 }
   }
 
+const convolutions = ({ width, filters, narrowest, windows }: Options, { vocabulary, classes }: Work): Cost => {
+  const sizes = Array.from({ length: Number(windows) }, (_, i) => Number(narrowest) + i)
+  const weights = sizes.reduce((sum, size) => sum + size, 0) * Number(width) * Number(filters)
+  const parameters = vocabulary * Number(width) + weights + sizes.length * Number(filters) * classes
+  return { perToken: (2 / 3) * PASSES * weights, parameters, share: 0.25 }
+}
+
+const bag = ({ width, ngrams, buckets }: Options, { vocabulary, classes }: Work): Cost => {
+  const table = vocabulary + (Number(ngrams) > 1 ? Number(buckets) : 0)
+  const parameters = table * Number(width) + Number(width) * classes
+  return { perToken: PASSES * Number(width) * Number(ngrams), parameters, share: 0.01 }
+}
+
 /** Costs by family; shares are rough, from runs on two cores. */
 const costs: Record<string, (options: Options, work: Work) => Cost> = {
   lstm: recurrent(4),
   gru: recurrent(3),
   rnn: recurrent(1),
-  textcnn({ width, filters, narrowest, windows }, { vocabulary, classes }) {
-    const sizes = Array.from({ length: Number(windows) }, (_, i) => Number(narrowest) + i)
-    const weights = sizes.reduce((sum, size) => sum + size, 0) * Number(width) * Number(filters)
-    const parameters = vocabulary * Number(width) + weights + sizes.length * Number(filters) * classes
-    return { perToken: (2 / 3) * PASSES * weights, parameters, share: 0.25 }
-  },
-  bow({ width, ngrams, buckets }, { vocabulary, classes }) {
-    const table = vocabulary + (Number(ngrams) > 1 ? Number(buckets) : 0)
-    const parameters = table * Number(width) + Number(width) * classes
-    return { perToken: PASSES * Number(width) * Number(ngrams), parameters, share: 0.01 }
+  textcnn: convolutions,
+  bow: bag,
+  wide(options, work) {
+    const [judged, met] = [convolutions(options, work), bag({ ...options, width: options.bagWidth }, work)]
+    const perToken = judged.perToken + (met.perToken * judged.share) / met.share
+    return { perToken, parameters: judged.parameters + met.parameters, share: judged.share }
   },
   transformer({ width, layers, inner }, { vocabulary, classes, rows, tokens }) {
     const [w, n] = [Number(width), Number(layers)]

@@ -233,6 +233,13 @@ const bow: Write = (network, ids, known) => {
   return mean(network, x, ids, known.config.vocabulary)
 }
 
+const wide: Write = () => {
+  throw fail('UNSUPPORTED', {
+    what: 'a network with a bag of n-grams as layers',
+    instead: 'Train it with --family textcnn, or export it as onnx or savedmodel.',
+  })
+}
+
 /** Tokens are counted by a recurrent sum, and the count looks its position up: every layer is one of Keras' own. */
 function placed(network: KerasNetwork, ids: KerasValue, known: KnownFamily, width: number): KerasValue {
   const { positions, maxLength, vocabulary } = known.config
@@ -335,6 +342,7 @@ const writers: Record<KnownFamily['family'], Write> = {
   rnn: recurrent('rnn'),
   textcnn,
   bow,
+  wide,
   transformer,
 }
 
