@@ -90,6 +90,11 @@ export const errors = {
     '{source} has no usable rows',
     'It needs a header and rows; the data report says what was dropped and why.',
   ],
+  DATA_TOO_LARGE: [
+    422,
+    '{source} is too large for the memory that is free: {what}; nothing was trained',
+    'Train on a random part of it, which teaches nearly as much (of one row a line: shuf -n ROWS, its header kept), or with more memory.',
+  ],
   CORPUS_SHORT: [
     400,
     '{source} has {tokens} tokens to learn from, and a context is {context}',
@@ -153,7 +158,7 @@ export const errors = {
   GRADIENT_MISSING: [
     422,
     'operators without a gradient rule: {operators}',
-    'Freeze the parameters before them, or replace them.',
+    'Train only weights after them: --trainable REGEX; or replace them in what made the graph.',
   ],
   TRAINER_DIED: [
     500,
@@ -294,7 +299,11 @@ export const errors = {
     '{what} cannot be reached; nothing was changed',
     'Try again in a moment. Models that are loaded go on answering.',
   ],
-  DISK_FULL: [507, 'the disk is full; nothing was changed', 'Free space, then try again.'],
+  DISK_FULL: [
+    507,
+    'the disk is full; nothing was changed',
+    'Free space, then try again[: athanor train --resume {run}].',
+  ],
   SERVER_UNREACHABLE: [503, 'no server answers at {url}', 'Start one: athanor serve'],
   INTERNAL: [500, 'something went wrong inside', 'The details are in the error log: athanor logs --errors'],
 } as const satisfies Record<string, readonly [status: number, message: string, hint: string]>

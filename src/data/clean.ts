@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { roomFor } from './keys.ts'
 import { bareText } from './text.ts'
 
 /** Why a row was left out. */
@@ -30,10 +31,10 @@ function beginning(text: string): string {
 }
 
 /** 64 bits that are equal for texts that differ only in case, width, punctuation and blanks. */
-export function contentKey(text: string): bigint {
-  const bare = bareText(text) || text
-  return createHash('sha1').update(bare).digest().readBigUInt64LE()
-}
+export const contentKey = (text: string): bigint => keyOf(bareText(text) || text)
+
+/** 64 bits that stand for a string. */
+export const keyOf = (text: string): bigint => hash('sha1', text, 'buffer').readBigUInt64LE()
 
 const HASHES = 64
 const BANDS = 16
@@ -43,18 +44,26 @@ const SHORTEST = 24
 /** Rows whose signatures are kept; beyond it near duplicates are no longer looked for. */
 const NEAR_LIMIT = 300_000
 const THRESHOLD = 0.9
+/** Slots for the keys of a band. */
+const SLOTS = 2 ** 19
+/** Texts that may share a key of a band: a boilerplate opening must not make this quadratic. */
+const CROWD = 32
 
 /**
  * Finds texts nearly equal to one seen before: MinHash signatures of five-character shingles (Broder 1997) in bands of
  * locality-sensitive hashing, compared where a band meets; estimated Jaccard similarity of at least 0.9.
  */
 export class NearDuplicates {
-  readonly #bands = Array.from({ length: BANDS }, () => new Map<number, number[]>())
-  readonly #signatures: Uint32Array[] = []
-  readonly #owners: number[] = []
+  /** Signatures one after another, and which row each is of. */
+  #signatures = new Uint32Array(0)
+  #owners = new Uint32Array(0)
+  #length = 0
+  /** Of each band, by key: the signature that was added last, counted from 1, and for each signature the one before it. */
+  readonly #last = Array.from({ length: BANDS }, () => new Uint32Array(SLOTS))
+  #before = new Uint32Array(0)
 
   get full(): boolean {
-    return this.#signatures.length >= NEAR_LIMIT
+    return this.#length >= NEAR_LIMIT
   }
 
   /** The owner of a text nearly equal to this one, if there is one; otherwise remembers the text under `owner`. */
@@ -62,20 +71,35 @@ export class NearDuplicates {
     const bare = bareText(text)
     if (bare.length < SHORTEST || this.full) return undefined
     const signature = minHash(bare)
-    const keys = this.#bands.map((_, band) => bandKey(signature, band))
-    for (const [band, key] of keys.entries()) {
-      for (const other of this.#bands[band].get(key) ?? []) {
-        if (similarity(signature, this.#signatures[other]) >= THRESHOLD) return this.#owners[other]
+    const crowded: boolean[] = []
+    for (let band = 0; band < BANDS; band++) {
+      const key = bandKey(signature, band)
+      let met = 0
+      for (let one = this.#last[band][key & (SLOTS - 1)]; one > 0; one = this.#before[(one - 1) * BANDS + band]) {
+        const other = this.#signatures.subarray((one - 1) * HASHES, one * HASHES)
+        if (bandKey(other, band) !== key) continue
+        met++
+        if (similarity(signature, other) >= THRESHOLD) return this.#owners[one - 1]
       }
+      crowded[band] = met >= CROWD
     }
-    const index = this.#signatures.push(signature) - 1
-    this.#owners.push(owner)
-    for (const [band, key] of keys.entries()) {
-      const bucket = this.#bands[band].get(key)
-      if (!bucket) this.#bands[band].set(key, [index])
-      else if (bucket.length < 32) bucket.push(index) // a boilerplate opening must not make this quadratic
-    }
+    this.#add(signature, owner, crowded)
     return undefined
+  }
+
+  #add(signature: Uint32Array, owner: number, crowded: readonly boolean[]) {
+    const at = this.#length++
+    this.#signatures = roomFor(this.#signatures, this.#length * HASHES)
+    this.#owners = roomFor(this.#owners, this.#length)
+    this.#before = roomFor(this.#before, this.#length * BANDS)
+    this.#signatures.set(signature, at * HASHES)
+    this.#owners[at] = owner
+    for (let band = 0; band < BANDS; band++) {
+      if (crowded[band]) continue
+      const slot = bandKey(signature, band) & (SLOTS - 1)
+      this.#before[at * BANDS + band] = this.#last[band][slot]
+      this.#last[band][slot] = at + 1
+    }
   }
 }
 

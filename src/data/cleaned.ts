@@ -1,14 +1,22 @@
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
 import type { Problem } from '../base/problem.ts'
 import type { Removals } from './clean.ts'
-import { Collector, type KeptRow } from './collector.ts'
+import { type CleanRows, openRows } from './clean-rows.ts'
+import { Collector } from './collector.ts'
 import type { Columns } from './columns.ts'
 import type { Dataset } from './dataset.ts'
-import { strataOf } from './targets.ts'
 
 export interface CleanOptions {
   train: Dataset
@@ -24,27 +32,18 @@ export interface CleanOptions {
   exclude?: readonly string[]
   /** UTF-16 units kept of a text. */
   characters: number
+  /** Most rows, where it is not to be as many as memory is free for. */
+  most?: number
   folder: string
 }
 
-/** A row that was kept: where its text lies in the spool, what it teaches, and what splits it. */
-interface CleanRow {
-  index: number
-  target: number
-  /** What splitting keeps in proportion. */
-  label: number
-  group?: string
-  time?: number
-  given: boolean
-}
-
-/** Clean texts on disk, in `rows.jsonl`, and what is known of each. */
+/** Clean texts on disk, in `rows.jsonl`, and what is known of each, in columns beside it. */
 export interface Cleaned {
   problem: Problem
   labels: string[]
   /** Labels by index of each set of labels that occurs; empty but for several labels a row. */
   sets: number[][]
-  rows: CleanRow[]
+  rows: CleanRows
   source: string
   format: string
   encoding: string
@@ -60,17 +59,19 @@ export interface Cleaned {
   heldOut?: string
 }
 
-const ROWS = 'rows.jsonl'
+const SPOOL = 'rows.'
+const ROWS = `${SPOOL}jsonl`
 const META = 'cleaned.json'
 
 /**
  * Reads and cleans a data set, streaming: only labels, hashes and positions are held in memory. Throws DATA_EMPTY,
- * LABEL_MISSING, DATA_MALFORMED and what the readers throw.
+ * LABEL_MISSING, DATA_MALFORMED, DATA_TOO_LARGE and what the readers throw.
  */
 export async function clean(options: CleanOptions, onProgress: (read: number) => void = () => {}): Promise<Cleaned> {
   const { train, heldOut, folder, characters, problem = 'classification' } = options
   const { dropUnlabelled = false, keepLeakage = false } = options
-  const collector = new Collector({ characters, dropUnlabelled, keepLeakage, problem, exclude: options.exclude ?? [] })
+  const how = { characters, dropUnlabelled, keepLeakage, problem, exclude: options.exclude ?? [] }
+  const collector = new Collector({ ...how, ...(options.most !== undefined && { most: options.most }) })
   const out = createWriteStream(join(folder, ROWS))
   const write = async (dataset: Dataset, given: boolean) => {
     for await (const row of dataset.rows()) {
@@ -87,14 +88,14 @@ export async function clean(options: CleanOptions, onProgress: (read: number) =>
     out.end()
     await finished(out)
   }
-  const { labels, sets } = collector.finish(train.source, options.labels)
+  const { labels, sets, final } = collector.finish(train.source, options.labels)
   const { source, format, encoding, columns } = train
   const digests = [await train.digest(), ...(heldOut ? [await heldOut.digest()] : [])]
-  const cleaned: Cleaned = {
+  const about: About = {
     problem,
     labels,
     sets,
-    rows: keptRows(collector.rows, problem, sets),
+    ...collector.rows.save(folder, problem, sets, final),
     source,
     format,
     encoding,
@@ -107,28 +108,24 @@ export async function clean(options: CleanOptions, onProgress: (read: number) =>
     digest: digests.join('+'),
     ...(heldOut && { heldOut: heldOut.source }),
   }
-  writeFileSync(join(folder, META), JSON.stringify(cleaned)) // last: its presence says that all is there
-  return cleaned
+  writeFileSync(join(folder, META), JSON.stringify(about)) // last: its presence says that all is there
+  return openCleaned(folder)!
 }
+
+/** What is in `cleaned.json`: all but the rows. */
+type About = Omit<Cleaned, 'rows'> & { given: number }
 
 /** What `clean` left in a folder; undefined when it did not finish. */
 export function openCleaned(folder: string): Cleaned | undefined {
   const path = join(folder, META)
-  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Cleaned) : undefined
+  if (!existsSync(path)) return undefined
+  const { given, ...about } = JSON.parse(readFileSync(path, 'utf8')) as About
+  return { ...about, rows: openRows(folder, { given }) }
 }
 
-function keptRows(rows: readonly KeptRow[], problem: Problem, sets: readonly number[][]): CleanRow[] {
-  const kept = [...rows.keys()].filter((i) => !rows[i].removed)
-  const strata = strataOf(
-    problem,
-    kept.map((i) => rows[i].target),
-    sets,
-  )
-  return kept.map((index, at) => {
-    const { target, given, group, time } = rows[index]
-    const where = { ...(group !== undefined && { group }), ...(time !== undefined && { time }) }
-    return { index, target, label: strata[at], given, ...where }
-  })
+/** Removes the texts and what is known of each. */
+export function removeSpool(folder: string) {
+  for (const name of readdirSync(folder)) if (name.startsWith(SPOOL)) rmSync(join(folder, name))
 }
 
 /** Texts of the rows wanted, in batches in the order of the rows; `at` numbers rows as `Cleaned.rows` does. */
@@ -142,7 +139,7 @@ export async function* cleanTexts(
   let batch: { at: number; text: string }[] = []
   let [index, at] = [0, 0]
   for await (const line of lines) {
-    if (at < rows.length && rows[at].index === index++) {
+    if (at < rows.length && rows.removed[index++] === 0) {
       if (wanted(at)) batch.push({ at, text: JSON.parse(line) as string })
       at++
     }

@@ -1,9 +1,9 @@
-import { createWriteStream, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createWriteStream, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { fail } from '../base/errors.ts'
 import type { Problem } from '../base/problem.ts'
-import { type Cleaned, clean, cleanTexts } from './cleaned.ts'
+import { type Cleaned, clean, cleanTexts, removeSpool } from './cleaned.ts'
 import type { Dataset } from './dataset.ts'
 import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
 import { type PipelineConfig, TextPipeline } from './pipeline.ts'
@@ -90,7 +90,7 @@ export async function prepare(options: PrepareOptions, onProgress: PrepareProgre
     keepTexts: options.keepTexts ?? false,
   }
   const prepared = await encode(folder, cleaned, partsOf(cleaned, split), how, folder, onProgress)
-  rmSync(join(folder, 'rows.jsonl'))
+  removeSpool(folder)
   return prepared
 }
 
@@ -105,20 +105,20 @@ export interface Parting {
  * the file is the test split, and a share of the others validates.
  */
 export function partsOf({ rows, source, labels, problem }: Cleaned, split: SplitOptions): Parting {
-  const given = rows.some((row) => row.given)
-  const others = given ? [...rows.keys()].filter((at) => !rows[at].given) : [...rows.keys()]
-  if (given && split.by === undefined) {
-    const parts = rows.map((row) => (row.given ? 'validation' : 'train') as Part)
+  const { given, length } = rows
+  const parts = new Array<Part>(length).fill('train')
+  if (given > 0 && split.by === undefined) {
+    parts.fill('validation', 0, given)
     return checked({ parts, by: 'given file' }, rows, labels, source, problem)
   }
-  const rest = others.map((at) => rows[at])
+  const rest = { length: length - given, at: (row: number) => rows.at(given + row) }
   const by = splitBy(rest, split.by)
-  const parts: Part[] = rows.map(() => 'test')
-  const shares = given ? { ...split, test: 0 } : split
-  splitRows(rest, { ...shares, by }).forEach((part, i) => {
-    parts[others[i]] = part
+  parts.fill('test', 0, given)
+  const shares = given > 0 ? { ...split, test: 0 } : split
+  splitRows(rest, { ...shares, by }).forEach((part, row) => {
+    parts[given + row] = part
   })
-  return checked({ parts, by: given ? `${by}, given file` : by }, rows, labels, source, problem)
+  return checked({ parts, by: given > 0 ? `${by}, given file` : by }, rows, labels, source, problem)
 }
 
 /** Learns a pipeline from the training part and writes all parts as token ids to `folder`. */
@@ -159,11 +159,11 @@ export async function encode(
       const part = parts[at]!
       const writer = writers.get(part) ?? new SplitWriter(folder, part)
       writers.set(part, writer)
-      writer.add(rows[at].target, encoded[i])
+      writer.add(rows.targets[at], encoded[i])
       for (const { writer, rows: among } of samples)
-        if (among.has(at)) writer.add({ text, label: labels[rows[at].target] })
+        if (among.has(at)) writer.add({ text, label: labels[rows.targets[at]] })
       if (part === 'train') {
-        profiler.add(text, rows[at].target, encoded[i])
+        profiler.add(text, rows.targets[at], encoded[i])
         texts?.write(`${JSON.stringify(text)}\n`)
       }
     })
@@ -175,7 +175,7 @@ export async function encode(
   if (texts) await finished(texts.end())
 
   const profile = profiler.profile()
-  const count = (part: Part) => parts.filter((one) => one === part).length
+  const count = (part: Part) => parts.reduce((sum, one) => (one === part ? sum + 1 : sum), 0)
   const report: DataReport = {
     source: cleaned.source,
     format: cleaned.format,
@@ -225,10 +225,10 @@ export function openPrepared(folder: string): Prepared | undefined {
 }
 
 /** Rows of each label; a row of several counts for each. */
-function labelCounts({ problem, labels, rows, sets }: Cleaned): Record<string, number> {
+export function labelCounts({ problem, labels, rows, sets }: Cleaned): Record<string, number> {
   const counts = labels.map(() => 0)
   if (problem !== 'regression')
-    for (const { target } of rows)
+    for (const target of rows.targets)
       for (const label of problem === 'multi-label' ? sets[target] : [target]) counts[label]++
   return Object.fromEntries(labels.map((label, i) => [label, counts[i]]))
 }
@@ -242,7 +242,11 @@ export function checked(
   problem: Problem,
 ): Parting {
   const { parts } = parting
-  const present = (part: Part) => new Set(rows.filter((_, at) => parts[at] === part).map(({ target }) => target))
+  const present = (part: Part) => {
+    const targets = new Set<number>()
+    for (const [at, target] of rows.targets.entries()) if (parts[at] === part) targets.add(target)
+    return targets
+  }
   const [train, validation, test] = [present('train'), present('validation'), present('test')]
   if (train.size === 0) throw fail('DATA_EMPTY', { source })
   if (train.size === 1 && problem === 'classification') throw fail('ONE_CLASS', { label: labels[[...train][0]] })

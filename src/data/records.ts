@@ -1,4 +1,6 @@
+import { stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { fail } from '../base/errors.ts'
 import { readParquet } from './apart/apart.ts'
 import { decodeFile, encodingOf } from './encoding.ts'
@@ -21,6 +23,26 @@ export async function fileOf({ path, name }: DataFile, folder: string): Promise<
   await savePackageFile({ ...spec, path: spec.path }, saved)
   return { path: saved, name: spec.path }
 }
+
+/** Bytes that rows take in memory for each of the file, packed ones more. */
+const HELD = { plain: 4, packed: 16 }
+
+/**
+ * Throws DATA_TOO_LARGE, before it is read, for a file whose rows are all to be in memory and would not fit into `free` bytes:
+ * by default those that are free, in the machine and in JavaScript's heap.
+ */
+export async function assertHeld({ path, name }: DataFile, free = freeBytes()) {
+  const { size } = await stat(path)
+  const factor = extname(name).toLowerCase() === '.parquet' ? HELD.packed : HELD.plain
+  if (size * factor <= free) return
+  const mb = (bytes: number) => Math.floor(bytes / 1e6)
+  throw fail('DATA_TOO_LARGE', {
+    source: name,
+    what: `it has ${mb(size)} MB, and about ${mb(free / factor)} MB would fit`,
+  })
+}
+
+const freeBytes = () => Math.min(process.availableMemory(), getHeapStatistics().heap_size_limit)
 
 /** Rows of a CSV, TSV, JSONL or Parquet file by their column names; throws DATA_FORMAT_UNKNOWN. */
 export async function* tableRows({ path, name }: DataFile): AsyncGenerator<TableRow> {

@@ -227,7 +227,7 @@ test('several labels and numbers are prepared, split in proportion, and opened a
   )
   const constant = `text,score\n${Array.from({ length: 30 }, (_, i) => `${noise(i)},2`).join('\n')}`
   await assert.rejects(prepared(file('x.csv', constant), { problem: 'regression' }), code('LABEL_CONSTANT'))
-  assert.deepEqual(strataOf('multi-label', [0, 1, 1, 1], [[0, 1], [1]]), [0, 1, 1, 1])
+  assert.deepEqual([...strataOf('multi-label', [0, 1, 1, 1], [[0, 1], [1]])], [0, 1, 1, 1])
 })
 
 test('a data card says what was done and gives no removed text away', async () => {

@@ -14,19 +14,47 @@ export interface SplitOptions {
   by?: SplitBy
 }
 
-/** What splitting needs to know of a row. */
+/** What splitting needs to know of a row; rows of one group have the same name or number of it. */
 export interface SplitRow {
   label: number
-  group?: string
+  group?: string | number
   time?: number
 }
+
+/** Rows as an array has them, or as they are made of columns when one is asked for. */
+export interface RowList {
+  readonly length: number
+  at(row: number): SplitRow | undefined
+}
+
+/** Some of the rows, in the order of their numbers. */
+const among = (rows: RowList, which: ArrayLike<number>): RowList => ({
+  length: which.length,
+  at: (row) => rows.at(which[row]),
+})
+
+const rowAt = (rows: RowList, row: number) => rows.at(row)!
+
+/** Numbers of the rows that `wanted` chooses. */
+function numbers({ length }: RowList, wanted: (row: number) => boolean = () => true): number[] {
+  const found: number[] = []
+  for (let row = 0; row < length; row++) if (wanted(row)) found.push(row)
+  return found
+}
+
+function has(rows: RowList, what: 'group' | 'time'): boolean {
+  for (let row = 0; row < rows.length; row++) if (rowAt(rows, row)[what] !== undefined) return true
+  return false
+}
+
+const allTrain = ({ length }: RowList) => new Array<Part>(length).fill('train')
 
 /**
  * Assigns rows to parts, the same on every machine for a seed: whole groups go to one part; by time, the oldest rows
  * train, later ones validate and the latest test; otherwise each label is divided in the same proportions, and a label of
  * at least three rows is in every part asked for. Throws SPLIT_IMPOSSIBLE.
  */
-export function splitRows(rows: readonly SplitRow[], options: SplitOptions): Part[] {
+export function splitRows(rows: RowList, options: SplitOptions): Part[] {
   const by = splitBy(rows, options.by)
   if (by === 'group') return byGroup(rows, options)
   if (by === 'time') return byTime(rows, options)
@@ -34,39 +62,53 @@ export function splitRows(rows: readonly SplitRow[], options: SplitOptions): Par
 }
 
 /** The way rows are split; throws SPLIT_IMPOSSIBLE where they lack what it needs. */
-export function splitBy(rows: readonly SplitRow[], asked: SplitBy | undefined): SplitBy {
-  const by = asked ?? (rows.some(({ group }) => group !== undefined) ? 'group' : 'label')
-  if (by === 'group' && !rows.some(({ group }) => group !== undefined))
+export function splitBy(rows: RowList, asked: SplitBy | undefined): SplitBy {
+  const by = asked ?? (has(rows, 'group') ? 'group' : 'label')
+  if (by === 'group' && !has(rows, 'group'))
     throw fail('SPLIT_IMPOSSIBLE', { reason: 'no group is known to split by: name its column with --group' })
-  if (by === 'time' && !rows.some(({ time }) => time !== undefined))
+  if (by === 'time' && !has(rows, 'time'))
     throw fail('SPLIT_IMPOSSIBLE', { reason: 'no time is known to split by: name its column with --time' })
   return by
 }
 
-function byGroup(rows: readonly SplitRow[], { validation, test, seed }: SplitOptions): Part[] {
-  const parts: Part[] = rows.map(() => 'train')
-  const groups = Map.groupBy(rows.keys(), (i) => rows[i].group ?? '')
-  if (groups.size < 3) {
+function byGroup(rows: RowList, { validation, test, seed }: SplitOptions): Part[] {
+  const { of, sizes } = groupsOf(rows)
+  if (sizes.length < 3) {
     throw fail('SPLIT_IMPOSSIBLE', {
-      reason: `${groups.size} groups cannot be divided into training, validation and test`,
+      reason: `${sizes.length} groups cannot be divided into training, validation and test`,
     })
   }
   const wanted = { validation: validation * rows.length, test: test * rows.length }
   const taken = { validation: 0, test: 0 }
-  for (const name of shuffle([...groups.keys()].sort(), random(seed))) {
-    const members = groups.get(name)!
+  const partOf: Part[] = sizes.map(() => 'train')
+  for (const group of shuffle([...sizes.keys()], random(seed))) {
     const part = (['test', 'validation'] as const).find(
-      (part) => wanted[part] > 0 && (taken[part] === 0 || taken[part] + members.length / 2 <= wanted[part]),
+      (part) => wanted[part] > 0 && (taken[part] === 0 || taken[part] + sizes[group] / 2 <= wanted[part]),
     )
     if (!part) continue
-    taken[part] += members.length
-    for (const i of members) parts[i] = part
+    taken[part] += sizes[group]
+    partOf[group] = part
   }
-  return parts
+  return Array.from(of, (group) => partOf[group])
+}
+
+/** The number of each row's group, in the order in which groups occur, and how many rows they have; all without one are one. */
+function groupsOf(rows: RowList): { of: Int32Array; sizes: number[] } {
+  const of = new Int32Array(rows.length)
+  const sizes: number[] = []
+  const known = new Map<string | number | undefined, number>()
+  for (let row = 0; row < rows.length; row++) {
+    const name = rowAt(rows, row).group
+    const group = known.get(name) ?? sizes.length
+    known.set(name, group)
+    of[row] = group
+    sizes[group] = (sizes[group] ?? 0) + 1
+  }
+  return { of, sizes }
 }
 
 /** Rows of the same moment stay together. */
-function byTime(rows: readonly SplitRow[], { validation, test }: SplitOptions): Part[] {
+function byTime(rows: RowList, { validation, test }: SplitOptions): Part[] {
   const order = inTime(rows)
   const border = (share: number) => {
     let at = Math.round((1 - share) * order.length)
@@ -77,7 +119,7 @@ function byTime(rows: readonly SplitRow[], { validation, test }: SplitOptions): 
   if (toValidate === 0 || (validation > 0 && toValidate === toTest) || (test > 0 && toTest === order.length)) {
     throw fail('SPLIT_IMPOSSIBLE', { reason: 'too few rows differ in time to hold the latest out' })
   }
-  const parts: Part[] = rows.map(() => 'train')
+  const parts = allTrain(rows)
   order.forEach((i, at) => {
     if (at >= toTest) parts[i] = 'test'
     else if (at >= toValidate) parts[i] = 'validation'
@@ -85,12 +127,11 @@ function byTime(rows: readonly SplitRow[], { validation, test }: SplitOptions): 
   return parts
 }
 
-const timeAt = (rows: readonly SplitRow[], i: number) => rows[i].time ?? 0
-const inTime = (rows: readonly SplitRow[]) =>
-  [...rows.keys()].sort((a, b) => timeAt(rows, a) - timeAt(rows, b) || a - b)
+const timeAt = (rows: RowList, row: number) => rowAt(rows, row).time ?? 0
+const inTime = (rows: RowList) => numbers(rows).sort((a, b) => timeAt(rows, a) - timeAt(rows, b) || a - b)
 
-function byLabel(rows: readonly SplitRow[], { validation, test, seed }: SplitOptions): Part[] {
-  const parts: Part[] = rows.map(() => 'train')
+function byLabel(rows: RowList, { validation, test, seed }: SplitOptions): Part[] {
+  const parts = allTrain(rows)
   const next = random(seed)
   for (const members of eachLabel(rows)) {
     shuffle(members, next)
@@ -106,8 +147,8 @@ function byLabel(rows: readonly SplitRow[], { validation, test, seed }: SplitOpt
 }
 
 /** Rows of each label, labels in order. */
-function eachLabel(rows: readonly SplitRow[]): number[][] {
-  const labels = Map.groupBy(rows.keys(), (i) => rows[i].label)
+function eachLabel(rows: RowList): number[][] {
+  const labels = Map.groupBy(numbers(rows), (row) => rowAt(rows, row).label)
   return [...labels.keys()].sort((a, b) => a - b).map((label) => labels.get(label)!)
 }
 
@@ -116,10 +157,12 @@ function eachLabel(rows: readonly SplitRow[]): number[][] {
  * Throws SPLIT_IMPOSSIBLE.
  */
 export function foldRows(
-  rows: readonly SplitRow[],
+  rows: RowList,
   { folds, seed, by: asked }: { folds: number; seed: number; by?: SplitBy },
 ): Int32Array {
   const by = splitBy(rows, asked)
+  if (rows.length < 3 * folds)
+    throw fail('SPLIT_IMPOSSIBLE', { reason: `${rows.length} rows are too few for ${folds} folds` })
   const fold = new Int32Array(rows.length)
   const next = random(seed)
   if (by === 'time') {
@@ -127,22 +170,22 @@ export function foldRows(
       fold[i] = Math.floor((at * folds) / rows.length)
     })
   } else if (by === 'group') {
-    const groups = Map.groupBy(rows.keys(), (i) => rows[i].group ?? '')
-    if (groups.size < folds)
-      throw fail('SPLIT_IMPOSSIBLE', { reason: `${groups.size} groups cannot make ${folds} folds` })
+    const { of, sizes: rowsOf } = groupsOf(rows)
+    if (rowsOf.length < folds)
+      throw fail('SPLIT_IMPOSSIBLE', { reason: `${rowsOf.length} groups cannot make ${folds} folds` })
     const sizes = new Array<number>(folds).fill(0)
-    const names = shuffle([...groups.keys()].sort(), next)
-    for (const name of names.sort((a, b) => groups.get(b)!.length - groups.get(a)!.length)) {
+    const foldOf = new Int32Array(rowsOf.length)
+    const order = shuffle([...rowsOf.keys()], next)
+    for (const group of order.sort((a, b) => rowsOf[b] - rowsOf[a])) {
       const least = sizes.indexOf(Math.min(...sizes))
-      sizes[least] += groups.get(name)!.length
-      for (const i of groups.get(name)!) fold[i] = least
+      sizes[least] += rowsOf[group]
+      foldOf[group] = least
     }
+    return of.map((group) => foldOf[group])
   } else {
     let at = 0
     for (const members of eachLabel(rows)) for (const i of shuffle(members, next)) fold[i] = at++ % folds
   }
-  if (rows.length < 3 * folds)
-    throw fail('SPLIT_IMPOSSIBLE', { reason: `${rows.length} rows are too few for ${folds} folds` })
   return fold
 }
 
@@ -151,18 +194,15 @@ export function foldRows(
  * fold trains; what came after is in no part.
  */
 export function foldParts(
-  rows: readonly SplitRow[],
+  rows: RowList,
   fold: Int32Array,
   held: number,
   options: Omit<SplitOptions, 'test'>,
 ): (Part | undefined)[] {
   const by = splitBy(rows, options.by)
-  const others = [...rows.keys()].filter((i) => (by === 'time' ? fold[i] < held : fold[i] !== held))
-  const parts: (Part | undefined)[] = rows.map((_, i) => (fold[i] === held ? 'test' : undefined))
-  splitRows(
-    others.map((i) => rows[i]),
-    { ...options, by, test: 0 },
-  ).forEach((part, at) => {
+  const others = numbers(rows, (i) => (by === 'time' ? fold[i] < held : fold[i] !== held))
+  const parts: (Part | undefined)[] = Array.from(fold, (one) => (one === held ? 'test' : undefined))
+  splitRows(among(rows, others), { ...options, by, test: 0 }).forEach((part, at) => {
     parts[others[at]] = part
   })
   return parts

@@ -65,12 +65,17 @@ const BINS = 10
  * The stratum of each row for splitting: its label; of several, the rarest; of numbers, the tenth of the rows by value
  * that it lies in.
  */
-export function strataOf(problem: Problem, targets: readonly number[], sets: readonly (readonly number[])[]): number[] {
-  if (problem === 'classification') return [...targets]
+export function strataOf(
+  problem: Problem,
+  targets: ArrayLike<number>,
+  sets: readonly (readonly number[])[],
+): Int32Array {
+  if (problem === 'classification') return Int32Array.from(targets)
   if (problem === 'multi-label') {
     const counts = new Map<number, number>()
-    for (const target of targets) for (const label of sets[target]) counts.set(label, (counts.get(label) ?? 0) + 1)
-    return targets.map((target) =>
+    for (let row = 0; row < targets.length; row++)
+      for (const label of sets[targets[row]]) counts.set(label, (counts.get(label) ?? 0) + 1)
+    return Int32Array.from(targets, (target) =>
       sets[target].reduce(
         (rarest, label) => (rarest < 0 || counts.get(label)! < counts.get(rarest)! ? label : rarest),
         -1,
@@ -79,5 +84,5 @@ export function strataOf(problem: Problem, targets: readonly number[], sets: rea
   }
   const sorted = Float64Array.from(targets).sort()
   const edges = Array.from({ length: BINS - 1 }, (_, i) => sorted[Math.floor(((i + 1) * sorted.length) / BINS)])
-  return targets.map((value) => edges.filter((edge) => value >= edge).length)
+  return Int32Array.from(targets, (value) => edges.filter((edge) => value >= edge).length)
 }

@@ -23,7 +23,7 @@ test('numbers and lists of any depth become rows of one size', async () => {
   assert.deepEqual(flat, {
     rows: 2,
     dims: { x: [2, 3] },
-    columns: { x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12.5] },
+    columns: { x: Float64Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12.5) },
     labels: ['a', 'b'],
   })
 })

@@ -2,6 +2,8 @@ import { extname } from 'node:path'
 import { fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import { readParquet } from './apart/apart.ts'
+import { roomFor } from './keys.ts'
+import { assertHeld } from './records.ts'
 import { readJsonLines, type TableRow } from './tables.ts'
 
 /** A column of numbers and what one row of it looks like; -1 for a size that the data decides, at most one. */
@@ -15,7 +17,7 @@ export interface TensorRows {
   rows: number
   /** The columns' dimensions, all known. */
   dims: Record<string, number[]>
-  columns: Record<string, number[]>
+  columns: Record<string, Float64Array>
   /** Texts of the label column, if one was asked for. */
   labels: string[]
 }
@@ -24,7 +26,7 @@ const ELEMENT_LIMIT = 2 ** 27
 
 /**
  * Reads columns of numbers (a number, or a list of any depth in row-major order) from JSONL or Parquet. Throws
- * DATA_FORMAT_UNKNOWN, COLUMN_UNKNOWN, LABEL_MISSING, DATA_MALFORMED naming the line, DATA_EMPTY.
+ * DATA_FORMAT_UNKNOWN, DATA_TOO_LARGE, COLUMN_UNKNOWN, LABEL_MISSING, DATA_MALFORMED naming the line, DATA_EMPTY.
  */
 export async function readTensors(
   file: { path: string; source: string },
@@ -32,6 +34,7 @@ export async function readTensors(
   label?: string,
 ): Promise<TensorRows> {
   const { source } = file
+  await assertHeld({ path: file.path, name: source })
   const extension = extname(source).toLowerCase()
   const table = { ...file, encoding: 'utf-8' }
   const read: AsyncIterable<TableRow> | undefined = /^\.(jsonl|ndjson)$/.test(extension)
@@ -41,7 +44,7 @@ export async function readTensors(
       : undefined
   if (!read) throw fail('DATA_FORMAT_UNKNOWN', { source })
   const result: TensorRows = { rows: 0, dims: {}, columns: {}, labels: [] }
-  for (const { name } of wanted) result.columns[name] = []
+  for (const { name } of wanted) result.columns[name] = new Float64Array(0)
   let elements = 0
   for await (const { line, values } of read) {
     for (const { name, dims } of wanted) {
@@ -60,7 +63,9 @@ export async function readTensors(
       elements += count
       if (elements > ELEMENT_LIMIT)
         throw fail('DATA_MALFORMED', { source, line, reason: `over ${ELEMENT_LIMIT} numbers in all` })
-      for (const value of numbers) result.columns[name].push(value)
+      const column = roomFor(result.columns[name], (result.rows + 1) * count)
+      column.set(numbers, result.rows * count)
+      result.columns[name] = column
     }
     if (label !== undefined) {
       const text = values[label]?.trim()
@@ -70,6 +75,11 @@ export async function readTensors(
     result.rows++
   }
   if (result.rows === 0) throw fail('DATA_EMPTY', { source })
+  for (const [name, dims] of Object.entries(result.dims))
+    result.columns[name] = result.columns[name].subarray(
+      0,
+      dims.reduce((a, b) => a * b, result.rows),
+    )
   return result
 }
 

@@ -36,6 +36,27 @@ interface TokenizerFile {
   [key: string]: unknown
 }
 
+/** Different tokens that are counted at once, at most. */
+const COUNTED = 4_000_000
+
+/** How often tokens occur; when over `most` differ, the rarest are forgotten, as in lossy counting (Manku and Motwani 2002). */
+export async function countTokens(
+  texts: AsyncIterable<string>,
+  cut: (text: string) => Iterable<string>,
+  most = COUNTED,
+): Promise<Map<string, number>> {
+  const counts = new Map<string, number>()
+  let rarest = 0
+  for await (const text of texts) {
+    for (const token of cut(text)) counts.set(token, (counts.get(token) ?? 0) + 1)
+    for (let left = most; counts.size > left; left = most / 2) {
+      rarest++
+      for (const [token, count] of counts) if (count <= rarest) counts.delete(token)
+    }
+  }
+  return counts
+}
+
 /** A vocabulary of whole tokens by frequency; `cut` is how a text becomes tokens. */
 function wordLevel(cut: (text: string) => Iterable<string>, preTokenizer: object): Kind {
   const fromVocabulary = (vocab: Record<string, number>, json: string): Tokenizer => {
@@ -48,10 +69,7 @@ function wordLevel(cut: (text: string) => Iterable<string>, preTokenizer: object
   }
   return {
     async train(texts, { vocabulary, minimumCount }) {
-      const counts = new Map<string, number>()
-      for await (const text of texts) {
-        for (const token of cut(text)) counts.set(token, (counts.get(token) ?? 0) + 1)
-      }
+      const counts = await countTokens(texts, cut)
       const tokens = [...counts]
         .filter(([token, count]) => count >= minimumCount && token !== PADDING && token !== UNKNOWN)
         .sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)) // ties by code unit: the same on every machine

@@ -19,6 +19,8 @@ interface RunnerOptions {
   tokenBudget: number
   /** The folder of the library that runs it, where that is not part of the installation. */
   library?: string
+  /** Where the bundle's files lie, if they do on the disk: weights are mapped from there. */
+  paths?: Readonly<Record<string, string>>
   /** Told of each full window of requests, where the version has a reference to compare it with. */
   onWindow?: (window: Window) => void
   /** Told of each step of work that is long in all and tells nothing else. */

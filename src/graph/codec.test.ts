@@ -6,6 +6,7 @@ import { create, fromBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import ort from 'onnxruntime-node'
 import { AthanorError } from '../base/errors.ts'
+import { ALIGNMENT, LARGE } from './aligned.ts'
 import { GraphBuilder } from './builder.ts'
 import { readModel, writeModel } from './codec.ts'
 import {
@@ -33,6 +34,30 @@ function sample(): ModelProto {
 }
 const refused = (reason: RegExp) => (error: unknown) =>
   error instanceof AthanorError && error.code === 'MODEL_INVALID' && reason.test(error.message)
+
+test('large tensors are aligned in the file, whatever stands before them', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 6 }),
+      fc.string(),
+      (sizes, name) => {
+        const g = new GraphBuilder()
+        for (const [i, size] of sizes.entries())
+          g.output(o.neg(g.initializer(`${i}${name}`, float32([size], Array(size).fill(i)))), `y${i}`)
+        const bytes = writeModel(g.build())
+        const { initializer } = readModel(bytes).graph!
+        assert.deepEqual(
+          initializer.map((tensor) => [...fromProto(tensor).dims, Number(fromProto(tensor).data[0])]),
+          sizes.map((size, i) => [size, i]),
+        )
+        for (const { rawData } of initializer.filter(({ rawData }) => rawData.byteLength >= LARGE))
+          assert.equal((rawData.byteOffset - bytes.byteOffset) % ALIGNMENT, 0)
+        assert.deepEqual(Buffer.from(writeModel(readModel(bytes))), Buffer.from(bytes))
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
 
 test('what is written is read back the same', () => {
   const bytes = writeModel(sample())

@@ -1,11 +1,12 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { AthanorError, fail } from '../base/errors.ts'
+import { aligned, FILLING } from './aligned.ts'
 import { checkModel } from './check.ts'
 import { type ModelProto, ModelProtoSchema } from './gen/onnx_pb.js'
 import { scan } from './wire.ts'
 
-/** The model as ONNX bytes. */
-export const writeModel = (model: ModelProto): Uint8Array => toBinary(ModelProtoSchema, model)
+/** The model as ONNX bytes, large tensors aligned. */
+export const writeModel = (model: ModelProto): Uint8Array => aligned(toBinary(ModelProtoSchema, model))
 
 /** Largest model file that is read; protobuf itself ends at 2 GiB. */
 const SIZE_LIMIT = 2 ** 31 - 1
@@ -25,6 +26,7 @@ export function readModel(bytes: Uint8Array, inline?: (model: ModelProto) => voi
     if (error instanceof AthanorError) throw error
     throw fail('MODEL_INVALID', { reason: 'the bytes are not an ONNX model' }, { cause: error })
   }
+  if (model.graph?.$unknown) model.graph.$unknown = model.graph.$unknown.filter(({ no }) => no !== FILLING)
   inline?.(model)
   checkModel(model)
   return model

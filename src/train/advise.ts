@@ -1,5 +1,6 @@
 import type { Reason } from '../data/clean.ts'
 import { type Cleaned, cleanTexts } from '../data/cleaned.ts'
+import { labelCounts } from '../data/prepare.ts'
 import { reasons as removedWords } from '../data/report.ts'
 import { toScript } from '../data/script.ts'
 import { normalise } from '../data/text.ts'
@@ -181,14 +182,6 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
     })
   }
   return list
-}
-
-function labelCounts({ problem, labels, rows, sets }: Cleaned): Record<string, number> {
-  const counts = labels.map(() => 0)
-  if (problem !== 'regression')
-    for (const { target } of rows)
-      for (const label of problem === 'multi-label' ? sets[target] : [target]) counts[label]++
-  return Object.fromEntries(labels.map((label, i) => [label, counts[i]]))
 }
 
 function notesOn({ rows, rowsRead, removed, problem }: Cleaned, look: Look, imbalance: number): string[] {

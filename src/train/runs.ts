@@ -180,8 +180,14 @@ export class Runs {
           last = stored.id
         }
       }
-      if (isFinished((await this.get(run)).state)) {
-        for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) yield stored
+      const { state, error } = await this.get(run)
+      if (isFinished(state)) {
+        const rest = (await this.#records.events(run, last)) as NumberedEvent[]
+        yield* rest
+        if (!this.#unsaved.has(run)) return
+        // its end could not be stored
+        if (error) yield { id: 0, event: { type: 'failed', error } }
+        yield { id: 0, event: { type: 'state', state } }
         return
       }
       for await (const [numbered] of live as AsyncIterable<[NumberedEvent]>) {
@@ -379,7 +385,8 @@ export class Runs {
     const wanted = this.#activeNow()?.wanted
     if (wanted !== undefined && wanted !== 'done') return this.#endAs(run, wanted)
     this.onFailure(run, error)
-    const how = { state: 'failed' as const, error: error.toJSON() }
+    const told = error.code === 'DISK_FULL' ? fail('DISK_FULL', { run }, { cause: error }) : error
+    const how = { state: 'failed' as const, error: told.toJSON() }
     this.#unsaved.set(run, how)
     try {
       const ours = await this.#records.update(run, how)

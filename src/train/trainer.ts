@@ -65,7 +65,9 @@ export function converse(
   })
   child.once('exit', (code, signal) => {
     const { run } = job
-    const reason = signal === 'SIGKILL' ? 'SIGKILL, as when there is no memory left' : (signal ?? `exit code ${code}`)
+    const reason = /^SIG(KILL|ABRT|TRAP)$/.test(signal ?? '')
+      ? `${signal}, as when there is no memory left`
+      : (signal ?? `exit code ${code}`)
     handling = handling.then(() => reject(fail('TRAINER_DIED', { reason, run })))
   })
   child.send({ type: 'start', job } satisfies ToTrainer)

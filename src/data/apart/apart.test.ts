@@ -53,7 +53,7 @@ test('Parquet is read as it was written: texts, whole numbers, lists, compressed
     { name: 'x', dims: [-1] },
     { name: 'count', dims: [1] },
   ])
-  assert.deepEqual([dims.x, columns.x.slice(0, 4), columns.count[49]], [[2], [0, 0, 1, 0.5], 49])
+  assert.deepEqual([dims.x, [...columns.x.slice(0, 4)], columns.count[49]], [[2], [0, 0, 1, 0.5], 49])
 })
 
 test('a reader that never ends, or takes all memory, is ended alone; the next file is read', async () => {

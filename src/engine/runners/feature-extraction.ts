@@ -2,13 +2,13 @@ import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { vectorMeasures } from '../../drift/measures.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openSession } from '../session.ts'
+import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `embeddings` (batch, width). */
 export const featureExtractionRunner: OpenRunner = async (manifest, read, options) => {
-  const { threads, tokenBudget, onWindow } = options
-  const session = await openSession(read('model.onnx'), threads)
+  const { tokenBudget, onWindow } = options
+  const session = await openGraph(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const centroid = manifest.reference?.centroid

@@ -5,7 +5,7 @@ import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import type { Fill } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openSession } from '../session.ts'
+import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 interface Row {
@@ -21,8 +21,8 @@ const DEFAULT = 5
 
 /** Graphs of `ids`, `lengths` and `positions` (batch, places) that give `probabilities` (batch, places, vocabulary). */
 export const fillMaskRunner: OpenRunner = async (manifest, read, options) => {
-  const { threads, tokenBudget, onWindow } = options
-  const session = await openSession(read('model.onnx'), threads)
+  const { tokenBudget, onWindow } = options
+  const session = await openGraph(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
   const { mask, special } = tokenizer

@@ -5,7 +5,7 @@ import { imageMeasures } from '../../drift/measures.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { failure, openSession } from '../session.ts'
+import { failure, openGraph } from '../session.ts'
 
 /** Most numbers of pixels in one run: 32 images of 224 × 224 in colour. */
 const PIXEL_BUDGET = 32 * 3 * 224 * 224
@@ -17,8 +17,9 @@ interface Image {
 }
 
 /** Graphs of `pixels` that give `probabilities`. Images are decoded here, beside the model, not in the control process. */
-export const imageClassificationRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
-  const session = await openSession(read('model.onnx'), threads)
+export const imageClassificationRunner: OpenRunner = async (manifest, read, options) => {
+  const { onWindow } = options
+  const session = await openGraph(read, options)
   const config = manifest.pipeline as unknown as ImagePipelineConfig
   const { channels, height, width } = config
   const [size, classes] = [channels * height * width, manifest.labels.length]

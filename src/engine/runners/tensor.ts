@@ -2,11 +2,12 @@ import { Sketch } from '../../drift/sketch.ts'
 import { tensorRows } from '../measured.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { failure, fromOrt, openSession, toOrt } from '../session.ts'
+import { failure, fromOrt, openGraph, toOrt } from '../session.ts'
 
 /** Plain graphs are run request by request: nothing says that their rows are independent. */
-export const tensorRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
-  const session = await openSession(read('model.onnx'), threads)
+export const tensorRunner: OpenRunner = async (manifest, read, options) => {
+  const { onWindow } = options
+  const session = await openGraph(read, options)
   const sketch = onWindow && manifest.reference && Sketch.ofMeasures(manifest.reference)
   let batches = 0
   async function* run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer> {

@@ -3,13 +3,13 @@ import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openSession } from '../session.ts'
+import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities`, or `values` where they give a number. */
 export const textClassificationRunner: OpenRunner = async (manifest, read, options) => {
-  const { threads, tokenBudget, onWindow } = options
-  const session = await openSession(read('model.onnx'), threads)
+  const { tokenBudget, onWindow } = options
+  const session = await openGraph(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length

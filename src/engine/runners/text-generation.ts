@@ -10,7 +10,7 @@ import { type Form, Forms } from '../form.ts'
 import type { GenerationEvent, GenerationRequest } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { Sampler } from '../sampling.ts'
-import { openSession } from '../session.ts'
+import { openGraph } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
 import { TextStream } from '../text-stream.ts'
 
@@ -43,8 +43,9 @@ interface Prefill {
 }
 
 /** Runs a decoder's texts in one batch, token by token: new ones join between steps, finished ones leave. */
-export const textGenerationRunner: OpenRunner = async (manifest, read, { threads, onWindow }) => {
-  const session = await openSession(read('model.onnx'), threads)
+export const textGenerationRunner: OpenRunner = async (manifest, read, options) => {
+  const { onWindow } = options
+  const session = await openGraph(read, options)
   const codec = TextCodec.load(Buffer.from(read('tokenizer.json')).toString('utf8'))
   const config = generationConfig(manifest.pipeline)
   const names = new Map([...codec.special].map(([content, id]) => [id, content]))

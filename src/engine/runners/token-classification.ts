@@ -3,13 +3,13 @@ import { Sketch } from '../../drift/sketch.ts'
 import { entitiesOf, labelNumbers, readOf } from '../entities.ts'
 import type { Entity } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openSession } from '../session.ts'
+import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities` (batch, time, classes). */
 export const tokenClassificationRunner: OpenRunner = async (manifest, read, options) => {
-  const { threads, tokenBudget, onWindow } = options
-  const session = await openSession(read('model.onnx'), threads)
+  const { tokenBudget, onWindow } = options
+  const session = await openGraph(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
   const { labels } = manifest

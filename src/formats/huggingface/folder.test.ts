@@ -127,6 +127,12 @@ test('what is missing, does not fit or is not read is told with the next step', 
       'BUNDLE_INVALID',
       /WordPiece, BPE, Unigram/,
     ],
+    [
+      'no tokenizer at all',
+      new Map([...files].filter(([name]) => name !== 'tokenizer.json')),
+      'FORMAT_INVALID',
+      /no tokenizer\.json; save it/,
+    ],
     ['a broken configuration', new Map(files).set('config.json', '{'), 'FORMAT_INVALID', /config\.json is not JSON/],
   ]
   for (const [what, given, code, message] of cases)

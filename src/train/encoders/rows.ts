@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { fail } from '../../base/errors.ts'
 import { random, shuffle } from '../../base/random.ts'
-import { type DataFile, fileOf } from '../../data/records.ts'
+import { assertHeld, type DataFile, fileOf } from '../../data/records.ts'
 import type { TaskContext } from '../learner.ts'
 
 /** Rows of each split; with a validation file that is the held-out split too. */
@@ -14,14 +14,15 @@ export interface Rows<Row> {
 }
 
 /**
- * Reads the data of a run and holds out a tenth for validation and a tenth for the test, by seed alone. Throws DATA_EMPTY or
- * SPLIT_IMPOSSIBLE.
+ * Reads the data of a run and holds out a tenth for validation and a tenth for the test, by seed alone. Throws DATA_EMPTY,
+ * DATA_TOO_LARGE or SPLIT_IMPOSSIBLE.
  */
 export async function splitData<Row>(
   { job, seed }: TaskContext,
   read: (file: DataFile) => Promise<Row[]>,
 ): Promise<Rows<Row>> {
   const main = await fileOf(job.dataset, job.folder)
+  await assertHeld(main)
   const rows = await read(main)
   if (rows.length === 0) throw fail('DATA_EMPTY', { source: main.name })
   const dataset = { digest: await digestOf(main.path), source: job.dataset.name, rows: rows.length }

@@ -174,14 +174,22 @@ function assemble(
 ): Batch {
   const take = (source: TensorRows, name: string) => {
     const size = source.dims[name].reduce((a, b) => a * b, 1)
-    return Array.from(at, (row) => source.columns[name].slice(of[row] * size, (of[row] + 1) * size)).flat()
+    const taken = new Float64Array(at.length * size)
+    at.forEach((row, i) => {
+      taken.set(source.columns[name].subarray(of[row] * size, (of[row] + 1) * size), i * size)
+    })
+    return taken
   }
   const tensors: Record<string, Batch['tensors'][string]> = {}
   for (const { name, dtype } of inputs) {
     const values = take(data, name)
     const dims = [at.length, ...data.dims[name]]
     if (dtype === 'int64')
-      tensors[name] = { type: 'int64', dims, data: BigInt64Array.from(values, (v) => BigInt(Math.trunc(v))) }
+      tensors[name] = {
+        type: 'int64',
+        dims,
+        data: BigInt64Array.from(Array.from(values, (v) => BigInt(Math.trunc(v)))),
+      }
     else if (dtype === 'float32') tensors[name] = { type: 'float32', dims, data: Float32Array.from(values) }
     else
       throw fail('UNSUPPORTED', {
