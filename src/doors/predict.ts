@@ -1,5 +1,5 @@
 import { Type } from '../base/schema.ts'
-import { type DataType, dataTypes, type Tensor } from '../graph/dtype.ts'
+import { isDataType, type Tensor } from '../graph/dtype.ts'
 import { flattenNumbers } from '../graph/values.ts'
 import { ReadColumns } from '../train/events.ts'
 import { nativeOutputs } from './answers.ts'
@@ -76,7 +76,7 @@ export const predictRoutes = [
         const tensors: Record<string, Tensor> = {}
         for (const [input, { shape, data }] of Object.entries(inputs)) {
           const spec = manifest.signature.inputs.find((one) => one.name === input)
-          const dtype = spec && Object.hasOwn(dataTypes, spec.dtype) ? (spec.dtype as DataType) : 'float32'
+          const dtype = spec && isDataType(spec.dtype) ? spec.dtype : 'float32'
           tensors[input] = flattenNumbers(data, shape, dtype, `inputs.${input}`, name)
         }
         return house.deployments.infer(ref, tensors, call)

@@ -40,6 +40,9 @@ const byNumber = new Map(Object.entries(dataTypes).map(([name, { onnx }]) => [on
 /** The element type of a TensorProto.DataType number; undefined for those we do not hold (complex, float8, …). */
 export const dataTypeOf = (onnx: number): DataType | undefined => byNumber.get(onnx)
 
+/** Whether it names an element type that is held here. */
+export const isDataType = (name: string): name is DataType => Object.hasOwn(dataTypes, name)
+
 /** A dense tensor in row-major order. */
 export interface Tensor {
   readonly dtype: DataType

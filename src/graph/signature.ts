@@ -1,6 +1,6 @@
 import { fail } from '../base/errors.ts'
 import type { ModelProto, ValueInfoProto } from './gen/onnx_pb.js'
-import { type DataType, dataTypeOf, dataTypes } from './tensor.ts'
+import { type DataType, dataTypeOf, isDataType } from './tensor.ts'
 
 /** A graph's input or output: symbolic or unknown dimensions are strings. */
 export interface TensorSignature {
@@ -34,9 +34,9 @@ function describe({ name, type }: ValueInfoProto): TensorSignature {
 /** An input with its element type; symbolic and unknown dimensions are strings. Throws MODEL_INVALID for other than tensors. */
 export function tensorInput(info: ValueInfoProto): { name: string; dtype: DataType; shape: (number | string)[] } {
   const { name, dtype, shape } = describe(info)
-  if (!Object.hasOwn(dataTypes, dtype))
+  if (!isDataType(dtype))
     throw fail('MODEL_INVALID', { reason: `the input "${name.slice(0, 80)}" is of type ${dtype}` })
-  return { name, dtype: dtype as DataType, shape }
+  return { name, dtype, shape }
 }
 
 /** The model with `batch` as the first axis of each input and output, whatever number it had, and no other shapes told. */

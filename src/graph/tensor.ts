@@ -1,7 +1,7 @@
 import { fail } from '../base/errors.ts'
 import { type DataType, dataTypes, elements, type Tensor, type TypedArray } from './dtype.ts'
 
-export { type DataType, dataTypeOf, dataTypes, elements, type Tensor, type TypedArray } from './dtype.ts'
+export { type DataType, dataTypeOf, dataTypes, elements, isDataType, type Tensor, type TypedArray } from './dtype.ts'
 
 /** A tensor over the given data; throws MODEL_INVALID when data and shape disagree. */
 export function tensor(dtype: DataType, dims: readonly number[], data: TypedArray | string[]): Tensor {

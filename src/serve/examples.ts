@@ -5,7 +5,7 @@ import type { Manifest } from '../bundle/manifest.ts'
 import type { ImagePipelineConfig } from '../data/images/pixels.ts'
 import { sampleFiles } from '../data/samples.ts'
 import type { NewRequest } from '../engine/engine.ts'
-import { type DataType, dataTypes, elements, fromNumbers } from '../graph/tensor.ts'
+import { elements, fromNumbers, isDataType } from '../graph/tensor.ts'
 
 const PLAIN = 'The quick brown fox jumps over the lazy dog, and nobody minds. 今天天气很好。'
 
@@ -29,7 +29,7 @@ export async function exampleRequests(
   if (task === 'tensor') {
     const inputs = signature.inputs.map(({ name, dtype, shape }) => {
       const dims = shape.map((dim, axis) => (typeof dim === 'number' ? dim : axis === 0 ? rows : 1))
-      const known = Object.hasOwn(dataTypes, dtype) ? (dtype as DataType) : 'float32'
+      const known = isDataType(dtype) ? dtype : 'float32'
       return [name, fromNumbers(known, dims, new Array<number>(elements(dims)).fill(0))] as const
     })
     return make(() => ({ inputs: Object.fromEntries(inputs) }))

@@ -4,7 +4,7 @@ import ort from 'onnxruntime-node'
 import { AthanorError, type ErrorCode } from '../../base/errors.ts'
 import { TextPipeline } from '../../data/pipeline.ts'
 import { GraphBuilder } from '../../graph/builder.ts'
-import { writeModel } from '../../graph/codec.ts'
+import { readModel, writeModel } from '../../graph/codec.ts'
 import * as o from '../../graph/ops.ts'
 import { float32 } from '../../graph/tensor.ts'
 import { portableModel } from '../../nn/encoders.ts'
@@ -132,4 +132,23 @@ test('a bare graph of ids, mask and types takes texts by a tokenizer.json', asyn
     alone.push(...powers.map((power) => power / powers.reduce((a, b) => a + b)))
   }
   near(together, alone)
+})
+
+test('element types that are not held here are refused by name, whichever end has them', async () => {
+  const head = { task: 'text-classification', classes: 3 } as const
+  const { config, weights: own, tokenizerJson: tokenizer } = tinyEncoder(['a b'], head, { labels: ['a', 'b', 'c'] })
+  const labels = ['a', 'b', 'c']
+  const complex64 = 14
+  const texts = writeModel(portableModel(config, head, own))
+  const images = seeing(false, 3, (scores) => scores)
+  for (const [bytes, options] of [
+    [texts, { tokenizer, labels }],
+    [images, { labels, pixels: 'unit', task: 'image-classification' }],
+  ] as const)
+    for (const end of ['input', 'output'] as const) {
+      const model = readModel(bytes)
+      const { type } = model.graph![end][0]
+      if (type?.value.case === 'tensorType') type.value.value.elemType = complex64
+      await assert.rejects(from(writeModel(model), options), code('UNSUPPORTED'), end)
+    }
 })

@@ -5,7 +5,7 @@ import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { inferModel } from '../../graph/infer.ts'
 import * as o from '../../graph/ops.ts'
 import { signatureOf } from '../../graph/signature.ts'
-import type { DataType } from '../../graph/tensor.ts'
+import { type DataType, isDataType } from '../../graph/tensor.ts'
 import { framed, opsetOf } from './frame.ts'
 import { type PixelScale, pixelScales, scales } from './scales.ts'
 import { finalActivation, probabilities } from './scores.ts'
@@ -52,9 +52,9 @@ export function servingImages(
   const output = outputs.find(({ name }) => name === 'probabilities') ?? outputs.find(({ shape }) => shape.length === 2)
   const inferred = output && (inferModel(model).get(output.name)?.shape ?? output.shape)
   const classes = inferred?.at(-1)
-  if (!seen || !output || typeof classes !== 'number' || opsetOf(model) < 13)
+  if (!seen || !output || !isDataType(output.dtype) || typeof classes !== 'number' || opsetOf(model) < 13)
     throw fail('UNSUPPORTED', {
-      what: `an image model of opset ${opsetOf(model)} that takes [${input?.shape}] and gives [${inferred ?? '?'}]`,
+      what: `an image model of opset ${opsetOf(model)} that takes [${input?.shape}] and gives ${output?.dtype} [${inferred ?? '?'}]`,
       instead: 'It must take any number of images of one size, in 1 or 3 channels. Import it with --task tensor.',
     })
   const { height, width, channels, last } = seen
@@ -68,7 +68,7 @@ export function servingImages(
   const turned = last ? o.transpose(given, [0, 2, 3, 1]) : o.identity(given)
   before.output(o.cast(turned, input.dtype as DataType), 'images/given')
   const after = new GraphBuilder()
-  const scores = after.input('images/scores', output.dtype as DataType, ['batch', classes])
+  const scores = after.input('images/scores', output.dtype, ['batch', classes])
   after.output(probabilities(o.cast(scores, 'float32'), finalActivation(model.graph!, output.name)), 'probabilities')
   const joints = new Map([
     [input.name, 'images/given'],

@@ -5,7 +5,7 @@ import type { ModelProto } from '../../graph/gen/onnx_pb.js'
 import { inferModel } from '../../graph/infer.ts'
 import * as o from '../../graph/ops.ts'
 import { signatureOf } from '../../graph/signature.ts'
-import type { DataType } from '../../graph/tensor.ts'
+import { type DataType, isDataType } from '../../graph/tensor.ts'
 import { framed, opsetOf } from './frame.ts'
 import { finalActivation, probabilities } from './scores.ts'
 
@@ -67,6 +67,8 @@ export function servingTexts(model: ModelProto, shape: TextShape): { model: Mode
   const width = inferred?.at(-1)
   if (!output || inferred?.length !== 2 || typeof width !== 'number')
     throw refuse(`a text model with the output ${output?.name} [${inferred ?? '?'}]`)
+  const strange = [ids, ...others, output].find(({ dtype }) => !isDataType(dtype))
+  if (strange) throw refuse(`a text model whose ${strange.name} is of ${strange.dtype}`)
 
   const before = new GraphBuilder()
   const given = {
