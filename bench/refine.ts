@@ -63,10 +63,10 @@ const cases: readonly Case[] = [
     what: 'pruned',
     model: 'vectors',
     passes: [{ name: 'prune', options: { share: 0.25, layers: 1 } }],
-    options: { epochs: 2, learningRate: 0.0002 },
+    options: { epochs: 1, maxSteps: 100, learningRate: 0.0002 },
   },
   { what: 'int8', model: 'writer', passes: [quantized('int8')] },
-  { what: 'pruned', model: 'writer', passes: [prunedLess], options: { epochs: 1, maxSteps: 600 } },
+  { what: 'pruned', model: 'writer', passes: [prunedLess], options: { epochs: 1, maxSteps: 200 } },
   { what: 'distilled to textcnn', model: 'letters', passes: [textcnn], options: { epochs: 5 } },
   {
     what: 'distilled to textcnn, wide',

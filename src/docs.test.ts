@@ -63,3 +63,14 @@ test('the figures of the first page are those of the page that tells how they we
     }
   }
 })
+
+test('every dependency has its reason, and no reason is left of one that is gone', () => {
+  const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  const kinds = ['dependencies', 'optionalDependencies', 'peerDependencies', 'devDependencies']
+  const wanted = new Set(kinds.flatMap((kind) => Object.keys(manifest[kind])))
+  const [, section] = read('ARCHITECTURE.md').split('## Dependencies\n')
+  const rows = [...section.matchAll(/^\| (`.+?) \| (.{10,}) \|$/gm)]
+  const named = rows.flatMap(([, names]) => [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => name))
+  const onDemand = ['node-llama-cpp', '@huggingface/transformers']
+  assert.deepEqual(named.sort(), [...wanted, ...onDemand].sort())
+})

@@ -74,7 +74,7 @@ export const sources: Record<string, (() => Source) | undefined> = {
     spec: async () => ({
       task: 'text-generation',
       family: 'gpt',
-      options: { width: 192, layers: 6, heads: 6, context: 64, vocabulary: 4000, epochs: 1, maxSteps: 1200 },
+      options: { width: 192, layers: 6, heads: 6, context: 64, vocabulary: 4000, epochs: 1, maxSteps: 400 },
     }),
   }),
   letters: minilm && collected ? () => encoder(minilm, 'letters', letters(collected)) : undefined,

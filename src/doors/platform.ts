@@ -128,7 +128,7 @@ export const runRoutes = [
       `POST /api/runs/:run/${action}`,
       {
         summary: {
-          cancel: 'End a run for good',
+          cancel: 'End a run for good, also an interrupted or failed one, and remove what it kept to go on',
           interrupt: 'Stop a run so that it can be resumed',
           resume: 'Go on with an interrupted run',
         }[action],

@@ -124,6 +124,9 @@ test('athanor refine: a refused version ends with exit code 3 and the table; sho
   assert.equal(refused.code, 3)
   assert.match(refused.out, /^MEASURE +SOURCE +REFINED +CHANGE\naccuracy /)
   assert.match(refused.err, /refused: float16 is not small enough/)
+  const [newest] = await client.runs.list()
+  const told = await cli('ps', newest.run)
+  assert.match(told.out, /MEASURE +SOURCE +REFINED[\s\S]*GATE_REFUSED: refused: float16 is not small enough/)
   const json = await cli('refine', 'made@1', '--quantize', 'float16', '--tolerance', `size<=0.01,${anySpeed}`, '--json')
   assert.equal(json.code, 3)
   const { error, gate } = JSON.parse(json.out) as { error: { code: string }; gate: { accepted: boolean } }

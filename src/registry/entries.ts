@@ -1,7 +1,8 @@
-import type { Insertable, Transaction } from 'kysely'
+import type { Insertable, Kysely, Transaction } from 'kysely'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Schema } from '../store/schema.ts'
 import { type Card, languagesOf } from './card.ts'
+import { storeSources } from './lineage.ts'
 import { termsOf } from './terms.ts'
 
 /** How much a term counts by where it stands: in the name, in short fields, in prose. */
@@ -88,6 +89,24 @@ export async function indexModel(tx: Transaction<Schema>, model: string) {
     'search_terms',
     [...weights].map(([term, weight]) => ({ term, weight, entry })),
   )
+}
+
+/** As `indexModel`, with the sources of their versions, for models that were registered before there was a search. */
+export async function indexMissing(db: Kysely<Schema>) {
+  const missing = await db
+    .selectFrom('versions')
+    .select('model')
+    .distinct()
+    .where('deleted_at', 'is', null)
+    .where('model', 'not in', db.selectFrom('search_models').select('model'))
+    .execute()
+  for (const { model } of missing) {
+    await db.transaction().execute(async (tx) => {
+      await indexModel(tx, model)
+      const rows = await tx.selectFrom('versions').selectAll().where('model', '=', model).execute()
+      for (const { version, manifest } of rows) await storeSources(tx, model, version, JSON.parse(manifest) as Manifest)
+    })
+  }
 }
 
 async function insertAll<T extends Parts>(tx: Transaction<Schema>, table: T, rows: readonly Insertable<Schema[T]>[]) {

@@ -10,10 +10,11 @@ import type { Store } from '../store/store.ts'
 import { type Card, checkCard } from './card.ts'
 import { announce, type Change } from './changes.ts'
 import { type Compared, compareVersions } from './compare.ts'
-import { indexModel } from './entries.ts'
+import { indexMissing, indexModel } from './entries.ts'
 import { type LineageGraph, lineageOf, storeSources, type Usage, usageOf } from './lineage.ts'
 import { collect, type Deleted, deletedVersions, type Retained } from './retention.ts'
 import { allModels, type ModelSummary, type SearchPage, type SearchQuery, searchModels } from './search.ts'
+import { checkTags, tagsOf, writeTags } from './tags.ts'
 
 /** An immutable version of a model. */
 export interface Version {
@@ -227,23 +228,8 @@ export class Registry {
   }
 
   /** Makes search know of models that were registered before there was one. */
-  async indexMissing(): Promise<void> {
-    const { db } = this.#store
-    const missing = await db
-      .selectFrom('versions')
-      .select('model')
-      .distinct()
-      .where('deleted_at', 'is', null)
-      .where('model', 'not in', db.selectFrom('search_models').select('model'))
-      .execute()
-    for (const { model } of missing) {
-      await db.transaction().execute(async (tx) => {
-        await indexModel(tx, model)
-        const rows = await tx.selectFrom('versions').selectAll().where('model', '=', model).execute()
-        for (const { version, manifest } of rows)
-          await storeSources(tx, model, version, JSON.parse(manifest) as Manifest)
-      })
-    }
+  indexMissing(): Promise<void> {
+    return indexMissing(this.#store.db)
   }
 
   /** Versions of a model side by side, newest first. */
@@ -299,39 +285,16 @@ export class Registry {
   }
 
   /** Tags of a model, or of one version of it. */
-  async tags(name: string, version = 0): Promise<Record<string, string>> {
-    const rows = await this.#store.db
-      .selectFrom('tags')
-      .select(['name', 'value'])
-      .where('model', '=', name)
-      .where('version', '=', version)
-      .orderBy('name')
-      .execute()
-    return Object.fromEntries(rows.map((row) => [row.name, row.value]))
+  tags(name: string, version = 0): Promise<Record<string, string>> {
+    return tagsOf(this.#store.db, name, version)
   }
 
   /** Sets tags of a model (version 0) or version; `null` removes one. Throws BAD_REQUEST. */
   async setTags(name: string, tags: Readonly<Record<string, string | null>>, version = 0): Promise<void> {
-    for (const [tag, value] of Object.entries(tags))
-      if (tag === '' || tag.length > 250 || (value?.length ?? 0) > 5_000)
-        throw fail('BAD_REQUEST', { message: 'a tag has a name of 1 to 250 and a value of at most 5,000 characters' })
+    checkTags(tags)
     await this.resolve(version === 0 ? name : `${name}@${version}`)
     await this.#change(name, async (tx) => {
-      for (const [tag, value] of Object.entries(tags)) {
-        if (value === null)
-          await tx
-            .deleteFrom('tags')
-            .where('model', '=', name)
-            .where('version', '=', version)
-            .where('name', '=', tag)
-            .execute()
-        else
-          await tx
-            .insertInto('tags')
-            .values({ model: name, version, name: tag, value })
-            .onConflict((c) => c.columns(['model', 'version', 'name']).doUpdateSet({ value }))
-            .execute()
-      }
+      await writeTags(tx, name, version, tags)
       const change: Change = { event: 'tags.changed', model: name, ...(version > 0 && { version }) }
       return { result: undefined, changes: [change] }
     })

@@ -31,7 +31,7 @@ test('a run whose end cannot be stored, as on a full disk, is told as failed to 
   const runs = await Runs.open({ ...store, db }, new Registry(store), refinement)
   const told = async (run: string) => {
     const events: TrainEvent[] = []
-    for await (const { event } of runs.events(run, 0, AbortSignal.timeout(60_000))) events.push(event)
+    for await (const { event } of runs.events(run, 0, AbortSignal.timeout(400_000))) events.push(event)
     return events
   }
   try {

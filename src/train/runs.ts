@@ -1,9 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
-import { EventEmitter, on } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { checkName, modelNameFrom, newId } from '../base/ids.ts'
 import { suggest } from '../base/suggest.ts'
@@ -17,12 +15,8 @@ import type { RefineSpec, Run, RunSpec, RunState, TrainEvent } from './events.ts
 import type { DataSource, TrainJob } from './job.ts'
 import type { RunJob, ToTrainer } from './process.ts'
 import { Tenure } from './tenure.ts'
+import { type NumberedEvent, Told } from './told.ts'
 import { converse, failureOf, sourceIn, startTrainer } from './trainer.ts'
-
-export interface NumberedEvent {
-  id: number
-  event: TrainEvent
-}
 
 interface Active {
   run: string
@@ -79,7 +73,7 @@ export class Runs {
   readonly #owner = newId('server')
   readonly #datasets: Datasets
   readonly #refinement: Refinement
-  readonly #live = new EventEmitter().setMaxListeners(0)
+  readonly #told: Told
   #active: Active | undefined
   #queue: string[] = []
   /** How runs ended that could not be stored so. */
@@ -94,6 +88,7 @@ export class Runs {
     this.#refinement = refinement
     this.#registry = registry
     this.#records = new RunRecords(store, store.shared ? this.#owner : undefined)
+    this.#told = new Told(this.#records)
     if (store.shared) this.#looking = setInterval(() => void this.#look(), LOOK_EVERY).unref()
     this.#datasets = new Datasets(store)
   }
@@ -137,7 +132,7 @@ export class Runs {
 
   async #enqueue(model: string, spec: RunSpec | RefineSpec): Promise<Run> {
     const record = await this.#records.create(model, spec)
-    await this.#emit(record.run, { type: 'state', state: 'queued' })
+    await this.#told.keep(record.run, { type: 'state', state: 'queued' })
     this.#queue.push(record.run)
     this.#startNext()
     return this.#asRun(record)
@@ -160,53 +155,20 @@ export class Runs {
    */
   async *events(run: string, after = 0, signal?: AbortSignal): AsyncGenerator<NumberedEvent> {
     await this.get(run)
-    const listening = new AbortController()
-    const live = on(this.#live, run, {
-      signal: signal ? AbortSignal.any([signal, listening.signal]) : listening.signal,
-    })
-    try {
-      let last = after
-      const told = (await this.#records.events(run, after)) as NumberedEvent[]
-      const queued = ({ event }: NumberedEvent) => event.type === 'state' && event.state === 'queued'
-      for (const stored of after > 0 ? told : told.slice(Math.max(0, told.findLastIndex(queued)))) {
-        yield stored
-        last = stored.id
-      }
-      // of a run of another process only what is stored can be told
-      while (this.#store.shared && this.#active?.run !== run && !isFinished((await this.get(run)).state)) {
-        await setTimeout(LOOK_EVERY, undefined, { ref: false, ...(signal && { signal }) })
-        for (const stored of (await this.#records.events(run, last)) as NumberedEvent[]) {
-          yield stored
-          last = stored.id
-        }
-      }
+    const elsewhere = () => this.#store.shared && this.#active?.run !== run
+    const ended = async (): Promise<TrainEvent[] | undefined> => {
       const { state, error } = await this.get(run)
-      if (isFinished(state)) {
-        const rest = (await this.#records.events(run, last)) as NumberedEvent[]
-        yield* rest
-        if (!this.#unsaved.has(run)) return
-        // its end could not be stored
-        if (error) yield { id: 0, event: { type: 'failed', error } }
-        yield { id: 0, event: { type: 'state', state } }
-        return
-      }
-      for await (const [numbered] of live as AsyncIterable<[NumberedEvent]>) {
-        if (numbered.id > 0 && numbered.id <= last) continue
-        yield numbered
-        const { event } = numbered
-        if (event.type === 'state' && isFinished(event.state)) return
-      }
-    } catch (error) {
-      if ((error as Error).name !== 'AbortError') throw error
-    } finally {
-      listening.abort()
+      if (!isFinished(state)) return undefined
+      if (!this.#unsaved.has(run)) return []
+      return [...(error ? [{ type: 'failed', error } as const] : []), { type: 'state', state }]
     }
+    yield* this.#told.follow(run, { after, elsewhere, ended, ...(signal && { signal }) })
   }
 
   /** What a run has told so far, all of it, with the time of each event. */
   async history(run: string): Promise<(NumberedEvent & { at: string })[]> {
     await this.get(run)
-    return (await this.#records.events(run, 0)) as (NumberedEvent & { at: string })[]
+    return this.#told.stored(run, 0)
   }
 
   /** Ends a run for good. */
@@ -242,7 +204,7 @@ export class Runs {
     }
     await this.#records.update(run, { state: 'queued', error: undefined })
     this.#unsaved.delete(run)
-    await this.#emit(run, { type: 'state', state: 'queued' })
+    await this.#told.keep(run, { type: 'state', state: 'queued' })
     this.#queue.push(run)
     this.#startNext()
     return this.get(run)
@@ -331,8 +293,8 @@ export class Runs {
     active.child = child
     const outcome = await converse(child, job, {
       state: (state) => this.#state(run, state),
-      keep: (event) => this.#emit(run, event),
-      pass: (event) => this.#live.emit(run, { id: 0, event } satisfies NumberedEvent),
+      keep: (event) => this.#told.keep(run, event),
+      pass: (event) => this.#told.pass(run, event),
       progress: () => active.tenure?.keepFiles(),
     })
     const wanted = active.wanted as Active['wanted'] // changed while it worked
@@ -348,8 +310,8 @@ export class Runs {
         const ours = await this.#records.update(run, { state: 'done', metrics, version: number }, tx)
         if (!ours) throw fail('RUN_NOT_RESUMABLE', { run, reason: 'another process has it' })
       })
-      await this.#emit(run, { type: 'done', model, version, family, metrics, seconds: outcome.result.seconds })
-      await this.#emit(run, { type: 'state', state: 'done' })
+      await this.#told.keep(run, { type: 'done', model, version, family, metrics, seconds: outcome.result.seconds })
+      await this.#told.keep(run, { type: 'state', state: 'done' })
       await this.#clear(run)
     }
   }
@@ -397,15 +359,15 @@ export class Runs {
     }
     // what was measured and refused would be refused again
     if (error.code === 'GATE_REFUSED') await this.#clear(run).catch(() => undefined)
-    await this.#emit(run, { type: 'failed', error: how.error }).catch(() => undefined)
-    await this.#emit(run, { type: 'state', state: 'failed' }).catch(() => undefined)
+    await this.#told.keep(run, { type: 'failed', error: how.error }).catch(() => undefined)
+    await this.#told.keep(run, { type: 'state', state: 'failed' }).catch(() => undefined)
   }
 
   async #state(run: string, state: RunState) {
     try {
       await this.#records.update(run, { state })
     } finally {
-      await this.#emit(run, { type: 'state', state })
+      await this.#told.keep(run, { type: 'state', state })
     }
   }
 
@@ -413,20 +375,10 @@ export class Runs {
   async #endAs(run: string, how: Exclude<Active['wanted'], 'done'>) {
     if (how === 'cancelled') await this.#clear(run)
     if (how !== 'handedOver' && how !== 'lost') return this.#end(run, how)
-    this.#live.emit(run, { id: 0, event: { type: 'state', state: 'interrupted' } } satisfies NumberedEvent)
+    this.#told.pass(run, { type: 'state', state: 'interrupted' })
   }
 
   #end(run: string, state: RunState) {
     return this.#state(run, state)
-  }
-
-  /** Those who follow are told even what cannot be stored. */
-  async #emit(run: string, event: TrainEvent) {
-    let id = 0
-    try {
-      id = await this.#records.addEvent(run, event)
-    } finally {
-      this.#live.emit(run, { id, event } satisfies NumberedEvent)
-    }
   }
 }

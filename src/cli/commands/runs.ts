@@ -1,14 +1,23 @@
 import type { Context } from '../context.ts'
 import { figures } from '../figures.ts'
+import { type GateEvent, showGate, showTried } from '../gates.ts'
 import { TrainProgress } from '../progress.ts'
 import { ago } from '../terminal.ts'
 
 /** One run: what it has told since it was last queued, how it stands, why it failed and what comes next. One that goes on is followed. */
-export async function tellOf({ client, out, signal }: Context, name: string) {
+export async function tellOf(context: Context, name: string) {
+  const { client, out, signal } = context
   if (out.json) return out.document(await client.runs.get(name))
   const progress = new TrainProgress(out)
-  for await (const event of client.runs.events(name, { signal })) progress.show(event)
+  const gates: GateEvent[] = []
+  for await (const event of client.runs.events(name, { signal })) {
+    progress.show(event)
+    if (event.type === 'gate') gates.push(event)
+  }
   out.clear()
+  showTried(context, gates)
+  const chosen = gates.findLast((gate) => gate.chosen)
+  if (chosen) showGate(context, chosen)
   const { run, model, version, state, createdAt, metrics, error } = await client.runs.get(name)
   const what = version === undefined ? model : `${model}@${version}`
   out.data(`${run}   ${what}   ${state}${metrics ? `   ${figures(metrics)}` : ''}   begun ${ago(createdAt)}`)

@@ -8,6 +8,7 @@ import { route } from '../route.ts'
 import { rowsOf } from '../tfserving/predict.ts'
 import { runView, type Slot, viewOf } from '../views.ts'
 import { artifactRoutes } from './artifacts.ts'
+import { loggedModelRoutes } from './logged-models.ts'
 import { mlflowRegistryRoutes } from './registry.ts'
 import { trackingRoutes } from './tracking.ts'
 
@@ -145,7 +146,7 @@ const errorCodes: Record<number, string> = {
 export const mlflow: Door = {
   name: 'mlflow',
   prefixes: ['/mlflow', '/api/2.0/mlflow', '/api/2.0/mlflow-artifacts'],
-  routes: [...routes, ...trackingRoutes, ...mlflowRegistryRoutes, ...artifactRoutes],
+  routes: [...routes, ...trackingRoutes, ...loggedModelRoutes, ...mlflowRegistryRoutes, ...artifactRoutes],
   anyType: /^\/api\/2\.0\/mlflow-artifacts\/artifacts\//,
   failure: ({ code, status, message, hint }) => ({
     ...(code === 'ALREADY_EXISTS' && { status: 400 }),

@@ -8,13 +8,12 @@ import { version as code } from '../../base/version.ts'
 import type { Version } from '../../registry/registry.ts'
 import { plainManifest } from '../plain.ts'
 import type { House } from '../route.ts'
+import { number, pairs, read, SCHEME, text, write } from './api.ts'
 import { versionFolder } from './artifacts.ts'
 import { paged, parseFilter } from './filter.ts'
-import { folderOf, read, SCHEME, write } from './tracking.ts'
+import { folderOf } from './logged-models.ts'
 
 const require = createRequire(import.meta.url)
-const text = Type.Optional(Type.String({ maxLength: 10_000 }))
-const number = Type.Optional(Type.Number())
 const Name = Type.Object({ name: Type.String() })
 const Versioned = Type.Object({ name: Type.String(), version: Type.Union([Type.String(), Type.Integer()]) })
 const Pairs = Type.Optional(Type.Array(Type.Object({ key: Type.String(), value: Type.String() }), { maxItems: 100 }))
@@ -25,7 +24,6 @@ const Search = Type.Object({
   page_token: text,
 })
 
-const pairs = (of: Record<string, string>) => Object.entries(of).map(([key, value]) => ({ key, value }))
 const refOf = ({ name, version }: Static<typeof Versioned>) => `${checkName(name)}@${Math.trunc(Number(version)) || 0}`
 const time = (iso: string) => Date.parse(iso)
 

@@ -1,18 +1,8 @@
-import { fail } from '../../base/errors.ts'
 import { type Static, Type } from '../../base/schema.ts'
-import type { Experiment, LoggedModel, RunData, TrackedMetric } from '../../store/tracking.ts'
-import { type House, route } from '../route.ts'
+import type { Experiment, RunData, TrackedMetric } from '../../store/tracking.ts'
+import { artifactsOf, entries, number, Pairs, pairs, read, record, SCHEME, text, write } from './api.ts'
 import { paged, parseFilter } from './filter.ts'
 
-const tag = 'mlflow'
-const API = '/api/2.0/mlflow'
-const text = Type.Optional(Type.String({ maxLength: 10_000 }))
-const number = Type.Optional(Type.Number())
-const Pairs = Type.Optional(
-  Type.Array(Type.Object({ key: Type.String({ maxLength: 250 }), value: Type.String({ maxLength: 8_000 }) }), {
-    maxItems: 1_000,
-  }),
-)
 const Metric = Type.Object({
   key: Type.String({ maxLength: 250 }),
   /** NaN and infinities are text in their JSON. */
@@ -20,16 +10,6 @@ const Metric = Type.Object({
   timestamp: number,
   step: number,
 })
-const Any = Type.Record(Type.String(), Type.Unknown())
-
-type Pair = { key: string; value: string }
-const pairs = (of: Record<string, string>): Pair[] => Object.entries(of).map(([key, value]) => ({ key, value }))
-const record = (list: readonly Pair[] = []) => Object.fromEntries(list.map(({ key, value }) => [key, value]))
-const entries = (list: readonly Pair[] = []) => list.map(({ key, value }): [string, string] => [key, value])
-
-/** Where the artifacts of a run or logged model lie. */
-export const SCHEME = 'mlflow-artifacts:/'
-const artifactsOf = (experiment: number, folder: string) => `${SCHEME}${experiment}/${folder}/artifacts`
 
 const experimentView = ({ id, name, state, tags, created_at, updated_at }: Experiment) => ({
   experiment_id: String(id),
@@ -68,41 +48,6 @@ const runView = (data: RunData) => ({
   inputs: {},
   outputs: {},
 })
-
-const modelView = (model: LoggedModel) => ({
-  info: {
-    model_id: model.id,
-    experiment_id: String(model.experiment),
-    name: model.name,
-    creation_timestamp_ms: model.created_at,
-    last_updated_timestamp_ms: model.updated_at,
-    artifact_uri: artifactsOf(model.experiment, `models/${model.id}`),
-    status: model.status,
-    model_type: model.kind,
-    ...(model.run !== null && { source_run_id: model.run }),
-    tags: pairs(JSON.parse(model.tags) as Record<string, string>),
-  },
-  data: { params: pairs(JSON.parse(model.params) as Record<string, string>) },
-})
-
-/** The folder of artifacts that a logged model has. */
-export const folderOf = (model: LoggedModel) => artifactsOf(model.experiment, `models/${model.id}`).slice(SCHEME.length)
-
-const read = <S extends Parameters<typeof route>[2]>(
-  head: `${'GET' | 'POST'} ${string}`,
-  summary: string,
-  schemas: S,
-  handle: Parameters<typeof route<S>>[3],
-) => route(withPrefix(head), { summary, permission: 'read', tag }, schemas, handle)
-const write = <S extends Parameters<typeof route>[2]>(
-  head: `${'POST' | 'PATCH' | 'DELETE'} ${string}`,
-  summary: string,
-  schemas: S,
-  handle: Parameters<typeof route<S>>[3],
-) => route(withPrefix(head), { summary, permission: 'write', tag }, schemas, handle)
-const withPrefix = <M extends string>(head: `${M} ${string}`) => head.replace(' ', ` ${API}`) as `${M} ${string}`
-
-export { read, write }
 
 const ById = Type.Object({ experiment_id: Type.String() })
 const OfRun = Type.Object({ run_id: text, run_uuid: text })
@@ -148,13 +93,6 @@ function ordered(runs: RunData[], orders: readonly string[] = []): RunData[] {
     }
     return 0
   })
-}
-
-async function changeTags({ tracking }: House, model: string, change: (tags: Record<string, string>) => void) {
-  const tags = JSON.parse((await tracking.model(model)).tags) as Record<string, string>
-  change(tags)
-  await tracking.updateModel(model, { tags: JSON.stringify(tags) })
-  return {}
 }
 
 export const trackingRoutes = [
@@ -380,75 +318,6 @@ export const trackingRoutes = [
         ...(query.page_token && { token: query.page_token }),
       })
       return { metrics: items.map(metricView), ...next }
-    },
-  ),
-  write(
-    'POST /logged-models',
-    'Begin to log a model',
-    {
-      body: Type.Object({
-        experiment_id: Type.String(),
-        name: text,
-        model_type: text,
-        source_run_id: text,
-        params: Pairs,
-        tags: Pairs,
-      }),
-    },
-    async ({ tracking }, { body }) => {
-      const { experiment_id, name = 'model', model_type = '', source_run_id, params, tags } = body
-      const about = { experiment: Number(experiment_id), run: source_run_id ?? null, name, kind: model_type }
-      const stored = { params: JSON.stringify(record(params)), tags: JSON.stringify(record(tags)) }
-      return { model: modelView(await tracking.createModel({ ...about, ...stored })) }
-    },
-  ),
-  read(
-    'GET /logged-models/:id',
-    'Show a logged model',
-    { params: Type.Object({ id: Type.String() }) },
-    async ({ tracking }, { params }) => ({
-      model: modelView(await tracking.model(params.id)),
-    }),
-  ),
-  write(
-    'PATCH /logged-models/:id',
-    'Say that a model is logged',
-    {
-      params: Type.Object({ id: Type.String() }),
-      body: Type.Object({ status: Type.Union([Type.String(), Type.Number()]) }),
-    },
-    async ({ tracking }, { params, body }) => {
-      const status = String(body.status)
-      if (!/^LOGGED_MODEL_(PENDING|READY|UPLOAD_FAILED)$/.test(status))
-        throw fail('BAD_REQUEST', { message: 'status: expected LOGGED_MODEL_READY or LOGGED_MODEL_UPLOAD_FAILED' })
-      return { model: modelView(await tracking.updateModel(params.id, { status })) }
-    },
-  ),
-  write(
-    'PATCH /logged-models/:id/tags',
-    'Tag a logged model',
-    { params: Type.Object({ id: Type.String() }), body: Type.Object({ tags: Pairs }) },
-    async (house, { params, body }) =>
-      changeTags(house, params.id, (tags) => void Object.assign(tags, record(body.tags))),
-  ),
-  write(
-    'DELETE /logged-models/:id/tags/:key',
-    'Remove a tag of a logged model',
-    { params: Type.Object({ id: Type.String(), key: Type.String() }) },
-    async (house, { params }) =>
-      changeTags(house, params.id, (tags) => {
-        delete tags[params.key]
-      }),
-  ),
-  write(
-    'POST /logged-models/:id/params',
-    'Add parameters of a logged model',
-    { params: Type.Object({ id: Type.String() }), body: Any },
-    async ({ tracking }, { params, body }) => {
-      const { params: known } = await tracking.model(params.id)
-      const all = { ...(JSON.parse(known) as object), ...record(body.params as Pair[]) }
-      await tracking.updateModel(params.id, { params: JSON.stringify(all) })
-      return {}
     },
   ),
 ]
