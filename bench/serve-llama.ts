@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -18,8 +18,6 @@ const CLIENTS = (process.env.CLIENTS ?? '1,8,32').split(',').map(Number)
 /** Of both sides. With more than one, neighbours on the same processors slow both down beyond measure: threads wait for each other. */
 const THREADS = Number(process.env.THREADS ?? availableParallelism())
 const NICENESS = 5
-/** Levels of priority by which both sides are raised above what else runs on the machine; needs the right to do so. */
-const RAISED = Number(process.env.RAISED ?? 0)
 /** Places for texts in llama-server; with fewer it lets callers wait. */
 const PLACES = Number(process.env.PLACES ?? 32)
 
@@ -66,12 +64,11 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
       const given = ['-m', path, '-t', String(THREADS), '-np', String(PLACES), '-c', context, '--port', String(port)]
       const child = spawn(binary, [...given, '--host', '127.0.0.1', '--log-disable'], { stdio: 'ignore' })
       children.push(child)
-      setPriority(child.pid!, NICENESS - RAISED) // as our engines have it
+      setPriority(child.pid!, NICENESS) // as our engines have it, for what else runs on the machine
       const url = `http://127.0.0.1:${port}/v1/completions`
       sides.peer = { url, pids: async () => [child.pid!], loads: new Map() }
       await ready(url)
     }
-    for (const pid of RAISED ? await sides.ours.pids() : []) raise(pid, pid === server.pid ? 0 : NICENESS)
     let asked = 0
     for (let round = -1; round < ROUNDS; round++) {
       for (const clients of CLIENTS) {
@@ -142,11 +139,6 @@ async function complete(url: string, prompt: string): Promise<number | undefined
   const [{ text, finish_reason: finish }] = choices
   const whole = finish === 'stop' || usage.completion_tokens === TOKENS
   return text.length > 0 && whole ? usage.completion_tokens : undefined
-}
-
-/** All threads of a process, each of which has a priority of its own. */
-function raise(pid: number, niceness: number) {
-  for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), niceness - RAISED)
 }
 
 async function ready(url: string) {

@@ -42,7 +42,7 @@ for (const name of ['savedmodel', 'tfjs-graph']) {
   test(`${name}: what is written is read again and computes the same, or its loops are refused by name`, async () => {
     const { ids, lengths } = madeRows(40)
     for (const made of await madeVariants()) {
-      if (name === 'tfjs-graph' && made.name === 'bow-ngrams') continue // not written
+      if (name === 'tfjs-graph' && made.name.endsWith('ngrams')) continue // not written
       const read = async () => (await format(name).read!(sourceOf(await format(name).write!(made, {})))).model
       if (/^(lstm|gru|rnn)/.test(made.name)) {
         await assert.rejects(read, { code: 'UNSUPPORTED', message: /Enter, Exit, .*NextIteration, Switch/ })

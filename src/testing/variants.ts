@@ -25,6 +25,11 @@ const variants: [name: string, family: Parameters<typeof madeClassifier>[0], opt
   ['bow', 'bow', { width: 8, ngrams: 1, buckets: 50, dropout: 0, weighting: 'mean' }],
   ['bow-ngrams', 'bow', { width: 8, ngrams: 3, buckets: 50, dropout: 0 }],
   [
+    'wide-ngrams',
+    'wide',
+    { width: 12, filters: 8, narrowest: 2, windows: 2, bagWidth: 6, ngrams: 2, buckets: 50, dropout: 0 },
+  ],
+  [
     'transformer',
     'transformer',
     { width: 16, layers: 2, heads: 4, inner: 24, positions: 'waves', pooling: 'mean', dropout: 0.1 },

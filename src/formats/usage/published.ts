@@ -26,9 +26,9 @@ const pipelines: Record<string, Asked> = {
   'fill-mask': {
     python: {
       asked: `, tokenizer_kwargs={'truncation': True}`,
-      printed: `[{'token': one['token_str'], 'score': one['score']} for one in answer]`,
+      printed: `[{'token': one['token_str'], 'id': one['token'], 'score': one['score']} for one in answer]`,
     },
-    script: { printed: 'answer.map(({ token_str, score }) => ({ token: token_str, score }))' },
+    script: { printed: 'answer.map(({ token, token_str, score }) => ({ token: token_str, id: token, score }))' },
   },
   'text-generation': {
     python: {

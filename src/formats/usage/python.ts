@@ -161,7 +161,7 @@ place = ids.index(tokenizer.token_to_id('${mask}'))
 ${feeds(`, 'positions': np.array([[place]], 'int64')`)}
 scores = run(feeds)['probabilities'][0, 0]
 best = scores.argsort()[::-1][:5].tolist()
-return [{'token': tokenizer.decode([i], skip_special_tokens=False), 'score': float(scores[i])} for i in best]`,
+return [{'token': tokenizer.decode([i], skip_special_tokens=False), 'id': i, 'score': float(scores[i])} for i in best]`,
   }),
   'text-generation': () => ({
     name: 'write',

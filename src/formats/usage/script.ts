@@ -181,7 +181,7 @@ return ids.flatMap((id‹: number›, t‹: number›) => {
 const place = ids.indexOf(tokenizer.token_to_id('${mask}')‹!›)
 const { probabilities } = await session.run(${feeds(', positions: int64([place])')})
 const scores = Array.from(probabilities.data, (score‹: any›, id) => ({ id, score })).sort((a, b) => b.score - a.score)
-return scores.slice(0, 5).map(({ id, score }) => ({ token: tokenizer.decode([id]), score }))`,
+return scores.slice(0, 5).map(({ id, score }) => ({ token: tokenizer.decode([id]), id, score }))`,
   }),
   'text-generation': () => ({
     name: 'write',
