@@ -1,7 +1,6 @@
 import { Athanor } from '../client/src/index.ts'
-import { threadsFor } from '../src/engine/engine.ts'
-import { createRunner } from '../src/engine/runner.ts'
 import { tinyClassifier } from '../src/testing/tiny.ts'
+import { bareLoop } from './lib/bare-loop.ts'
 import { checkedLoad, expectedAnswers, protocolText } from './lib/checked.ts'
 import type { Load } from './lib/clients.ts'
 import { miniLmBundle } from './lib/models.ts'
@@ -84,24 +83,5 @@ async function batching(name: string, bundle: Bundle): Promise<Result[]> {
     ]
   } finally {
     await server.close()
-  }
-}
-
-/** The engine's own runner without processes or HTTP: tokenise and run so many texts at a time; texts a second. */
-async function bareLoop({ manifest, files }: Bundle) {
-  const options = { threads: threadsFor(manifest), tokenBudget: 8192 }
-  const runner = await createRunner(manifest, (name) => files[name], options)
-  return async (size: number) => {
-    const requests = Array.from({ length: size }, (_, id) => ({
-      id,
-      at: 0,
-      kind: 'texts' as const,
-      texts: [texts[id]],
-    }))
-    let done = 0
-    const began = performance.now()
-    while (performance.now() - began < 1500)
-      for await (const answer of runner.run(requests)) if ('output' in answer) done++
-    return done / ((performance.now() - began) / 1000)
   }
 }

@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
 import { Athanor } from '../client/src/index.ts'
-import { createRunner } from '../src/engine/runner.ts'
+import { bareLoop } from './lib/bare-loop.ts'
 import { generate, type Load } from './lib/generate.ts'
 import { benchClassifier, startServer } from './lib/server.ts'
 import { median } from './lib/statistics.ts'
-import { texts } from './lib/texts.ts'
 import type { Result } from './main.ts'
 
 export const description =
@@ -23,11 +22,13 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     const clients = [1, 8, 64]
     const loads = new Map(clients.map((count) => [count, [] as Load[]]))
     const floors = { single: [] as number[], batched: [] as number[], latency: [] as number[] }
+    const bare = await bareLoop(await benchClassifier())
+    await bare(1) // warm-up
     for (let round = 0; round < ROUNDS; round++) {
-      const floor = await bareLoop()
-      floors.single.push(floor.single)
-      floors.batched.push(floor.batched)
-      floors.latency.push(1000 / floor.single)
+      const single = await bare(1)
+      floors.single.push(single)
+      floors.batched.push(await bare(64))
+      floors.latency.push(1000 / single)
       for (const count of round % 2 ? clients.toReversed() : clients)
         loads.get(count)!.push(await generate(predict, count, SECONDS))
       log(`round ${round + 1} of ${ROUNDS}`)
@@ -66,29 +67,4 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
     await server.close()
   }
   return results
-}
-
-/** The engine's own runner without processes or HTTP: tokenise and run, one text or 64 at a time. */
-async function bareLoop() {
-  const { manifest, files } = await benchClassifier()
-  const runner = await createRunner(manifest, (name) => files[name as keyof typeof files], {
-    threads: 1,
-    tokenBudget: 8192,
-  })
-  const measure = async (size: number) => {
-    const requests = Array.from({ length: size }, (_, id) => ({
-      id,
-      at: 0,
-      kind: 'texts' as const,
-      texts: [texts[id]],
-    }))
-    let done = 0
-    const begin = performance.now()
-    while (performance.now() - begin < 1500) {
-      for await (const answer of runner.run(requests)) if ('output' in answer) done++
-    }
-    return done / ((performance.now() - begin) / 1000)
-  }
-  await measure(1)
-  return { single: await measure(1), batched: await measure(64) }
 }
