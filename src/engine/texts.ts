@@ -116,6 +116,7 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       return lanes?.count ?? 1
     },
     widen: () => lanes?.widen(),
+    close: async () => lanes?.close(),
     run,
   }
 }
