@@ -1,5 +1,6 @@
 // The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
 import { readFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Window } from '../drift/sketch.ts'
 import {
@@ -68,6 +69,7 @@ async function prepare({ llama }: Extract<ToEngine, { type: 'prepare' }>) {
     import('./runners/feature-extraction.ts'),
     import('./runners/tensor.ts'),
   ]).catch(() => undefined) // what is amiss is told when it is needed
+  flushCompileCache() // engines are killed
   if (llama === undefined) return
   const [{ openLibrary }] = await Promise.all([import('./llama/library.ts'), import('./llama/runner.ts')])
   await openLibrary(llama).catch(() => undefined)
@@ -87,6 +89,7 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
       runner = await (await import('./transformers/runner.ts')).transformersRunner(manifest, files, options)
     else runner = await createRunner(manifest, read, options)
     send({ type: 'ready' })
+    flushCompileCache()
   } catch (error) {
     send({ type: 'failed', error: describe(error) })
   }
