@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
-import type { Lanes } from './lanes.ts'
+import type { Lanes } from './lanes/lanes.ts'
 import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
 import type { Runner } from './runner.ts'
 import { failure } from './session.ts'

@@ -1,7 +1,7 @@
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { vectorMeasures } from '../../drift/measures.ts'
 import { Sketch } from '../../drift/sketch.ts'
-import { Lanes } from '../lanes.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { OpenRunner } from '../runner.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 import { checkIds } from '../token-ids.ts'

@@ -2,7 +2,7 @@ import { outputOf } from '../../base/problem.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/sketch.ts'
-import { Lanes } from '../lanes.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { OpenRunner } from '../runner.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 

@@ -1,7 +1,7 @@
 import { PublishedTokenizer, type Spans } from '../../data/published.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import { entitiesOf, labelNumbers, readOf } from '../entities.ts'
-import { Lanes } from '../lanes.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { Entity } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
 import { textFeeds, textRunner } from '../texts.ts'

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import ort from 'onnxruntime-node'
-import { createSession, type SessionOptions } from './create-session.ts'
+import { createSession, type SessionOptions } from '../create-session.ts'
 import type { LaneAnswer, LaneRun } from './lanes.ts'
 
 // A thread that runs a graph beside others that run the same one.

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import ort from 'onnxruntime-node'
-import { tinyClassifier } from '../testing/tiny.ts'
-import { tinyEmbedder } from '../testing/tiny-embedder.ts'
-import { Engine } from './engine.ts'
+import { tinyClassifier } from '../../testing/tiny.ts'
+import { tinyEmbedder } from '../../testing/tiny-embedder.ts'
+import { Engine } from '../engine.ts'
 import { Lanes } from './lanes.ts'
 
 function saved(t: TestContext, files: Record<string, Uint8Array>) {

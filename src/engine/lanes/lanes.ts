@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type ort from 'onnxruntime-node'
-import { createSession } from './create-session.ts'
-import { type Mapped, readGraph } from './session.ts'
+import { createSession } from '../create-session.ts'
+import { type Mapped, readGraph } from '../session.ts'
 
 type Outputs = Readonly<Record<string, Pick<ort.Tensor, 'dims' | 'data'>>>
 type Feeds = Readonly<Record<string, ort.Tensor>>
@@ -78,7 +78,7 @@ export class Lanes {
   }
 
   async #open(mapped: Mapped) {
-    const file = import.meta.url.endsWith('.ts') ? './lane.ts' : './lane.js'
+    const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
     const workerData = { ...mapped, threads: Math.floor(this.#threads / LANES) }
     const lanes = Array.from({ length: LANES }, () => new Worker(new URL(file, import.meta.url), { workerData }))
     await Promise.all(lanes.map((lane) => once(lane, 'message')))
