@@ -1,4 +1,5 @@
 import { appendFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { asAthanorError, fail } from '../base/errors.ts'
@@ -81,6 +82,7 @@ async function takeFolder({ run, folder }: RunJob): Promise<Lock> {
 
 const send = (message: FromTrainer) =>
   new Promise<void>((resolve) => {
+    if (message.type !== 'event') flushCompileCache() // it is killed when this arrives
     if (process.send) process.send(message, () => resolve())
     else resolve()
   })
