@@ -196,7 +196,9 @@ test('a long beginning is left after the step in which its reader goes, and its 
 })
 
 test('beginnings share what a step has room for, and no text is without a token', () => {
-  assert.deepEqual(share(8, [100, 1, 3]), [5, 1, 2])
+  assert.deepEqual(share(8, [100, 1, 3]), [4, 1, 3])
+  assert.deepEqual(share(512, [1, 600, 1, 20]), [1, 490, 1, 20])
+  assert.deepEqual(share(10, [4, 9, 9]), [3, 3, 3])
   assert.deepEqual(share(8, Array(8).fill(2)), Array(8).fill(1))
   assert.deepEqual(share(4, Array(8).fill(2)), Array(8).fill(1))
 })

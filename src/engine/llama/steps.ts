@@ -176,14 +176,16 @@ export class Steps {
   }
 }
 
-/** How many of the tokens that each text has left are read in a step of `size`: one at least, and alike many as far as they have them. */
+/**
+ * How many of the tokens that each text has left are read in a step of `size`: one at least, and alike many as far as they have
+ * them, since llama.cpp runs only as many of each text together.
+ */
 export function share(size: number, left: readonly number[]): number[] {
-  const even = Math.max(1, Math.floor(size / left.length))
-  const granted = left.map((count) => Math.min(count, even))
-  let room = size - granted.reduce((sum, count) => sum + count, 0)
-  return granted.map((count, i) => {
-    const more = Math.max(0, Math.min(room, left[i] - count))
-    room -= more
-    return count + more
-  })
+  let room = size
+  for (const [i, count] of left.toSorted((a, b) => a - b).entries()) {
+    const even = Math.max(1, Math.floor(room / (left.length - i)))
+    if (count > even) return left.map((all) => Math.min(all, even))
+    room -= count
+  }
+  return [...left]
 }
