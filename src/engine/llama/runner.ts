@@ -52,8 +52,7 @@ async function writer(
     threads,
     flashAttention: 'auto',
   })
-  const seats = new Seats(sequences)
-  const steps = new Steps(context._ctx, seats, {
+  const steps = new Steps(context._ctx, new Seats(sequences), {
     size: BATCH,
     window: model.fileInsights.swaSize ?? 0,
     inTurn: process.env.UV_THREADPOOL_SIZE === '1',
@@ -84,12 +83,7 @@ async function writer(
     const prompt = promptOf(request)
     const limit = Math.min(request.maxTokens, context.contextSize - prompt.length)
     const state = grammar && loaded.grammarState(toGbnf(grammar))
-    const seat = await seats.take(prompt, signal)
-    if (!seat) {
-      yield { type: 'end', text: '', finish: 'cancelled', usage: { promptTokens: prompt.length, completionTokens: 0 } }
-      return undefined
-    }
-    const writing = new Writing(loaded, { seat, prompt, limit, request, signal, ...(state && { state }) })
+    const writing = new Writing(loaded, { prompt, limit, request, signal, ...(state && { state }) })
     steps.add(writing)
     yield* withCalls(writing.events, tools)
     return undefined
