@@ -291,7 +291,7 @@ export class Engine {
       child.kill('SIGKILL')
     }, this.#options.loadLimit)
     child.on('message', (message: FromEngine) => {
-      this.#lastSign = monotonic()
+      if (message.type !== 'stats') this.#lastSign = monotonic() // those are told while a lane hangs, too
       if (message.type === 'answers') {
         this.#pace = paceAfter(this.#pace, (this.#lastSign - this.#workingSince) / message.answers.length)
         this.#workingSince = this.#lastSign
