@@ -5,6 +5,7 @@ import type { GenerationEvent, GenerationRequest } from '../messages.ts'
 import type { OpenFileRunner, Runner } from '../runner.ts'
 import { failure } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
+import { threadsFor } from '../threads.ts'
 import { checkIds } from '../token-ids.ts'
 import { embedder } from './embedder.ts'
 import { type Loaded, loadLlama, type Model, vocabularySize } from './library.ts'
@@ -21,7 +22,11 @@ const CONTEXT = 4096
 const BATCH = 512
 
 /** Runs a GGUF file with llama.cpp: texts under way share its batches, and what was read of a beginning is not read again. */
-export const llamaRunner: OpenFileRunner = async (manifest, path, { threads, library, onStep }) => {
+export const llamaRunner: OpenFileRunner = async (
+  manifest,
+  path,
+  { threads = threadsFor(manifest.parameters), library, onStep },
+) => {
   const loaded = await loadLlama(library ?? '', path)
   const context = Math.min(loaded.model.trainContextSize, CONTEXT)
   return manifest.task === 'feature-extraction'
