@@ -19,7 +19,8 @@ export interface Runner {
 }
 
 interface RunnerOptions {
-  threads: number
+  /** As many as suit the bundle where absent. */
+  threads?: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
   /** The folder of the library that runs it, where that is not part of the installation. */

@@ -15,6 +15,7 @@ import { neg } from '../graph/ops.ts'
 import type { DataType, Tensor, TypedArray } from '../graph/tensor.ts'
 import { createSession } from './create-session.ts'
 import type { EngineAnswer } from './messages.ts'
+import { threadsFor } from './threads.ts'
 
 const MODEL = 'model.onnx'
 
@@ -32,6 +33,12 @@ export interface Mapped {
   folder?: string
 }
 
+/** What is known of a graph: its operators, and how many threads suit it. */
+interface Known {
+  operators: ReadonlySet<string>
+  threads: number
+}
+
 /**
  * Reads and checks a bundle's graph. Where its file is known, weights stay in it: all who serve it map the same pages, but
  * for what the library rearranges for its products. Throws MODEL_INVALID.
@@ -39,29 +46,37 @@ export interface Mapped {
 export function readGraph(
   read: (file: string) => Uint8Array,
   paths?: Readonly<Record<string, string>>,
-): Mapped & { operators: Set<string> } {
+): Mapped & Known {
   const path = paths?.[MODEL]
   if (path === undefined) {
     const graph = read(MODEL)
-    return { graph, operators: operatorsOf(readModel(graph)) }
+    return { graph, ...knownOf(readModel(graph)) }
   }
   const bytes = readFileSync(path)
   const model = readModel(bytes)
+  const known = knownOf(model)
   const graph = withoutWeights(model, bytes, basename(path))
   // given back now: it is as large as all weights, and when garbage is collected is chance
   if (bytes.byteLength === bytes.buffer.byteLength) bytes.buffer.transfer(0)
-  return { graph, folder: dirname(path), operators: operatorsOf(model) }
+  return { graph, folder: dirname(path), ...known }
 }
 
-const operatorsOf = ({ graph }: ModelProto) => new Set(graph?.node.map(({ opType }) => opType))
+function knownOf({ graph }: ModelProto): Known {
+  const nodes = graph?.node ?? []
+  const tables = new Set(nodes.filter(({ opType }) => opType === 'Gather').map(({ input: [table] }) => table))
+  let weights = 0
+  for (const { name, dims } of graph?.initializer ?? [])
+    if (!tables.has(name)) weights += dims.reduce((size, dim) => size * Number(dim), 1)
+  return { operators: new Set(nodes.map(({ opType }) => opType)), threads: threadsFor(weights) }
+}
 
 /** As `openSession` for a bundle's graph, whose weights are mapped where its file is known. */
 export async function openGraph(
   read: (file: string) => Uint8Array,
-  { threads, paths }: { threads: number; paths?: Readonly<Record<string, string>> },
+  { threads, paths }: { threads?: number; paths?: Readonly<Record<string, string>> },
 ): Promise<ort.InferenceSession> {
-  const { graph, folder } = readGraph(read, paths)
-  return createSession(graph, { threads, ...(folder !== undefined && { folder }) })
+  const { graph, folder, threads: suiting } = readGraph(read, paths)
+  return createSession(graph, { threads: threads ?? suiting, ...(folder !== undefined && { folder }) })
 }
 
 /** The model as bytes without the large aligned tensors, which are said to be where they lie in its file (ONNX: external data). */

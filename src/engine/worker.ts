@@ -82,7 +82,8 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
     const onStep = () => {
       if (monotonic() - sent > SILENCE) send({ type: 'alive' })
     }
-    const options = { threads, tokenBudget, paths: files, onWindow, onStep, ...(library !== undefined && { library }) }
+    const given = { ...(threads !== undefined && { threads }), ...(library !== undefined && { library }) }
+    const options = { tokenBudget, paths: files, onWindow, onStep, ...given }
     if (manifest.engine === 'llama')
       runner = await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
     else if (manifest.engine === 'transformers')

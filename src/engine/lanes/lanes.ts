@@ -34,9 +34,10 @@ export class Lanes {
   /** Throws MODEL_INVALID. */
   static async open(
     read: (file: string) => Uint8Array,
-    { threads, paths }: { threads: number; paths?: Readonly<Record<string, string>> },
+    { threads: wanted, paths }: { threads?: number; paths?: Readonly<Record<string, string>> },
   ): Promise<Lanes> {
-    const { graph, folder, operators } = readGraph(read, paths)
+    const { graph, folder, operators, threads: suiting } = readGraph(read, paths)
+    const threads = wanted ?? suiting
     const whole = await createSession(graph, { threads, ...(folder !== undefined && { folder }) })
     const parts =
       folder !== undefined && threads >= LANES && ![...operators].some((operator) => RECURRENT.has(operator))

@@ -1,5 +1,6 @@
+import { availableParallelism } from 'node:os'
 import type { Manifest } from '../../bundle/manifest.ts'
-import { Engine, threadsFor } from '../../engine/engine.ts'
+import { Engine } from '../../engine/engine.ts'
 import type { Example } from '../examples/example.ts'
 import type { Goal } from './goal.ts'
 import { measurable, type Quality, type Tell } from './measurable.ts'
@@ -19,6 +20,8 @@ export type Measurement = Quality
 const [SINGLES, TURN] = [24, 4]
 /** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
 const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
+/** Sources of more parameters are measured on all cores, others on one, where rounds differ less. */
+const LARGE = 8_000_000
 /** They need not where the ratio is so many times above its bound, or below it. */
 const FAR = 4
 
@@ -40,7 +43,7 @@ export async function measure(
   rows: readonly Example[],
   { rounds = 7, goal, stop, tell = () => {} }: { rounds?: number; goal?: Goal; stop?: AbortSignal; tell?: Tell } = {},
 ): Promise<Measurement> {
-  const threads = threadsFor(source.manifest)
+  const threads = source.manifest.parameters > LARGE ? Math.min(8, availableParallelism()) : 1
   const engines = [source, refined].map(
     ({ manifest, files }, i) =>
       new Engine(
