@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { blockConvolutions } from '../autograd/blocked.ts'
+import { blockProducts } from '../autograd/blocked-products.ts'
 import { AVERAGE, keptBy, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
@@ -55,8 +56,13 @@ export class TrainingSession {
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const ways = waysOf(graph, options)
-    const model = blockConvolutions(graph.model, await blockSize(), Math.ceil(options.batchSize / ways))
-    const shared = layOut(graph, ways, writeModel(model), options)
+    const block = await blockSize()
+    const model = blockConvolutions(graph.model, block, Math.ceil(options.batchSize / ways))
+    const blocked = blockProducts(model, block)
+    const shared = layOut(graph, ways, options, {
+      model: writeModel(model),
+      ...(blocked && { blocked: { ...blocked, block, model: writeModel(blocked.model) } }),
+    })
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters)
@@ -148,7 +154,12 @@ export const waysOf = (
   { threads, batchSize }: Pick<SessionOptions, 'threads' | 'batchSize'>,
 ) => (running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS))))
 
-function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: SessionOptions): Shared {
+function layOut(
+  graph: TrainingGraph,
+  ways: number,
+  options: SessionOptions,
+  models: Pick<Shared, 'model' | 'blocked'>,
+): Shared {
   const { threads, seed, weightDecay, clipNorm, optimizer, average = 0, planned = true } = options
   const decays = options.decays ?? (({ decay }: Parameter) => decay)
   const places: Place[] = []
@@ -166,7 +177,7 @@ function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: 
     threads: Math.max(1, Math.floor(threads / ways)),
     planned,
     seed,
-    model,
+    ...models,
     optimizer,
     masks: graph.masks,
     places,
