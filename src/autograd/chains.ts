@@ -24,9 +24,6 @@ export interface Chain {
   readonly rows: Shape
 }
 
-/** Columns from which on a chain gains more than it costs to rearrange what comes in and goes out. */
-const LEAST_COLUMNS = 256
-
 const elementwise = new Set([
   ...['Abs', 'Cast', 'Clip', 'Erf', 'Exp', 'Gelu', 'HardSigmoid', 'Identity', 'Log', 'Neg', 'Reciprocal', 'Relu'],
   ...['Sigmoid', 'Sign', 'Sqrt', 'Tanh', 'Add', 'Div', 'Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual'],
@@ -62,7 +59,7 @@ export class Layouts {
     for (const node of this.#edit.nodes) {
       const product = this.product(node)
       for (const first of product ? [node.output[0], product.left.name] : []) {
-        if (seen.has(first) || !(Number(this.columns(first)) >= LEAST_COLUMNS)) continue
+        if (seen.has(first)) continue
         const values = this.#reach(first)
         for (const name of values) seen.add(name)
         const rows = this.#rows(values)
@@ -143,9 +140,10 @@ export class Layouts {
 
   /** Columns stay as they are, or become heads and their sizes, or those become columns. */
   #reshaped(from: string, to: string): string[] | undefined {
-    const [a, b] = [from, to].map((name) => this.shape(name)?.slice(-2).map(Number) ?? [])
-    const same = a[1] === b[1] || a[1] === b[0] * b[1] || b[1] === a[0] * a[1]
-    return same ? [from, to] : undefined
+    const [a, b] = [from, to].map((name) => this.shape(name) ?? [])
+    const cut = (whole: Shape, parts: Shape) =>
+      whole.length + 1 === parts.length && whole.at(-1) === Number(parts.at(-2)) * Number(parts.at(-1))
+    return a.at(-1) === b.at(-1) || cut(a, b) || cut(b, a) ? [from, to] : undefined
   }
 
   #scansElements(node: NodeProto): boolean {
@@ -169,36 +167,44 @@ export class Layouts {
   #rows(values: ReadonlySet<string>): Shape | undefined {
     const known = new Set([...this.#inputs].flatMap((name) => this.shape(name) ?? []))
     return [...values]
-      .filter((name) => this.shape(name)!.length < 4)
+      .filter((name) => this.columns(name) === this.#widest(values))
       .map((name) => this.shape(name)!.slice(0, -1))
       .find((shape) => shape.every((dim) => typeof dim === 'number' || known.has(dim)))
   }
 
+  /** Columns of those values that are not cut into heads. */
+  #widest(values: ReadonlySet<string>): number {
+    return Math.max(...[...values].map((name) => Number(this.columns(name))))
+  }
+
   /** Whether nodes that look at more than elements can all take the values in blocks; `inBlocks` are all that do lie so. */
   #suits(values: ReadonlySet<string>, inBlocks: ReadonlySet<string>): boolean {
+    const widest = this.#widest(values)
     let between = false
     for (const name of values) {
       if (!this.#producers.has(name) || !this.#whole(this.columns(name))) return false
       for (const node of this.#around(name)) {
         const passes = this.#alike(node, name) !== undefined
         between ||= (passes && node.opType !== 'Reshape') || this.heads(node) !== undefined
-        if (!passes && !this.#takes(node, name, inBlocks)) return false
+        if (!passes && !this.#takes(node, name, widest, inBlocks)) return false
       }
     }
     return between
   }
 
-  #takes(node: NodeProto, name: string, inBlocks: ReadonlySet<string>): boolean {
-    if (node.opType === 'Shape' || this.isRowSum(node)) return true
+  #takes(node: NodeProto, name: string, widest: number, inBlocks: ReadonlySet<string>): boolean {
+    if (node.opType === 'Shape') return true
     const heads = this.heads(node)
-    if (heads) return name === (heads === 'cut' ? node.input[0] : node.output[0])
+    if (heads) return this.shape(name)?.length === 4 && name === (heads === 'cut' ? node.input[0] : node.output[0])
+    if (this.columns(name) !== widest) return false
+    if (this.isRowSum(node)) return true
     const product = this.product(node)
     if (!product) return false
     const { left, right, bias } = product
     if (!left.transposed) {
       return name !== right.name && this.#whole(this.columns(left.name)) && this.#whole(this.columns(node.output[0]))
     }
-    // over the rows: one side stays, the other is turned
+    // over the rows: one side stays as it is, the other is turned
     if (right.transposed || bias || name === node.output[0]) return false
     return ![left, right].every((side) => inBlocks.has(side.name)) && typeof this.columns(node.output[0]) === 'number'
   }

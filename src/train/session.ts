@@ -57,12 +57,8 @@ export class TrainingSession {
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const ways = waysOf(graph, options)
     const block = await blockSize()
-    const model = blockConvolutions(graph.model, block, Math.ceil(options.batchSize / ways))
-    const blocked = blockProducts(model, block)
-    const shared = layOut(graph, ways, options, {
-      model: writeModel(model),
-      ...(blocked && { blocked: { ...blocked, block, model: writeModel(blocked.model) } }),
-    })
+    const model = blockProducts(blockConvolutions(graph.model, block, Math.ceil(options.batchSize / ways)), block)
+    const shared = layOut(graph, ways, writeModel(model), options)
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))
     for (const parameter of graph.parameters)
@@ -154,12 +150,7 @@ export const waysOf = (
   { threads, batchSize }: Pick<SessionOptions, 'threads' | 'batchSize'>,
 ) => (running.length > 0 ? 1 : Math.max(1, Math.min(threads, Math.floor(batchSize / LEAST_ROWS))))
 
-function layOut(
-  graph: TrainingGraph,
-  ways: number,
-  options: SessionOptions,
-  models: Pick<Shared, 'model' | 'blocked'>,
-): Shared {
+function layOut(graph: TrainingGraph, ways: number, model: Uint8Array, options: SessionOptions): Shared {
   const { threads, seed, weightDecay, clipNorm, optimizer, average = 0, planned = true } = options
   const decays = options.decays ?? (({ decay }: Parameter) => decay)
   const places: Place[] = []
@@ -177,7 +168,7 @@ function layOut(
     threads: Math.max(1, Math.floor(threads / ways)),
     planned,
     seed,
-    ...models,
+    model,
     optimizer,
     masks: graph.masks,
     places,

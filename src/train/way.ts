@@ -24,8 +24,6 @@ export interface Shared {
   readonly seed: number
   /** Loss and gradients. */
   readonly model: Uint8Array
-  /** The same, faster, for parts of which these sizes multiply to whole blocks. */
-  readonly blocked?: { readonly model: Uint8Array; readonly whole: readonly Shape[]; readonly block: number }
   readonly optimizer: Optimizer
   readonly masks: readonly Mask[]
   readonly places: readonly Place[]
@@ -75,7 +73,7 @@ type Tensors = Record<string, ort.Tensor>
 export class Way {
   readonly #shared: Shared
   readonly #index: number
-  readonly #sessions = new Map<Uint8Array, ort.InferenceSession>()
+  readonly #session: ort.InferenceSession
   readonly #optimizer: OptimizerStep
   readonly #gradient: Float32Array
   readonly #parameters: Tensors
@@ -85,9 +83,10 @@ export class Way {
   readonly #touched: BigInt64Array[]
   #arrivals = 0
 
-  private constructor(shared: Shared, index: number) {
+  private constructor(shared: Shared, index: number, session: ort.InferenceSession) {
     this.#shared = shared
     this.#index = index
+    this.#session = session
     this.#optimizer = optimizerStep(shared.optimizer, shared.vectors, shared.ways)
     const named = (vector: Float32Array, name: (parameter: string) => string) =>
       Object.fromEntries(
@@ -105,9 +104,14 @@ export class Way {
   }
 
   static async create(shared: Shared, index: number): Promise<Way> {
-    const way = new Way(shared, index)
-    await way.#session((shared.blocked ?? shared).model)
-    return way
+    const session = await ort.InferenceSession.create(shared.model, {
+      intraOpNumThreads: shared.threads,
+      executionMode: 'sequential',
+      graphOptimizationLevel: 'all',
+      enableMemPattern: shared.planned,
+      logSeverityLevel: 3,
+    })
+    return new Way(shared, index, session)
   }
 
   /** Does its share of a step; all ways must be given the same step. */
@@ -156,23 +160,7 @@ export class Way {
   }
 
   async close() {
-    for (const session of this.#sessions.values()) await session.release()
-  }
-
-  /** Opened when it is needed first. */
-  async #session(model: Uint8Array): Promise<ort.InferenceSession> {
-    const open = this.#sessions.get(model)
-    if (open) return open
-    const { threads, planned } = this.#shared
-    const session = await ort.InferenceSession.create(model, {
-      intraOpNumThreads: threads,
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      enableMemPattern: planned,
-      logSeverityLevel: 3,
-    })
-    this.#sessions.set(model, session)
-    return session
+    await this.#session.release()
   }
 
   /** Gradients of several batches are summed: the graph writes each over the one before, but for rows of tables. */
@@ -214,8 +202,7 @@ export class Way {
     for (const [name, { type, data, dims }] of Object.entries(part.tensors))
       feeds[name] = new ort.Tensor(type as 'float32', data as Float32Array, dims)
     for (const mask of this.#shared.masks) feeds[mask.name] = dropoutMask(mask, part, seed)
-    const session = await this.#session(modelFor(part, this.#shared))
-    const results = await session.run(feeds, this.#outputs)
+    const results = await this.#session.run(feeds, this.#outputs)
     sums[this.#index * SUMS] = Number(results.loss.data[0])
     sums[this.#index * SUMS + 1] = Number(results.correct.data[0])
     for (const name of running) frozen[name].data.set(results[nextName(name)].data as Float32Array)
@@ -235,9 +222,6 @@ export class Way {
     else waitUntil(control, (arrived) => arrived - this.#arrivals >= 0)
   }
 }
-
-const modelFor = (part: Part, { model, blocked }: Shared): Uint8Array =>
-  blocked?.whole.every((shape) => product(dimsOf(shape, part)) % blocked.block === 0) ? blocked.model : model
 
 function waitUntil(control: Int32Array, reached: (arrived: number) => boolean) {
   const deadline = Date.now() + DEADLINE
