@@ -70,6 +70,7 @@ export class Layouts {
     return chains
   }
 
+  /** What a node multiplies, if that is all it does. */
   product(node: NodeProto): Product | undefined {
     const { opType, domain, input } = node
     const known = ['.Gemm', '.MatMul', 'com.microsoft.FusedMatMul'].includes(`${domain}.${opType}`)
@@ -80,7 +81,8 @@ export class Layouts {
     }))
     const bias = input[2] || undefined
     const matrix = ({ name }: Side) => this.shape(name)?.length === 2 && this.#types.get(name)?.dtype === 'float32'
-    if (!matrix(left) || !matrix(right) || (bias && this.shape(bias)?.length !== 1)) return undefined
+    const ofColumns = (name: string) => this.shape(name)?.join() === String(this.columns(node.output[0]))
+    if (!matrix(left) || !matrix(right) || (bias && !ofColumns(bias))) return undefined
     return { left, right, bias }
   }
 
@@ -206,6 +208,7 @@ export class Layouts {
     }
     // over the rows: one side stays as it is, the other is turned
     if (right.transposed || bias || name === node.output[0]) return false
-    return ![left, right].every((side) => inBlocks.has(side.name)) && typeof this.columns(node.output[0]) === 'number'
+    const sides = [left.name, right.name]
+    return !sides.every((side) => inBlocks.has(side)) && sides.every((side) => typeof this.columns(side) === 'number')
   }
 }

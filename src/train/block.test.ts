@@ -10,6 +10,7 @@ import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
 import { classifierInputs, families } from '../nn/families.ts'
 import { pixelsInput } from '../nn/images.ts'
+import { dense } from '../nn/layers.ts'
 import { classifierLoss } from '../nn/losses.ts'
 import { blockSize } from './block.ts'
 
@@ -119,6 +120,25 @@ test('the gradients of a Transformer are the plain graph’s where all its produ
     const [expected, actual] = [await run(graph.model, feeds), await run(blocked, feeds)]
     for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], `${name} of ${rows} x ${time}`)
   }
+})
+
+test('of two chains whose values would meet in the gradient of a weight, one is left as it was', async () => {
+  const graph = trainingGraph((network) => {
+    const layers = ['a', 'b', 'c'].map((name) => network.scope(name))
+    const x = network.graph.input('x', 'float32', ['batch', 32])
+    const wide = layers.reduce((y, at) => o.relu(dense(at, y, 48)), x)
+    return classifierLoss(dense(network, wide, 3), network.graph.input('labels', 'int64', ['batch']))
+  })
+  const blocked = blockProducts(graph.model, await blockSize())
+  const feeds: Record<string, ort.Tensor> = {
+    share: new ort.Tensor('float32', Float32Array.of(1), []),
+    x: wave([32, 32], 0),
+    labels: new ort.Tensor('int64', new BigInt64Array(32), [32]),
+  }
+  for (const [i, { name, dims }] of graph.parameters.entries()) feeds[name] = wave(dims, i + 1, 0.2)
+  const [expected, actual] = [await run(graph.model, feeds), await run(blocked, feeds)]
+  assert.ok(blocked === graph.model || blocked.graph!.node.some(({ opType }) => opType === 'Conv'))
+  for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], name)
 })
 
 function wave(dims: readonly number[], k: number, height = 1): ort.Tensor {
