@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -411,6 +411,14 @@ test('data that cannot be trained on fails the run with its reason', async () =>
     const failed = events.find((event) => event.type === 'failed')
     assert.equal(failed?.type === 'failed' && failed.error.code, expected)
   }
+  // its files stay as long as what is deleted does, its reason for good
+  const failed = (await client.runs.list()).filter(({ state }) => state === 'failed')
+  const kept = () => readdirSync(join(home, 'runs')).filter((name) => failed.some(({ run }) => run === name))
+  assert.equal((await client.registry.collectGarbage(1)).runs, 0)
+  assert.ok(kept().length >= 3)
+  assert.ok((await client.registry.collectGarbage(0)).runs >= 3)
+  assert.deepEqual(kept(), [])
+  assert.deepEqual((await client.runs.get(failed[0].run)).error, failed[0].error)
 })
 
 /** The training process of this test's server. */

@@ -1,4 +1,3 @@
-import { threadsFor } from '../../src/engine/engine.ts'
 import { createRunner } from '../../src/engine/runner.ts'
 import type { Bundle } from './server.ts'
 import { texts } from './texts.ts'
@@ -10,8 +9,7 @@ const MILLISECONDS = 1500
  * and runs so many texts at a time, and tells how many a second.
  */
 export async function bareLoop({ manifest, files }: Bundle): Promise<(size: number) => Promise<number>> {
-  const options = { threads: threadsFor(manifest), tokenBudget: 8192 }
-  const runner = await createRunner(manifest, (name) => files[name], options)
+  const runner = await createRunner(manifest, (name) => files[name], { tokenBudget: 8192 })
   return async (size) => {
     const requests = Array.from({ length: size }, (_, id) => ({
       id,

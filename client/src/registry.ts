@@ -70,8 +70,11 @@ export function registryCalls(http: Http) {
 /** Calls of the registry as a whole. */
 export function storeCalls(http: Http) {
   return {
-    /** Purges what was deleted `days` ago (by default as the server is configured), and files that nothing refers to. */
-    collectGarbage: (days?: number): Promise<{ versions: number; blobs: number; bytes: number }> =>
+    /**
+     * Purges what was deleted, and what failed runs keep, `days` ago (by default as the server is configured), and files that
+     * nothing refers to.
+     */
+    collectGarbage: (days?: number): Promise<{ versions: number; runs: number; blobs: number; bytes: number }> =>
       http.json('/api/gc', { method: 'POST', json: days === undefined ? {} : { days }, timeout: 0 }),
 
     webhooks: async (): Promise<Webhook[]> => (await http.json<{ webhooks: Webhook[] }>('/api/webhooks')).webhooks,

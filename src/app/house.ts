@@ -9,6 +9,7 @@ import { Canary } from '../watch/canary.ts'
 import type { Samples } from '../watch/metrics/metrics.ts'
 import { readMachine } from '../watch/resources/machine.ts'
 import { ownUse, useOf } from '../watch/resources/processes.ts'
+import { openCollecting } from './collecting.ts'
 import { openRegistry } from './registry.ts'
 import { openServing } from './serving.ts'
 import type { Shared } from './shared.ts'
@@ -23,6 +24,7 @@ export async function openHouse(shared: Shared, tenant: string, store: Store): P
   const registered = await openRegistry(shared, store, log)
   const { registry } = registered.parts
   const training = await openTraining(store, registry, log)
+  const collecting = openCollecting(shared, { registry, runs: training.parts.runs }, log)
   const serving = await openServing(shared, store, registry, watch.parts)
   const { deployments } = serving.parts
   const canary = new Canary(() => deployments.engines)
@@ -57,6 +59,7 @@ export async function openHouse(shared: Shared, tenant: string, store: Store): P
     house,
     stop: training.close,
     async close() {
+      await collecting.close()
       await serving.close()
       await registered.close()
       await watch.close()

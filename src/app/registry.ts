@@ -1,5 +1,4 @@
 import { Registry } from '../registry/registry.ts'
-import { collectRegularly } from '../registry/retention.ts'
 import { Webhooks } from '../registry/webhooks.ts'
 import { Artifacts } from '../store/artifacts.ts'
 import type { Store } from '../store/store.ts'
@@ -15,22 +14,8 @@ export async function openRegistry({ config }: Shared, store: Store, log: Log) {
     allowedHosts: config.allowedHosts,
     onGivenUp: (url, event) => log.warn('webhook.unsent', { message: `${url} did not take ${event}` }),
   })
-  const collecting = collectRegularly(
-    () => registry.collectGarbage({ days: config.retentionDays }),
-    config.collectEvery,
-    {
-      done: ({ versions, blobs, bytes }) => {
-        if (versions + blobs > 0)
-          log.info('registry.collected', { message: `${versions} versions, ${blobs} files, ${bytes} bytes` })
-      },
-      failed: (error) => log.error('registry.uncollected', error),
-    },
-  )
   return {
     parts: { registry, webhooks, tracking: new Tracking(store), artifacts: new Artifacts(store) },
-    async close() {
-      await collecting.close()
-      await webhooks.close()
-    },
+    close: () => webhooks.close(),
   }
 }

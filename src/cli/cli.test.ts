@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -141,7 +142,10 @@ test('an ONNX file is imported and printed', async () => {
   assert.match((await athanor('import', 'npm:@some/models@1.2.3#none')).stderr, /DATA_EMPTY/)
   mkdirSync(join(root, 'linked'))
   symlinkSync('/etc/passwd', join(root, 'linked/model.onnx'))
-  assert.match((await athanor('import', join(root, 'linked'))).stderr, /link[\s\S]*FORMAT_INVALID/)
+  assert.match(
+    (await athanor('import', join(root, 'linked'))).stderr,
+    /a link out of the folder, to \/etc\/passwd[\s\S]*FORMAT_INVALID/,
+  )
 })
 
 test('a model of the hub is fetched by the commit that is recorded, and goes on where it broke off', async () => {
@@ -161,6 +165,20 @@ test('a model of the hub is fetched by the commit that is recorded, and goes on 
     const fetched = hub.asked.map((one) => one.split(' ')[1])
     assert.ok(!fetched.some((path) => /\.bin|onnx/.test(path)), 'what is not read is not fetched')
     assert.match((await athanor('import', 'hf:owner/none')).stderr, /HUB_LACKS/)
+
+    // as Python's hub client keeps it: a snapshot of links
+    const cache = join(root, 'models--owner--cached')
+    const snapshot = join(cache, 'snapshots', hub.commit)
+    for (const folder of [snapshot, join(cache, 'blobs')]) mkdirSync(folder, { recursive: true })
+    for (const [name, content] of files.filter(([name]) => !name.includes('/'))) {
+      const digest = createHash('sha256').update(content).digest('hex')
+      writeFileSync(join(cache, 'blobs', digest), content)
+      symlinkSync(`../../blobs/${digest}`, join(snapshot, name))
+    }
+    const linked = await athanor('import', snapshot)
+    assert.equal(linked.stdout, 'cached@1\n', linked.stderr)
+    symlinkSync('nowhere', join(snapshot, 'more.json'))
+    assert.match((await athanor('import', snapshot)).stderr, /"more.json" is a link to nothing/)
   } finally {
     delete process.env.ATHANOR_HF_ENDPOINT
     hub.close()
@@ -233,6 +251,9 @@ test('a server: found by the commands, followed and ended; port and folder are i
   const stopped = await training.ended
   assert.equal(stopped.code, 130, stopped.stderr)
   assert.match((JSON.parse(stopped.stdout) as { resume: string }).resume, /--resume long-1/)
+  assert.ok(existsSync(join(main, 'runs', 'long-1')))
+  assert.equal(JSON.parse((await athanor('ps', 'long-1', '--remove', '--json')).stdout).state, 'cancelled')
+  assert.ok(!existsSync(join(main, 'runs', 'long-1')))
 
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')

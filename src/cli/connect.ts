@@ -5,6 +5,7 @@ import { asAthanorError } from '../base/errors.ts'
 import { readServerInfo } from '../store/home.ts'
 import type { GlobalOptions } from './context.ts'
 import { type Login, loginOf, readLogins } from './logins.ts'
+import { startOwn } from './own-server.ts'
 
 /** A server to talk to, and how to let go of it. */
 export interface Connection {
@@ -87,8 +88,7 @@ async function reach(patience: number, lost?: string): Promise<Local> {
     const running = readServerInfo(configure().home)
     if (running && running.url !== lost) return running
     try {
-      const { startApp } = await import('../app.ts')
-      const app = await startApp({ port: 0, requireKeys: false, logLevel: 'silent' }, { passing: true })
+      const app = await startOwn({ port: 0, requireKeys: false, logLevel: 'silent' }, { passing: true })
       return { url: app.url, passing: true, close: () => app.close() }
     } catch (error) {
       if (asAthanorError(error).code !== 'HOME_BUSY' || Date.now() > until) throw error

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { lstat, readdir, stat } from 'node:fs/promises'
+import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Transfer } from '../../client/src/index.ts'
@@ -84,7 +84,7 @@ function progress(out: Context['out'], doing: string, total: number): (at: numbe
 /** Weights that published folders hold once more for other libraries; they are not sent where safetensors are there. */
 const copies = /\.(bin|pt|pth|h5|msgpack|ot|onnx|onnx_data|gguf|tflite|xml)$/
 
-/** The path itself, or the files of a folder by their names below it; links are refused. */
+/** The path itself, or the files of a folder by their names below it. */
 async function filesOf(path: string): Promise<[name: string, path: string][]> {
   const found = await stat(path)
   if (!found.isDirectory()) return withExternalData(path)
@@ -92,8 +92,7 @@ async function filesOf(path: string): Promise<[name: string, path: string][]> {
   for (const entry of await readdir(path, { recursive: true, withFileTypes: true })) {
     const at = join(entry.parentPath, entry.name)
     if (entry.isDirectory()) continue
-    if (!entry.isFile())
-      throw fail('FORMAT_INVALID', { format: 'files', reason: `"${entry.name}" is a link or no plain file` })
+    if (!entry.isFile()) await checkLink(at, path)
     files.push([at.slice(join(path, sep).length).split(sep).join('/'), at])
   }
   if (files.length === 0) throw fail('DATA_EMPTY', { source: path })
@@ -111,9 +110,29 @@ async function withExternalData(path: string): Promise<[name: string, path: stri
   for (const other of [`${name}.data`, `${name}_data`]) {
     const at = join(dirname(path), other)
     const found = await lstat(at).catch(() => undefined)
-    if (found?.isFile()) files.push([other, at])
+    if (found && !found.isFile()) await checkLink(at, dirname(path))
+    if (found) files.push([other, at])
   }
   return files
+}
+
+/** Where a Hugging Face cache keeps the files that its snapshots link to. */
+const CACHED = /[\\/]models--[^\\/]+[\\/]blobs[\\/][0-9a-f]{40,64}$/
+
+/**
+ * Links to files of the same folder, or of a Hugging Face cache, are followed; any other might have come with the folder to have
+ * a file of this machine sent. Throws FORMAT_INVALID.
+ */
+async function checkLink(path: string, folder: string) {
+  const target = await realpath(path).catch(() => undefined)
+  const found = target === undefined ? undefined : await stat(target)
+  const inside = target?.startsWith(join(await realpath(folder), sep)) || CACHED.test(target ?? '')
+  if (inside && found?.isFile()) return
+  const what = found?.isFile() ? `a link out of the folder, to ${target}: put the file itself there` : 'no plain file'
+  throw fail('FORMAT_INVALID', {
+    format: 'files',
+    reason: `"${basename(path)}" is ${found ? what : 'a link to nothing'}`,
+  })
 }
 
 /** Sends what the server lacks of a file; returns its sha256. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -9,6 +9,7 @@ import { after, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { variablesAt } from '../testing/backends.ts'
+import { tinyGraph } from '../testing/tiny.ts'
 
 // Commands on one data folder without a server that stays: the first one's is used by all, until it ends or is killed.
 
@@ -93,4 +94,21 @@ test('a command whose server is killed brings its own and finishes; what the kil
   const { code, out, err } = await short.ended
   assert.equal(code, 0, out + err)
   assert.deepEqual(await statesAt(home), { 'long-1': 'interrupted', 'short-1': 'done' })
+})
+
+test('what a command that was killed was writing for a while is gone with the next', async () => {
+  const home = join(root, 'temporary')
+  const model = join(root, 'plain.onnx')
+  writeFileSync(model, tinyGraph())
+  const importing = await start(home, 'import', model)
+  const left = () => (existsSync(join(home, 'tmp')) ? readdirSync(join(home, 'tmp')) : [])
+  while (!left().some((name) => name.startsWith('athanor-convert-'))) {
+    if (importing.exitCode !== null) throw new Error(`it ended: ${JSON.stringify(await importing.ended)}`)
+    await setTimeout(1)
+  }
+  importing.kill('SIGKILL')
+  await importing.ended
+  assert.ok(left().length > 0)
+  assert.equal((await (await start(home, 'models')).ended).code, 0)
+  assert.deepEqual(left(), [])
 })

@@ -185,7 +185,8 @@ export const registryRoutes = [
   route(
     'POST /api/gc',
     {
-      summary: 'Purge versions that were deleted long enough ago, and files that nothing refers to',
+      summary:
+        'Purge versions that were deleted, and files of runs that failed, long enough ago; and files that nothing refers to',
       permission: 'admin',
       tag,
     },
@@ -194,9 +195,17 @@ export const registryRoutes = [
         { days: Type.Optional(Type.Number({ minimum: 0, maximum: 36_500 })) },
         { additionalProperties: false },
       ),
-      response: Type.Object({ versions: Type.Integer(), blobs: Type.Integer(), bytes: Type.Integer() }),
+      response: Type.Object({
+        versions: Type.Integer(),
+        runs: Type.Integer(),
+        blobs: Type.Integer(),
+        bytes: Type.Integer(),
+      }),
     },
-    async ({ registry, config }, { body }) => registry.collectGarbage({ days: body.days ?? config.retentionDays }),
+    async ({ registry, runs, config }, { body }) => {
+      const days = body.days ?? config.retentionDays
+      return { runs: await runs.collect(days), ...(await registry.collectGarbage({ days })) }
+    },
   ),
   route(
     'GET /api/backup',

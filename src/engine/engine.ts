@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process'
-import { availableParallelism } from 'node:os'
 import { AthanorError, type ErrorCode, fail } from '../base/errors.ts'
 import type { HubInput } from '../bundle/hub.ts'
 import type { Manifest } from '../bundle/manifest.ts'
@@ -31,7 +30,8 @@ export interface EngineSpec {
 }
 
 export interface EngineOptions {
-  threads: number
+  /** As many as suit the version where absent. */
+  threads?: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
   /** Milliseconds without a sign of life, work pending, after which an engine is taken for hung. */
@@ -41,17 +41,10 @@ export interface EngineOptions {
 }
 
 const engineDefaults: EngineOptions = {
-  threads: 1,
   tokenBudget: 8192,
   hangLimit: 20_000,
   loadLimit: 120_000,
 }
-
-/** Models with more parameters than this get all cores; small ones answer faster on one. */
-const SMALL = 8_000_000
-
-/** How many threads an engine of a version gets. */
-export const threadsFor = ({ parameters }: Manifest) => (parameters > SMALL ? Math.min(8, availableParallelism()) : 1)
 
 /** `failing`: another server that is left alone for a while. */
 export type EngineState = 'starting' | 'ready' | 'restarting' | 'failing' | 'broken' | 'stopped'
@@ -291,7 +284,7 @@ export class Engine {
       child.kill('SIGKILL')
     }, this.#options.loadLimit)
     child.on('message', (message: FromEngine) => {
-      this.#lastSign = monotonic()
+      if (message.type !== 'stats') this.#lastSign = monotonic() // those are told while a lane hangs, too
       if (message.type === 'answers') {
         this.#pace = paceAfter(this.#pace, (this.#lastSign - this.#workingSince) / message.answers.length)
         this.#workingSince = this.#lastSign
@@ -322,7 +315,8 @@ export class Engine {
     })
     const { manifest, files, library } = this.spec
     const { threads, tokenBudget } = this.#options
-    this.#send({ type: 'load', manifest, files, threads, tokenBudget, ...(library !== undefined && { library }) })
+    const given = { ...(threads !== undefined && { threads }), ...(library !== undefined && { library }) }
+    this.#send({ type: 'load', manifest, files, tokenBudget, ...given })
     return promise
   }
 

@@ -181,7 +181,7 @@ export type ToEngine =
       type: 'load'
       manifest: Manifest
       files: Record<string, string>
-      threads: number
+      threads?: number
       tokenBudget: number
       library?: string
     }

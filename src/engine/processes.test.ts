@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { tinyClassifier } from '../testing/tiny.ts'
 import { Engine } from './engine.ts'
-import { Spare } from './processes.ts'
+import { Spare, startProcess } from './processes.ts'
 
 test('a spare process runs the next version; one that died meanwhile is not used', { timeout: 60_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'athanor-spare-'))
@@ -42,5 +43,22 @@ test('a spare process runs the next version; one that died meanwhile is not used
   } finally {
     spare.close()
     rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('what an engine compiled is kept for the next one, though it is killed', { timeout: 60_000 }, async () => {
+  const cache = mkdtempSync(join(tmpdir(), 'athanor-compiled-'))
+  const before = process.env.NODE_COMPILE_CACHE
+  process.env.NODE_COMPILE_CACHE = cache
+  const child = startProcess()
+  try {
+    child.send({ type: 'prepare' })
+    while (!readdirSync(cache, { recursive: true }).some((name) => /[0-9a-f]{8}$/.test(String(name)))) await wait(20)
+  } finally {
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    if (before === undefined) delete process.env.NODE_COMPILE_CACHE
+    else process.env.NODE_COMPILE_CACHE = before
+    rmSync(cache, { recursive: true, force: true })
   }
 })

@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { getCompileCacheDir } from 'node:module'
 import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,7 +23,7 @@ export function startProcess(inTurn = false): ChildProcess {
     env: {
       PATH: process.env.PATH,
       LANG: process.env.LANG,
-      NODE_COMPILE_CACHE: getCompileCacheDir(),
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       ...(inTurn && { UV_THREADPOOL_SIZE: '1' }),
     },
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

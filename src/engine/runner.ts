@@ -6,7 +6,12 @@ import type { EngineAnswer, EngineRequest, GenerationEvent, GenerationRequest } 
 /** Runs requests of one bundle; `run` yields an answer for each, in whatever order they are done. */
 export interface Runner {
   readonly batches: number
-  run(requests: EngineRequest[]): AsyncGenerator<EngineAnswer>
+  /** `alone`: nothing else is to be run meanwhile. */
+  run(requests: EngineRequest[], alone?: boolean): AsyncGenerator<EngineAnswer>
+  /** How many calls of `run` are best made at once: 1 where absent. */
+  readonly lanes?: number
+  /** Told that more is waiting than it runs at once, so that it may open lanes. */
+  widen?(): void
   /** Writes a text, beside other generations that are under way; ends with an `end` event, soon after `signal` fires. */
   generate?(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>
   /** Gives memory back; a process of its own need not be told. */
@@ -14,7 +19,8 @@ export interface Runner {
 }
 
 interface RunnerOptions {
-  threads: number
+  /** As many as suit the bundle where absent. */
+  threads?: number
   /** Most tokens in one batch, padding included. */
   tokenBudget: number
   /** The folder of the library that runs it, where that is not part of the installation. */

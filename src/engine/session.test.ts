@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import ort from 'onnxruntime-node'
-import { GraphBuilder } from '../graph/builder.ts'
+import { GraphBuilder, type Value } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
-import { openGraph } from './session.ts'
+import { openGraph, readGraph } from './session.ts'
 
 test('weights are mapped from the bundle’s file; answers are those of the graph in memory', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'athanor-mapped-'))
@@ -31,4 +31,22 @@ test('weights are mapped from the bundle’s file; answers are those of the grap
     await session.release()
   }
   assert.deepEqual(answers[1], answers[0])
+})
+
+test('threads suit the weights of products; tables that are looked up do not count', () => {
+  const large = float32([1200, 1000], new Float32Array(1_200_000))
+  const threads = (build: (graph: GraphBuilder, weight: Value) => Value) => {
+    const graph = new GraphBuilder()
+    graph.output(build(graph, graph.initializer('weight', large)), 'y')
+    const bytes = writeModel(graph.build())
+    return readGraph(() => bytes).threads
+  }
+  assert.equal(
+    threads((graph, table) => o.gather(table, graph.input('rows', 'int64', ['n']))),
+    1,
+  )
+  assert.equal(
+    threads((graph, matrix) => o.matMul(graph.input('x', 'float32', ['n', 1200]), matrix)),
+    Math.min(8, availableParallelism()),
+  )
 })

@@ -13,7 +13,9 @@ import {
 } from '../graph/gen/onnx_pb.js'
 import { neg } from '../graph/ops.ts'
 import type { DataType, Tensor, TypedArray } from '../graph/tensor.ts'
+import { createSession } from './create-session.ts'
 import type { EngineAnswer } from './messages.ts'
+import { threadsFor } from './threads.ts'
 
 const MODEL = 'model.onnx'
 
@@ -22,24 +24,59 @@ const MODEL = 'model.onnx'
  */
 export async function openSession(bytes: Uint8Array, threads: number): Promise<ort.InferenceSession> {
   readModel(bytes)
-  return createSession(bytes, threads)
+  return createSession(bytes, { threads })
+}
+
+/** A checked graph, and the folder in which its weights lie if they are to be mapped. */
+export interface Mapped {
+  graph: Uint8Array
+  folder?: string
+}
+
+/** What is known of a graph: its operators, and how many threads suit it. */
+interface Known {
+  operators: ReadonlySet<string>
+  threads: number
 }
 
 /**
- * As `openSession` for a bundle's graph. Where its file is known, weights stay in it: all processes that serve it map the
- * same pages, but for what the library rearranges for its products.
+ * Reads and checks a bundle's graph. Where its file is known, weights stay in it: all who serve it map the same pages, but
+ * for what the library rearranges for its products. Throws MODEL_INVALID.
  */
-export async function openGraph(
+export function readGraph(
   read: (file: string) => Uint8Array,
-  { threads, paths }: { threads: number; paths?: Readonly<Record<string, string>> },
-): Promise<ort.InferenceSession> {
+  paths?: Readonly<Record<string, string>>,
+): Mapped & Known {
   const path = paths?.[MODEL]
-  if (path === undefined) return openSession(read(MODEL), threads)
+  if (path === undefined) {
+    const graph = read(MODEL)
+    return { graph, ...knownOf(readModel(graph)) }
+  }
   const bytes = readFileSync(path)
-  const graph = withoutWeights(readModel(bytes), bytes, basename(path))
+  const model = readModel(bytes)
+  const known = knownOf(model)
+  const graph = withoutWeights(model, bytes, basename(path))
   // given back now: it is as large as all weights, and when garbage is collected is chance
   if (bytes.byteLength === bytes.buffer.byteLength) bytes.buffer.transfer(0)
-  return createSession(graph, threads, { model_external_initializers_file_folder_path: dirname(path) })
+  return { graph, folder: dirname(path), ...known }
+}
+
+function knownOf({ graph }: ModelProto): Known {
+  const nodes = graph?.node ?? []
+  const tables = new Set(nodes.filter(({ opType }) => opType === 'Gather').map(({ input: [table] }) => table))
+  let weights = 0
+  for (const { name, dims } of graph?.initializer ?? [])
+    if (!tables.has(name)) weights += dims.reduce((size, dim) => size * Number(dim), 1)
+  return { operators: new Set(nodes.map(({ opType }) => opType)), threads: threadsFor(weights) }
+}
+
+/** As `openSession` for a bundle's graph, whose weights are mapped where its file is known. */
+export async function openGraph(
+  read: (file: string) => Uint8Array,
+  { threads, paths }: { threads?: number; paths?: Readonly<Record<string, string>> },
+): Promise<ort.InferenceSession> {
+  const { graph, folder, threads: suiting } = readGraph(read, paths)
+  return createSession(graph, { threads: threads ?? suiting, ...(folder !== undefined && { folder }) })
 }
 
 /** The model as bytes without the large aligned tensors, which are said to be where they lie in its file (ONNX: external data). */
@@ -54,20 +91,6 @@ function withoutWeights(model: ModelProto, bytes: Uint8Array, file: string): Uin
     tensor.rawData = new Uint8Array()
   }
   return writeModel(model)
-}
-
-async function createSession(bytes: Uint8Array, threads: number, more: Record<string, string> = {}) {
-  try {
-    return await ort.InferenceSession.create(bytes, {
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      logSeverityLevel: 4,
-      // a waiting thread that spins takes the core that the control process needs
-      extra: { session: { intra_op: { allow_spinning: '0' }, ...more } },
-    })
-  } catch (error) {
-    throw fail('MODEL_INVALID', { reason: 'the engine cannot load it' }, { cause: error })
-  }
 }
 
 /** Runs a graph of one operator, so that the library has started when a version comes. */

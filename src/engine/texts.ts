@@ -1,5 +1,6 @@
 import ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
+import type { Lanes } from './lanes/lanes.ts'
 import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
 import type { Runner } from './runner.ts'
 import { failure } from './session.ts'
@@ -9,8 +10,8 @@ export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Resul
   encode(texts: readonly string[]): Promise<Row[]>
   /** A text that came as token ids; throws BAD_REQUEST. */
   fromIds?(ids: readonly number[]): Row
-  /** Runs rows as one batch, the longest last; a result for each. */
-  infer(batch: readonly Row[]): Promise<Result[]>
+  /** Runs rows as one batch, the longest last; a result for each. `alone`: no other batch is to be run meanwhile. */
+  infer(batch: readonly Row[], alone: boolean): Promise<Result[]>
   /** Told of every row that a caller sent, with its result. */
   observe?(row: Row, result: Result): void
   /** The answer to a request from the results of its texts. */
@@ -31,13 +32,14 @@ interface Placed<Row> {
 export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Result>(
   task: TextTask<Row, Result>,
   tokenBudget: number,
+  lanes?: Lanes,
 ): Runner {
   let batches = 0
   function fromIds(ids: readonly number[]): Row {
     if (!task.fromIds) throw fail('BAD_REQUEST', { message: 'this model takes texts, not token ids' })
     return task.fromIds(ids)
   }
-  async function* run(all: EngineRequest[]): AsyncGenerator<EngineAnswer> {
+  async function* run(all: EngineRequest[], alone = true): AsyncGenerator<EngineAnswer> {
     const started = monotonic()
     const requests = all.filter((request) => request.kind === 'texts')
     const encoded = await task.encode(requests.flatMap(({ texts, ids }) => (ids ? [] : texts)))
@@ -65,7 +67,10 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
       const began = monotonic()
       let results: Result[]
       try {
-        results = await task.infer(batch.map(({ row }) => row))
+        results = await task.infer(
+          batch.map(({ row }) => row),
+          alone,
+        )
       } catch (error) {
         for (const r of new Set(batch.map(({ request }) => request))) {
           if (open[r].left > 0) yield failure(requests[r].id, error)
@@ -107,6 +112,11 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
     get batches() {
       return batches
     },
+    get lanes() {
+      return lanes?.count ?? 1
+    },
+    widen: () => lanes?.widen(),
+    close: async () => lanes?.close(),
     run,
   }
 }

@@ -1,5 +1,6 @@
 // The engine's own process: runs one bundle's pipeline and graph, and answers what the control process sends.
 import { readFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { asAthanorError, fail } from '../base/errors.ts'
 import type { Window } from '../drift/sketch.ts'
 import {
@@ -18,9 +19,9 @@ const SILENCE = 1_000
 const PATIENCE = 100
 
 let runner: Runner | undefined
-let waiting: EngineRequest[] = []
-let round: EngineRequest[] = []
-let busy = false
+const waiting: EngineRequest[] = []
+/** Requests that are being run. */
+const rounds = new Set<EngineRequest[]>()
 let answers: EngineAnswer[] = []
 let events: EngineEvent[] = []
 let patience: NodeJS.Timeout | undefined
@@ -39,10 +40,10 @@ process.on('message', (message: ToEngine) => {
       if (request.kind === 'generate') void generate(request)
       else waiting.push(request)
     }
-    if (!busy) void work()
+    work()
   } else if (message.type === 'cancel') {
     generations.get(message.id)?.abort()
-    for (const request of [...waiting, ...round]) if (request.id === message.id) request.withdrawn = true
+    for (const request of [...waiting, ...rounds].flat()) if (request.id === message.id) request.withdrawn = true
   } else if (message.type === 'load') void load(message)
   else if (message.type === 'prepare') void prepare(message)
   else {
@@ -68,6 +69,7 @@ async function prepare({ llama }: Extract<ToEngine, { type: 'prepare' }>) {
     import('./runners/feature-extraction.ts'),
     import('./runners/tensor.ts'),
   ]).catch(() => undefined) // what is amiss is told when it is needed
+  flushCompileCache() // engines are killed
   if (llama === undefined) return
   const [{ openLibrary }] = await Promise.all([import('./llama/library.ts'), import('./llama/runner.ts')])
   await openLibrary(llama).catch(() => undefined)
@@ -80,35 +82,43 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
     const onStep = () => {
       if (monotonic() - sent > SILENCE) send({ type: 'alive' })
     }
-    const options = { threads, tokenBudget, paths: files, onWindow, onStep, ...(library !== undefined && { library }) }
+    const given = { ...(threads !== undefined && { threads }), ...(library !== undefined && { library }) }
+    const options = { tokenBudget, paths: files, onWindow, onStep, ...given }
     if (manifest.engine === 'llama')
       runner = await (await import('./llama/runner.ts')).llamaRunner(manifest, files['model.gguf'], options)
     else if (manifest.engine === 'transformers')
       runner = await (await import('./transformers/runner.ts')).transformersRunner(manifest, files, options)
     else runner = await createRunner(manifest, read, options)
     send({ type: 'ready' })
+    flushCompileCache()
   } catch (error) {
     send({ type: 'failed', error: describe(error) })
   }
 }
 
 /**
- * Works off what is waiting. A run blocks the event loop, so whatever arrives meanwhile is read after it and becomes the
- * next round: batches grow with load, and nobody waits for a timer.
+ * Works off what is waiting, each lane no more than its share of all that is there. A run takes a while, so whatever arrives meanwhile becomes
+ * the next round: batches grow with load, and nobody waits for a timer.
  */
-async function work() {
-  busy = true
-  while (waiting.length > 0) {
-    round = waiting.filter(({ withdrawn }) => !withdrawn)
-    waiting = []
-    for await (const answer of runner!.run(round)) {
-      answers.push(answer)
-      if (answers.length === 1) setImmediate(flush)
-    }
-    // let the channel be read before the next round is formed
-    await new Promise((resolve) => setImmediate(resolve))
+function work() {
+  if (waiting.length > 1) runner?.widen?.()
+  const lanes = runner?.lanes ?? 1
+  const share = Math.ceil([...rounds, waiting].flat().length / lanes)
+  while (waiting.length > 0 && rounds.size < lanes) void run(waiting.splice(0, share))
+}
+
+async function run(round: EngineRequest[]) {
+  const alone = rounds.size === 0 && waiting.length === 0
+  rounds.add(round)
+  const wanted = round.filter(({ withdrawn }) => !withdrawn)
+  for await (const answer of runner!.run(wanted, alone)) {
+    answers.push(answer)
+    if (answers.length === 1) setImmediate(flush)
   }
-  busy = false
+  // let the channel be read before the next round is formed
+  await new Promise((resolve) => setImmediate(resolve))
+  rounds.delete(round)
+  work()
 }
 
 /** Runs one generation beside others; the runner shares its steps among them. */

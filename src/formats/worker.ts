@@ -1,5 +1,6 @@
 // The process that reads and writes files of other formats: what goes wrong here, or grows too large, ends here.
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { dirname, join } from 'node:path'
 import { passed } from '../base/passing.ts'
 import { watchdog } from '../base/watchdog/watchdog.ts'
@@ -13,6 +14,7 @@ process.on('disconnect', () => process.exit(0))
 process.on('message', (job: Conversion) => {
   watch.allow(job.allowance)
   void work(job).then((answer) => {
+    flushCompileCache() // before it is killed
     process.send!(answer, () => process.exit(0))
   })
 })

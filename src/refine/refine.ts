@@ -118,7 +118,7 @@ async function* carryOut(
   const result = yield* takeSteps(subject, steps, context)
   if (context.stop.aborted) return undefined
   yield { type: 'state', state: 'measuring' }
-  const measurement = yield* measureAgainst(original, result.subject, heldOut, context)
+  const measurement = yield* measureAgainst(original, result.subject, heldOut, context, goal.bounds)
   return { what: nameOf(steps), result, measurement, goal }
 }
 
@@ -206,13 +206,18 @@ async function* measureAgainst(
   subject: Subject,
   rows: readonly Example[],
   { folder: within, stop }: PassContext,
+  bounds?: Goal['bounds'],
 ): AsyncGenerator<TrainEvent, Measurement> {
   const folder = join(within, 'candidate')
   try {
     const files = await writeSubject(folder, subject)
     const refined = { manifest: subject.manifest, files, size: servedBytes(subject) }
     return yield* withProgress((tell) =>
-      measure(original, refined, rows, { stop, tell: (share) => tell('measuring', Math.round(share * 100), 100) }),
+      measure(original, refined, rows, {
+        stop,
+        ...(bounds && { bounds }),
+        tell: (share) => tell('measuring', Math.round(share * 100), 100),
+      }),
     )
   } finally {
     await rm(folder, { recursive: true, force: true })

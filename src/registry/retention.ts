@@ -50,10 +50,10 @@ export async function collect(store: Store, days: number): Promise<Retained> {
  * Collects a few minutes after the start and then every so often, each time what is over by then; of several servers on one
  * database one at a time. `close` waits for what is under way.
  */
-export function collectRegularly(
-  collect: () => Promise<Retained>,
+export function collectRegularly<What extends Retained>(
+  collect: () => Promise<What>,
   every: number,
-  told: { done: (what: Retained) => void; failed: (error: unknown) => void },
+  told: { done: (what: What) => void; failed: (error: unknown) => void },
 ): { close(): Promise<void> } {
   let working: Promise<void> = Promise.resolve()
   let timer = every > 0 ? setTimeout(next, Math.min(FIRST, every)).unref() : undefined

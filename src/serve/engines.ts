@@ -1,7 +1,7 @@
 import { fail } from '../base/errors.ts'
 import type { Window } from '../drift/sketch.ts'
 import { type AnyEngine, type Outside, openEngine } from '../engine/any.ts'
-import { type EngineOptions, threadsFor } from '../engine/engine.ts'
+import type { EngineOptions } from '../engine/engine.ts'
 import { type EngineStats, monotonic } from '../engine/messages.ts'
 import type { Registry, Version } from '../registry/registry.ts'
 import { exampleRequests } from './examples.ts'
@@ -225,8 +225,12 @@ export class Engines {
     const { name, version: number, manifest } = version
     const [files] = await Promise.all([this.#registry.checkout(version), this.#memory.makeRoom(place, name)])
     if (this.#closed) throw fail('MODEL_NOT_READY', { name, reason: 'the server is shutting down' })
-    const { replicas = 1, threads = threadsFor(manifest), tokenBudget } = this.servingOf(name)
-    const options = { threads, ...(tokenBudget !== undefined && { tokenBudget }), ...this.#options }
+    const { replicas = 1, threads, tokenBudget } = this.servingOf(name)
+    const options = {
+      ...(threads !== undefined && { threads }),
+      ...(tokenBudget !== undefined && { tokenBudget }),
+      ...this.#options,
+    }
     const spec = { name, version: number, manifest, files }
     const count = manifest.remote ? 1 : replicas
     place.engines = await Promise.all(

@@ -1,8 +1,9 @@
 import { appendFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { asAthanorError, fail } from '../base/errors.ts'
-import { type Lock, takeLock } from '../store/home.ts'
+import { type Lock, takeLock, takeTemporary } from '../store/home.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainResult } from './job.ts'
 
@@ -43,6 +44,7 @@ export function serveRun<Job extends RunJob>(
     let alone: Lock | undefined
     try {
       alone = await takeFolder(job)
+      takeTemporary(join(job.folder, 'tmp'))
       const events = work(job, stop.signal)
       let next = await events.next()
       for (; !next.done; next = await events.next()) await send({ type: 'event', event: next.value })
@@ -81,6 +83,7 @@ async function takeFolder({ run, folder }: RunJob): Promise<Lock> {
 
 const send = (message: FromTrainer) =>
   new Promise<void>((resolve) => {
+    if (message.type !== 'event') flushCompileCache() // it is killed when this arrives
     if (process.send) process.send(message, () => resolve())
     else resolve()
   })

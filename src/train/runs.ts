@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { checkName, modelNameFrom, newId } from '../base/ids.ts'
@@ -58,6 +58,7 @@ const isFinished = (state: string) => (finishedStates as readonly string[]).incl
 /** Ended runs that keep what is needed to go on with them. */
 const isResumable = (state: string) => state === 'interrupted' || state === 'failed'
 
+const DAY = 86_400_000
 /** Milliseconds between two looks at a database that other processes work on too. */
 const LOOK_EVERY = 500
 
@@ -208,6 +209,23 @@ export class Runs {
     this.#queue.push(run)
     this.#startNext()
     return this.get(run)
+  }
+
+  /**
+   * Removes what runs that failed more than `days` ago, or have ended for good, still keep to go on with; what they told, and
+   * why they failed, stays. Returns of how many runs.
+   */
+  async collect(days: number): Promise<number> {
+    const before = new Date(Date.now() - days * DAY).toISOString()
+    let cleared = 0
+    for (const run of await readdir(this.#folder('')).catch(() => [])) {
+      const record = await this.#records.get(run)
+      if (!record || !isFinished(record.state) || record.state === 'interrupted') continue
+      if (record.state === 'failed' && record.updatedAt > before) continue
+      await this.#clear(run)
+      cleared++
+    }
+    return cleared
   }
 
   /** Interrupts what is going on, resumably; where there are other processes, one of them goes on with it. */

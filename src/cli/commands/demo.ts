@@ -1,6 +1,7 @@
 import { Athanor } from '../../../client/src/index.ts'
 import { exitCodes, type GlobalOptions } from '../context.ts'
 import { follow } from '../follow.ts'
+import { startOwn } from '../own-server.ts'
 import { Terminal } from '../terminal.ts'
 
 /** Languages told apart, by the codes of the data set. */
@@ -62,11 +63,10 @@ const REQUESTS = 200
 export async function demo(options: GlobalOptions & { once?: boolean }, signal: AbortSignal) {
   const started = performance.now()
   const out = new Terminal(options)
-  const { startApp } = await import('../../app.ts')
   const how = { passing: true }
-  const app = await startApp({ logLevel: 'error' }, how).catch((error) => {
+  const app = await startOwn({ logLevel: 'error' }, how).catch((error) => {
     // another server may have the port; the demo does not insist on it
-    if (error.code === 'PORT_BUSY') return startApp({ logLevel: 'error', port: 0 }, how)
+    if (error.code === 'PORT_BUSY') return startOwn({ logLevel: 'error', port: 0 }, how)
     throw error
   })
   try {

@@ -116,10 +116,13 @@ export async function importFolder(context: Context, folder: string): Promise<st
   return `${name}@${version}`
 }
 
-/** From the last part of a path, of `npm:<package>@<version>#<path>`, or of `hf:OWNER/NAME@<revision>`. */
+/** From the last part of a path, of the model whose snapshot in a Hugging Face cache it is, of `npm:<package>@<version>#<path>`, or of `hf:OWNER/NAME@<revision>`. */
 const nameOf = (path: string) => {
   const [, published] = /^(?:npm|hf):(.*)$/.exec(path) ?? []
-  if (published === undefined) return modelNameFrom(basename(resolve(path)))
+  if (published === undefined) {
+    const [, cached] = /models--(?:[^/\\]*--)?([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(resolve(path)) ?? []
+    return modelNameFrom(cached ?? basename(resolve(path)))
+  }
   const [place, below] = published.split('#')
   return modelNameFrom(basename(below ?? place.replace(/(.)@.*$/, '$1')))
 }

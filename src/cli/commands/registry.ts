@@ -133,11 +133,13 @@ export async function deleted({ client, out }: Context) {
   )
 }
 
-/** Purges what was deleted long enough ago. */
+/** Purges what was deleted, and what failed runs keep, long enough ago. */
 export async function gc({ client, out }: Context, { days }: { days?: string }) {
   const found = await client.registry.collectGarbage(days === undefined ? undefined : wholeNumber('days', days))
   if (out.json) return out.document(found)
-  out.say(`${found.versions} versions purged, ${found.blobs} files removed (${bytes(found.bytes)})`)
+  out.say(
+    `${found.versions} versions purged, what ${found.runs} runs kept, ${found.blobs} files removed (${bytes(found.bytes)})`,
+  )
 }
 
 /** Lists, adds or removes webhooks. */

@@ -1,3 +1,4 @@
+import { fail } from '../../base/errors.ts'
 import type { Context } from '../context.ts'
 import { figures } from '../figures.ts'
 import { type GateEvent, showGate, showTried } from '../gates.ts'
@@ -29,4 +30,14 @@ export async function tellOf(context: Context, name: string) {
   // what the run itself was wrong about goes wrong again
   else if (state === 'interrupted' || (state === 'failed' && error!.status >= 500))
     out.next(`athanor train --resume ${run}`)
+  else if (state === 'failed') out.next(`athanor ps ${run} --remove`)
+}
+
+/** Ends a run for good, whether it goes on, was interrupted or failed, and removes its files. Throws OPTION_INVALID for none. */
+export async function removeRun({ client, out }: Context, name: string | undefined) {
+  if (name === undefined)
+    throw fail('OPTION_INVALID', { option: 'remove', reason: 'name the run: athanor ps RUN --remove' })
+  const run = await client.runs.cancel(name)
+  if (out.json) return out.document(run)
+  out.say(`${run.run} is ${run.state} and keeps no files; what it told:  athanor ps ${run.run}`)
 }

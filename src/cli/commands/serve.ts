@@ -3,6 +3,7 @@ import { fail } from '../../base/errors.ts'
 import { parseBytes, parseDuration } from '../../base/units.ts'
 import type { GlobalOptions } from '../context.ts'
 import { readLogins } from '../logins.ts'
+import { startOwn } from '../own-server.ts'
 import { Terminal } from '../terminal.ts'
 
 interface ServeFlags {
@@ -32,9 +33,8 @@ export async function serve(options: GlobalOptions & ServeFlags) {
     throw fail('OPTION_INVALID', { option: 'port', reason: `expected 0 to 65535, got "${options.port}"` })
   // the garbage of loading modules would grow the young generation for good; under load it may grow
   setFlagsFromString('--semi-space-growth-factor=1')
-  const { startApp } = await import('../../app.ts')
   const { parseDoorPort } = await import('../../doors/ports.ts')
-  const app = await startApp({
+  const app = await startOwn({
     doorPorts: (options.door ?? []).map(parseDoorPort),
     ...(port !== undefined && { port }),
     ...(options.host !== undefined && { host: options.host }),

@@ -156,7 +156,8 @@ export const useCommands: CommandGroup = {
     },
     {
       name: 'gc',
-      summary: 'Purge what was deleted long enough ago, and files that nothing refers to',
+      summary:
+        'Purge what was deleted, and files of runs that failed, long enough ago; and files that nothing refers to',
       example: 'athanor gc --days 0',
       options: [option('--days <number>', 'how long ago (30, or ATHANOR_RETENTION_DAYS)')],
       needs: 'server',

@@ -10,12 +10,16 @@ export const watchCommands: CommandGroup = {
       summary: 'Show training runs and engines; of one run, what it has told, why it failed and how to go on',
       brief: 'Show training runs and engines, or one run',
       example: 'athanor ps --all',
-      options: [option('--all', 'finished runs too')],
+      options: [
+        option('--all', 'finished runs too'),
+        option('--remove', 'end this run for good and remove what it keeps to go on with; what it told stays'),
+      ],
       needs: 'server',
-      act: async ({ context, args, options }) =>
-        args[0] === undefined
-          ? (await import('../commands/watch.ts')).ps(context, options)
-          : (await import('../commands/runs.ts')).tellOf(context, args[0]),
+      act: async ({ context, args: [run], options }: ServerCall<{ all?: boolean; remove?: boolean }>) => {
+        if (options.remove) return (await import('../commands/runs.ts')).removeRun(context, run)
+        if (run === undefined) return (await import('../commands/watch.ts')).ps(context, options)
+        return (await import('../commands/runs.ts')).tellOf(context, run)
+      },
     },
     {
       name: 'top',

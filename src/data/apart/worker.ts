@@ -1,4 +1,5 @@
 // The process that reads data from outside: what never ends on a hostile file, or takes all memory, ends here alone.
+import { flushCompileCache } from 'node:module'
 import { passed } from '../../base/passing.ts'
 import { watchdog } from '../../base/watchdog/watchdog.ts'
 import { openDataset } from '../dataset.ts'
@@ -18,6 +19,7 @@ process.on('disconnect', () => process.exit(0))
 process.on('message', (message: ToReader) => {
   void work(message).then((answer) => {
     watch.rest()
+    flushCompileCache() // before it is killed
     process.send!(answer)
   })
 })

@@ -5,6 +5,7 @@ import type { GenerationEvent, GenerationRequest } from '../messages.ts'
 import type { OpenFileRunner, Runner } from '../runner.ts'
 import { failure } from '../session.ts'
 import { plainMessages, shapeOf, withCalls } from '../shape.ts'
+import { threadsFor } from '../threads.ts'
 import { checkIds } from '../token-ids.ts'
 import { embedder } from './embedder.ts'
 import { type Loaded, loadLlama, type Model, vocabularySize } from './library.ts'
@@ -21,7 +22,11 @@ const CONTEXT = 4096
 const BATCH = 512
 
 /** Runs a GGUF file with llama.cpp: texts under way share its batches, and what was read of a beginning is not read again. */
-export const llamaRunner: OpenFileRunner = async (manifest, path, { threads, library, onStep }) => {
+export const llamaRunner: OpenFileRunner = async (
+  manifest,
+  path,
+  { threads = threadsFor(manifest.parameters), library, onStep },
+) => {
   const loaded = await loadLlama(library ?? '', path)
   const context = Math.min(loaded.model.trainContextSize, CONTEXT)
   return manifest.task === 'feature-extraction'
@@ -47,8 +52,7 @@ async function writer(
     threads,
     flashAttention: 'auto',
   })
-  const seats = new Seats(sequences)
-  const steps = new Steps(context._ctx, seats, {
+  const steps = new Steps(context._ctx, new Seats(sequences), {
     size: BATCH,
     window: model.fileInsights.swaSize ?? 0,
     inTurn: process.env.UV_THREADPOOL_SIZE === '1',
@@ -79,12 +83,7 @@ async function writer(
     const prompt = promptOf(request)
     const limit = Math.min(request.maxTokens, context.contextSize - prompt.length)
     const state = grammar && loaded.grammarState(toGbnf(grammar))
-    const seat = await seats.take(prompt, signal)
-    if (!seat) {
-      yield { type: 'end', text: '', finish: 'cancelled', usage: { promptTokens: prompt.length, completionTokens: 0 } }
-      return undefined
-    }
-    const writing = new Writing(loaded, { seat, prompt, limit, request, signal, ...(state && { state }) })
+    const writing = new Writing(loaded, { prompt, limit, request, signal, ...(state && { state }) })
     steps.add(writing)
     yield* withCalls(writing.events, tools)
     return undefined

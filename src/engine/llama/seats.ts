@@ -6,63 +6,45 @@ export interface Seat {
   readonly read: number[]
 }
 
-interface Waiting {
-  readonly tokens: readonly number[]
-  seat(seat: Seat): void
-}
+/**
+ * Tokens that may be read twice for a place beside one in use: llama.cpp runs only texts of adjacent places together, and going
+ * through the weights once more takes as long as about ten tokens beside others.
+ */
+const BESIDE = 8
 
-/** Places for texts that are written at the same time. Who comes when all are taken waits, first come first served. */
+/** Places for texts that are written at the same time. */
 export class Seats {
   readonly #free: Seat[]
   readonly #taken = new Set<number>()
-  #waiting: Waiting[] = []
 
   constructor(count: number) {
     this.#free = Array.from({ length: count }, (_, number) => ({ number, read: [] }))
   }
 
-  /** The free place that suits these tokens best; undefined if `signal` fires before one is free. */
-  take(tokens: readonly number[], signal: AbortSignal): Promise<Seat | undefined> {
-    if (signal.aborted) return Promise.resolve(undefined)
-    if (this.#free.length > 0) return Promise.resolve(this.#best(tokens))
-    return new Promise((resolve) => {
-      const leave = () => {
-        this.#waiting = this.#waiting.filter((one) => one !== waiting)
-        resolve(undefined)
-      }
-      const waiting: Waiting = {
-        tokens,
-        seat(seat) {
-          signal.removeEventListener('abort', leave)
-          resolve(seat)
-        },
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      this.#waiting.push(waiting)
-    })
+  /** How many are free. */
+  get free(): number {
+    return this.#free.length
+  }
+
+  /**
+   * The free place that suits these tokens best: it has read most of their beginning already, or is beside one in use. Among
+   * equals that which was given back first, so that what was read lately stays. One has to be free.
+   */
+  take(tokens: readonly number[]): Seat {
+    const beside = (number: number) => Number(this.#taken.has(number - 1)) + Number(this.#taken.has(number + 1))
+    const rated = this.#free.map((seat) => ({
+      seat,
+      worth: alike(seat.read, tokens) + BESIDE * beside(seat.number),
+    }))
+    const [{ seat }] = rated.sort((a, b) => b.worth - a.worth)
+    this.#free.splice(this.#free.indexOf(seat), 1)
+    this.#taken.add(seat.number)
+    return seat
   }
 
   give(seat: Seat) {
     this.#taken.delete(seat.number)
     this.#free.push(seat)
-    const next = this.#waiting.shift()
-    next?.seat(this.#best(next.tokens))
-  }
-
-  /**
-   * The one that has read most of the beginning already. Among equals one beside those in use, since llama.cpp runs only texts
-   * of adjacent places together; then the one that was given back first, so that what was read lately stays.
-   */
-  #best(tokens: readonly number[]): Seat {
-    const rated = this.#free.map((seat) => ({
-      seat,
-      shared: alike(seat.read, tokens),
-      beside: Number(this.#taken.has(seat.number - 1)) + Number(this.#taken.has(seat.number + 1)),
-    }))
-    const [{ seat }] = rated.sort((a, b) => b.shared - a.shared || b.beside - a.beside)
-    this.#free.splice(this.#free.indexOf(seat), 1)
-    this.#taken.add(seat.number)
-    return seat
   }
 }
 

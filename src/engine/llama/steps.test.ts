@@ -37,13 +37,11 @@ function recording(first = 0) {
 
 const plain = { size: 512, window: 0, inTurn: false, stepped() {} }
 
-async function textOn(seats: Seats, prompt: number[], count: number, signal = new AbortController().signal) {
-  const seat = (await seats.take(prompt, signal))!
+function textOf(prompt: number[], count: number, signal = new AbortController().signal) {
   const { promise: left, resolve } = Promise.withResolvers<string>()
   const said: number[] = []
   let failed = false
   const text: Text<number> & { said: number[]; left: Promise<string> } = {
-    seat,
     tokens: [...prompt],
     said,
     left,
@@ -68,13 +66,12 @@ async function textOn(seats: Seats, prompt: number[], count: number, signal = ne
 
 test('texts take their steps together, in the order of their seats; one that comes later is in the next', async () => {
   const { context, batches } = recording()
-  const seats = new Seats(4)
-  const steps = new Steps(context, seats, plain)
-  const [a, b] = [await textOn(seats, [1, 2, 3], 3), await textOn(seats, [4], 4)]
+  const steps = new Steps(context, new Seats(4), plain)
+  const [a, b] = [textOf([1, 2, 3], 3), textOf([4], 4)]
   steps.add(b)
   steps.add(a)
   while (batches.length < 2) await new Promise((resolve) => setImmediate(resolve))
-  const late = await textOn(seats, [5, 6], 1)
+  const late = textOf([5, 6], 1)
   steps.add(late)
   assert.deepEqual(await Promise.all([a.left, b.left, late.left]), ['whole', 'whole', 'whole'])
   assert.deepEqual(
@@ -100,18 +97,55 @@ test('texts take their steps together, in the order of their seats; one that com
   assert.deepEqual([a.said.length, b.said.length, late.said.length], [3, 4, 1])
 })
 
+test('texts that come together sit side by side by their length, or where enough of a beginning was read before', async () => {
+  const { context, batches } = recording()
+  const steps = new Steps(context, new Seats(4), plain)
+  const write = (...prompts: number[][]) => {
+    const texts = prompts.map((prompt) => textOf(prompt, 1))
+    for (const text of texts) steps.add(text)
+    return Promise.all(texts.map(({ left }) => left))
+  }
+  const run = (first: number, length: number) => Array.from({ length }, (_, i) => first + i)
+  const seated = () => batches.at(-1)!.map(({ sequence, position, tokens }) => [sequence, position, tokens[0]])
+  await write(run(100, 2), run(200, 40), run(300, 3), run(400, 30))
+  assert.deepEqual(seated(), [
+    [0, 0, 200],
+    [1, 0, 400],
+    [2, 0, 300],
+    [3, 0, 100],
+  ])
+  await write([...run(100, 2), 1], [...run(400, 30), 1])
+  assert.deepEqual(seated(), [
+    [0, 0, 100],
+    [1, 30, 1],
+  ])
+})
+
+test('who finds no seat waits, first come first served; who leaves meanwhile is never read', async () => {
+  const { context, batches } = recording()
+  const steps = new Steps(context, new Seats(1), plain)
+  const stop = new AbortController()
+  const [first, gone, last] = [textOf([1], 2), textOf([2], 1, stop.signal), textOf([3, 4], 1)]
+  for (const text of [first, gone, last]) steps.add(text)
+  stop.abort()
+  assert.deepEqual(await Promise.all([first.left, gone.left, last.left]), ['whole', 'cancelled', 'whole'])
+  assert.deepEqual(
+    batches.map((batch) => batch.map(({ tokens }) => tokens)),
+    [[[1]], [[7]], [[3, 4]]],
+  )
+})
+
 test('a step that fails ends its texts, and those that come after it are written', async () => {
-  const { context } = recording()
-  const seats = new Seats(2)
-  const steps = new Steps(context, seats, plain)
-  const [bad, beside] = [await textOn(seats, [13], 2), await textOn(seats, [4], 2)]
+  const { context, batches } = recording()
+  const steps = new Steps(context, new Seats(2), plain)
+  const [bad, beside] = [textOf([13], 2), textOf([4], 2)]
   steps.add(bad)
   steps.add(beside)
   assert.deepEqual(await Promise.all([bad.left, beside.left]), ['failed', 'failed'])
-  assert.deepEqual(bad.seat.read, [])
-  const next = await textOn(seats, [4], 2)
+  const next = textOf([4, 5], 2)
   steps.add(next)
   assert.equal(await next.left, 'whole')
+  assert.deepEqual(batches[1][0].tokens, [4, 5], 'nothing of a failed step counts as read')
 })
 
 test('where all runs in turn, tokens are asked for with their step; nobody leaves while one is drawn', async () => {
@@ -128,14 +162,13 @@ test('where all runs in turn, tokens are asked for with their step; nobody leave
   context.decodeBatch = () => inTurn('step', decodeBatch).finally(() => asked.push('done'))
   context.sampleToken = (() =>
     inTurn('draw', async () => 7).finally(() => asked.push('drawn'))) as unknown as NativeContext['sampleToken']
-  const seats = new Seats(2)
-  const steps = new Steps(context, seats, { ...plain, inTurn: true })
-  const [a, b] = [await textOn(seats, [1], 1), await textOn(seats, [4], 1)]
+  const steps = new Steps(context, new Seats(2), { ...plain, inTurn: true })
+  const [a, b] = [textOf([1], 1), textOf([4], 1)]
   steps.add(a)
   steps.add(b)
   assert.deepEqual(await Promise.all([a.left, b.left]), ['whole', 'whole'])
   assert.deepEqual(asked.splice(0), ['step', 'draw', 'draw', 'done', 'drawn', 'drawn'])
-  const bad = await textOn(seats, [13], 2)
+  const bad = textOf([13], 2)
   steps.add(bad)
   assert.equal(await bad.left, 'failed')
   assert.deepEqual(asked, ['step', 'draw', 'done', 'drawn'])
@@ -143,8 +176,7 @@ test('where all runs in turn, tokens are asked for with their step; nobody leave
 
 test('a long beginning is left after the step in which its reader goes, and its seat keeps what was read', async () => {
   const { context, batches } = recording()
-  const seats = new Seats(1)
-  const steps = new Steps(context, seats, {
+  const steps = new Steps(context, new Seats(1), {
     ...plain,
     size: 64,
     stepped() {
@@ -153,11 +185,11 @@ test('a long beginning is left after the step in which its reader goes, and its 
   })
   const stop = new AbortController()
   const prompt = Array.from({ length: 1000 }, (_, i) => 100 + i)
-  const text = await textOn(seats, prompt, 5, stop.signal)
+  const text = textOf(prompt, 5, stop.signal)
   steps.add(text)
   assert.equal(await text.left, 'cancelled')
-  assert.deepEqual([batches.length, text.seat.read.length, text.said.length], [2, 128, 0])
-  const again = await textOn(seats, prompt, 1)
+  assert.deepEqual([batches.length, text.said.length], [2, 0])
+  const again = textOf(prompt, 1)
   steps.add(again)
   await again.left
   assert.equal(batches[2][0].position, 128)

@@ -24,7 +24,6 @@ interface Options {
 
 /** A text as the steps see it. `Drawn` is what its own `draw` brings. */
 export interface Text<Drawn = unknown> {
-  readonly seat: Seat
   /** What it begins with; what it has written is added by `draw`. */
   readonly tokens: readonly number[]
   /** It needs no more steps: complete, or nobody waits for it. */
@@ -34,8 +33,13 @@ export interface Text<Drawn = unknown> {
   /** Hears of what was drawn, while the next step runs. */
   tell(drawn: Drawn): void
   fail(error: AthanorError): void
-  /** It has left its seat. */
+  /** It has left its seat, or waits for one no longer. */
   leave(): void
+}
+
+interface Seated {
+  readonly text: Text
+  readonly seat: Seat
 }
 
 interface Part {
@@ -46,7 +50,7 @@ interface Part {
 
 /**
  * Steps in which texts are read and written together: each is one batch of llama.cpp, with a token of each text that is being
- * written and as much of the beginnings of others as there is room for. Texts come and go between steps. What follows from a
+ * written and as much of the beginnings of others as there is room for. Texts come and go between steps; who finds no seat waits, first come first served. What follows from a
  * token for its reader is done while the next step runs.
  */
 export class Steps {
@@ -55,7 +59,7 @@ export class Steps {
   readonly #options: Options
   #size: number
   #coming: Text[] = []
-  #texts: Text[] = []
+  #texts: Seated[] = []
   #busy = false
   count = 0
 
@@ -96,7 +100,7 @@ export class Steps {
         await running
         untold = await drawing
       } catch (error) {
-        for (const text of this.#texts) this.#end(text, asAthanorError(error))
+        for (const one of this.#texts) this.#end(one, asAthanorError(error))
         this.#texts = []
       }
       this.#paced(monotonic() - started)
@@ -109,39 +113,39 @@ export class Steps {
   /** Who is done leaves, in favour of who waits; who came joins. */
   #change() {
     const texts = this.#texts
-    this.#texts = texts.filter(({ over }) => !over)
-    for (const text of texts) if (text.over) this.#end(text)
-    for (const text of this.#coming.splice(0)) {
-      if (text.over) {
-        this.#end(text)
-        continue
-      }
-      keepBeginning(text.seat, text.tokens, this.#context, this.#options.window)
-      this.#texts.push(text)
+    this.#texts = texts.filter(({ text }) => !text.over)
+    for (const one of texts) if (one.text.over) this.#end(one)
+    for (const text of this.#coming) if (text.over) text.leave()
+    this.#coming = this.#coming.filter(({ over }) => !over)
+    const joining = this.#coming.splice(0, this.#seats.free)
+    // the longest first, so that those of adjacent places go on being read together when shorter ones are done
+    for (const text of joining.sort((a, b) => b.tokens.length - a.tokens.length)) {
+      const seat = this.#seats.take(text.tokens)
+      keepBeginning(seat, text.tokens, this.#context, this.#options.window)
+      this.#texts.push({ text, seat })
     }
     // llama.cpp runs only texts of adjacent places together
     this.#texts.sort((a, b) => a.seat.number - b.seat.number)
   }
 
-  #end(text: Text, error?: AthanorError) {
+  #end({ text, seat }: Seated, error?: AthanorError) {
     if (error) {
       text.fail(error)
-      this.#context.disposeSequence(text.seat.number)
-      text.seat.read.length = 0
+      this.#context.disposeSequence(seat.number)
+      seat.read.length = 0
     }
     text.leave()
-    this.#seats.give(text.seat)
+    this.#seats.give(seat)
   }
 
   #begin(): Part[] {
-    const left = this.#texts.map(({ seat, tokens }) => tokens.slice(seat.read.length))
+    const left = this.#texts.map(({ text, seat }) => text.tokens.slice(seat.read.length))
     const granted = share(
       this.#size,
       left.map(({ length }) => length),
     )
     this.#context.initBatch(granted.reduce((sum, count) => sum + count, 0))
-    return this.#texts.map((text, i) => {
-      const { number, read } = text.seat
+    return this.#texts.map(({ text, seat: { number, read } }, i) => {
       const piece = left[i].slice(0, granted[i])
       const wanted = granted[i] === left[i].length ? [piece.length - 1] : []
       const [logits] = this.#context.addToBatch(number, read.length, Uint32Array.from(piece), Uint32Array.from(wanted))

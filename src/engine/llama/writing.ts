@@ -3,7 +3,6 @@ import { Channel } from '../channel.ts'
 import type { GenerationEvent, GenerationRequest, TokenChance } from '../messages.ts'
 import { TextStream } from '../text-stream.ts'
 import type { Draw, GrammarState, Loaded, Model, NativeContext, NativeSampler } from './library.ts'
-import type { Seat } from './seats.ts'
 import type { Text } from './steps.ts'
 
 /** Tokens that a character may be spread over. */
@@ -13,7 +12,6 @@ const LAST = -1
 const LATELY = 256
 
 interface Work {
-  readonly seat: Seat
   readonly prompt: readonly number[]
   /** Most tokens to write. */
   readonly limit: number
@@ -31,17 +29,18 @@ interface Drawn {
 
 /** One text that is written on a seat, which keeps what it read for the next. */
 export class Writing implements Text<Drawn> {
-  readonly seat: Seat
   readonly tokens: number[]
   readonly events = new Channel<GenerationEvent>()
-  readonly #model: Model
+  readonly #loaded: Loaded
   readonly #request: GenerationRequest
+  readonly #state: GrammarState | undefined
   readonly #signal: AbortSignal
   readonly #prompt: number
   readonly #limit: number
-  readonly #sampler: NativeSampler
+  /** As large as the vocabulary: made for the first token, not for those who wait for a seat. */
+  #sampler: NativeSampler | undefined
   /** Tells what the model itself says. */
-  readonly #plain: NativeSampler | undefined
+  #plain: NativeSampler | undefined
   readonly #stream: TextStream
   /** Tokens whose text nobody reads before the end. */
   readonly #unread: number[] | undefined
@@ -50,18 +49,16 @@ export class Writing implements Text<Drawn> {
   #told = 0
   #ended = false
 
-  constructor({ model, sampler }: Loaded, { seat, prompt, limit, request, signal, state }: Work) {
-    this.seat = seat
+  constructor(loaded: Loaded, { prompt, limit, request, signal, state }: Work) {
     this.tokens = [...prompt]
-    this.#model = model
+    this.#loaded = loaded
     this.#request = request
+    this.#state = state
     this.#signal = signal
     this.#prompt = prompt.length
     this.#limit = limit
-    this.#sampler = sampler(drawOf(request, prompt, state))
-    this.#plain = request.logprobs === undefined ? undefined : sampler({ temperature: 0 })
-    this.#stream = new TextStream(new Characters(model, prompt), request.stop)
-    this.#unread = request.whole && !this.#plain && request.stop.length === 0 ? [] : undefined
+    this.#stream = new TextStream(new Characters(loaded.model, prompt), request.stop)
+    this.#unread = request.whole && request.logprobs === undefined && request.stop.length === 0 ? [] : undefined
   }
 
   get over(): boolean {
@@ -69,10 +66,11 @@ export class Writing implements Text<Drawn> {
   }
 
   async draw(context: NativeContext, logits: number): Promise<Drawn> {
+    this.#sampler ??= this.#loaded.sampler(drawOf(this.#request, this.tokens, this.#state))
     const token = await context.sampleToken(logits, this.#sampler)
     if (token < 0) throw fail('INTERNAL', {}, { cause: new Error('no token can be drawn') })
-    const chances = this.#plain && (await this.#chances(context, logits, token, this.#plain))
-    if (this.#model.isEogToken(token)) this.#finish = 'stop'
+    const chances = await this.#chances(context, logits, token)
+    if (this.#loaded.model.isEogToken(token)) this.#finish = 'stop'
     else {
       this.tokens.push(token)
       if (this.tokens.length - this.#prompt >= this.#limit) this.#finish = 'length'
@@ -98,7 +96,7 @@ export class Writing implements Text<Drawn> {
 
   leave() {
     if (this.#signal.aborted && !this.#ended) this.#end('cancelled')
-    this.#sampler.dispose()
+    this.#sampler?.dispose()
     this.#plain?.dispose()
   }
 
@@ -114,7 +112,7 @@ export class Writing implements Text<Drawn> {
   #rest(): { text: string; stopped: boolean } {
     if (this.#unread) {
       const before = this.tokens.slice(0, this.#prompt).slice(-PIECES)
-      return { text: this.#model.detokenize(this.#unread, false, before), stopped: false }
+      return { text: this.#loaded.model.detokenize(this.#unread, false, before), stopped: false }
     }
     const left = this.#stream.push(LAST)
     if (left.stopped) return left
@@ -122,10 +120,12 @@ export class Writing implements Text<Drawn> {
     return { text: left.text + text, stopped }
   }
 
-  async #chances(context: NativeContext, logits: number, token: number, plain: NativeSampler) {
-    const count = this.#request.logprobs!
+  async #chances(context: NativeContext, logits: number, token: number): Promise<Drawn['chances']> {
+    const count = this.#request.logprobs
+    if (count === undefined) return undefined
+    this.#plain ??= this.#loaded.sampler({ temperature: 0 })
     const asked = [[token], false, false, true, count] as const
-    const [, , , flat, weight] = await context.sampleToken(logits, plain, false, false, asked, true)
+    const [, , , flat, weight] = await context.sampleToken(logits, this.#plain, false, false, asked, true)
     const found = new Map<number, number>()
     for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1])
     const total = Math.max(...found.values()) + Math.log(weight)
@@ -136,7 +136,7 @@ export class Writing implements Text<Drawn> {
 
   #tokens(token: number, { logprob, top }: NonNullable<Drawn['chances']>) {
     const piece = (id: number, chance: number): TokenChance => {
-      const text = this.#model.detokenize([id], true)
+      const text = this.#loaded.model.detokenize([id], true)
       return { token: id, text, bytes: [...Buffer.from(text)], logprob: chance }
     }
     return { logprob, bytes: piece(token, logprob).bytes, top: top.map(([id, chance]) => piece(id, chance)) }

@@ -1,15 +1,15 @@
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { vectorMeasures } from '../../drift/measures.ts'
 import { Sketch } from '../../drift/sketch.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 import { checkIds } from '../token-ids.ts'
 
 /** Graphs of `ids` and `lengths` that give `embeddings` (batch, width). */
 export const featureExtractionRunner: OpenRunner = async (manifest, read, options) => {
   const { tokenBudget, onWindow } = options
-  const session = await openGraph(read, options)
+  const lanes = await Lanes.open(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const centroid = manifest.reference?.centroid
@@ -21,8 +21,8 @@ export const featureExtractionRunner: OpenRunner = async (manifest, read, option
         checkIds(ids, pipeline.vocabularySize)
         return { ids: Int32Array.from(ids.slice(0, pipeline.config.maxLength)) }
       },
-      async infer(batch) {
-        const { embeddings } = await session.run(textFeeds(batch), ['embeddings'])
+      async infer(batch, alone) {
+        const { embeddings } = await lanes.run(textFeeds(batch), ['embeddings'], alone)
         const [, width] = embeddings.dims
         const values = embeddings.data as Float32Array
         return batch.map(({ ids }, row) => ({
@@ -44,5 +44,6 @@ export const featureExtractionRunner: OpenRunner = async (manifest, read, option
       },
     },
     tokenBudget,
+    lanes,
   )
 }

@@ -2,14 +2,14 @@ import { outputOf } from '../../base/problem.ts'
 import { type PipelineConfig, TextPipeline } from '../../data/pipeline.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/sketch.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities`, or `values` where they give a number. */
 export const textClassificationRunner: OpenRunner = async (manifest, read, options) => {
   const { tokenBudget, onWindow } = options
-  const session = await openGraph(read, options)
+  const lanes = await Lanes.open(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length
@@ -19,8 +19,8 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
     {
       encode: async (texts) =>
         (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
-      async infer(batch) {
-        const values = (await session.run(textFeeds(batch), [output]))[output].data as Float32Array
+      async infer(batch, alone) {
+        const values = (await lanes.run(textFeeds(batch), [output], alone))[output].data as Float32Array
         return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
       },
       observe({ ids, script }, probabilities) {
@@ -36,5 +36,6 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
       },
     },
     tokenBudget,
+    lanes,
   )
 }

@@ -1,15 +1,15 @@
 import { PublishedTokenizer, type Spans } from '../../data/published.ts'
 import { Sketch } from '../../drift/sketch.ts'
 import { entitiesOf, labelNumbers, readOf } from '../entities.ts'
+import { Lanes } from '../lanes/lanes.ts'
 import type { Entity } from '../messages.ts'
 import type { OpenRunner } from '../runner.ts'
-import { openGraph } from '../session.ts'
 import { textFeeds, textRunner } from '../texts.ts'
 
 /** Graphs of `ids` and `lengths` that give `probabilities` (batch, time, classes). */
 export const tokenClassificationRunner: OpenRunner = async (manifest, read, options) => {
   const { tokenBudget, onWindow } = options
-  const session = await openGraph(read, options)
+  const lanes = await Lanes.open(read, options)
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const tokenizer = new PublishedTokenizer(json, { maxLength: Number(manifest.pipeline?.maxLength) })
   const { labels } = manifest
@@ -18,8 +18,8 @@ export const tokenClassificationRunner: OpenRunner = async (manifest, read, opti
   return textRunner<Spans & { text: string }, Entity[]>(
     {
       encode: async (texts) => (await tokenizer.spans(texts)).map((spans, i) => ({ ...spans, text: texts[i] })),
-      async infer(batch) {
-        const { probabilities } = await session.run(textFeeds(batch), ['probabilities'])
+      async infer(batch, alone) {
+        const { probabilities } = await lanes.run(textFeeds(batch), ['probabilities'], alone)
         const values = probabilities.data as Float32Array
         const [, time, classes] = probabilities.dims
         return batch.map((row, r) => {
@@ -34,5 +34,6 @@ export const tokenClassificationRunner: OpenRunner = async (manifest, read, opti
       answer: (results) => ({ kind: 'entities', entities: [...results] }),
     },
     tokenBudget,
+    lanes,
   )
 }

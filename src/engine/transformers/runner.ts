@@ -8,6 +8,7 @@ import type { Manifest } from '../../bundle/manifest.ts'
 import { readModel } from '../../graph/codec.ts'
 import { type EngineAnswer, type EngineRequest, monotonic } from '../messages.ts'
 import type { Runner } from '../runner.ts'
+import { threadsFor } from '../threads.ts'
 import { readWav } from './audio.ts'
 import { keepBlank } from './blank.ts'
 import { type Library, loadTransformers } from './library.ts'
@@ -16,9 +17,9 @@ type Files = Readonly<Record<string, string>>
 
 /** Runs a folder of the Hugging Face hub with transformers.js, request by request: the library takes no batches of unlike inputs. */
 export async function transformersRunner(
-  { task, pipeline }: Manifest,
+  { task, pipeline, parameters }: Manifest,
   files: Files,
-  { threads, library: folder }: { threads: number; library?: string },
+  { threads = threadsFor(parameters), library: folder }: { threads?: number; library?: string },
 ): Promise<Runner> {
   const known = hubTaskOf(task)
   if (!known) throw fail('UNSUPPORTED', { what: `"${task}" by transformers.js`, instead: 'Use another engine.' })

@@ -1,8 +1,10 @@
+import { availableParallelism } from 'node:os'
 import type { Manifest } from '../../bundle/manifest.ts'
-import { Engine, threadsFor } from '../../engine/engine.ts'
+import { Engine } from '../../engine/engine.ts'
 import type { Example } from '../examples/example.ts'
+import type { Bound } from './goal.ts'
 import { measurable, type Quality, type Tell } from './measurable.ts'
-import { measured } from './measures.ts'
+import { type MeasureName, measured } from './measures.ts'
 
 /** A version on disk. */
 export interface Candidate {
@@ -18,6 +20,10 @@ export type Measurement = Quality
 const [SINGLES, TURN] = [24, 4]
 /** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
 const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
+/** Sources of more parameters are measured on all cores, others on one, where rounds differ less. */
+const LARGE = 8_000_000
+/** They need not where the ratio is so many times above its bound, or below it. */
+const FAR = 4
 
 /** A batch may take long on a busy machine, and nobody waits for its answer: milliseconds until an engine is taken for hung. */
 const HANG = 300_000
@@ -29,15 +35,20 @@ const QUALITY = 0.4
  * Measures a refined version against its source in the same run: both in engine processes as serving starts them,
  * quality on all rows, then at least `rounds` rounds in which they take turns, each beginning every other round. Ratios are
  * medians of the rounds' ratios, so that what disturbs the machine for longer than a turn disturbs both; the refined version's
- * own times are told as the source's times that ratio.
+ * own times are told as the source's times that ratio. `bounds` are what the ratios are held to.
  */
 export async function measure(
   source: Candidate,
   refined: Candidate,
   rows: readonly Example[],
-  { rounds = 7, stop, tell = () => {} }: { rounds?: number; stop?: AbortSignal; tell?: Tell } = {},
+  {
+    rounds = 7,
+    bounds,
+    stop,
+    tell = () => {},
+  }: { rounds?: number; bounds?: readonly Bound[]; stop?: AbortSignal; tell?: Tell } = {},
 ): Promise<Measurement> {
-  const threads = threadsFor(source.manifest)
+  const threads = source.manifest.parameters > LARGE ? Math.min(8, availableParallelism()) : 1
   const engines = [source, refined].map(
     ({ manifest, files }, i) =>
       new Engine(
@@ -51,7 +62,14 @@ export async function measure(
     const quality = await subject.quality(engines, [source, refined], (share) => tell(share * QUALITY))
     const [singles, batches] = [[], []] as number[][][]
     const { singles: count = SINGLES } = subject
-    const unsteady = () => [singles, batches].some((all) => spread(all.map(([a, b]) => b / a)) > STEADY)
+    const limit = (name: MeasureName) => bounds?.find(({ measure }) => measure === name)?.value ?? Number.NaN
+    const limits = [limit('latency'), 1 / limit('throughput')]
+    const unsteady = () =>
+      [singles, batches].some((all, i) => {
+        const ratios = all.map(([a, b]) => b / a)
+        const far = Math.abs(Math.log(median(ratios) / limits[i])) > Math.log(FAR)
+        return spread(ratios) > STEADY && !far
+      })
     const began = performance.now()
     const more = (round: number) => round < MOST_ROUNDS && performance.now() - began < LONGEST && unsteady()
     for (let round = 0; round < rounds || more(round); round++) {
