@@ -7,13 +7,14 @@ import type { ToEngine } from './messages.ts'
 
 /** Scheduling priority below the control process's, so that it keeps answering while engines work. */
 const NICENESS = 5
+/** Empty, and the same for all: outside of the folder that this process is given for what it writes for a while. */
+const cwd = join(tmpdir(), 'athanor-engine')
 
 /**
  * Starts a process that can become an engine: an empty folder, no secrets in its environment, compiled code from the parent's cache.
  * `inTurn`: what its event loop hands to other threads runs on one of them, in the order in which it was handed over.
  */
 export function startProcess(inTurn = false): ChildProcess {
-  const cwd = join(tmpdir(), 'athanor-engine')
   mkdirSync(cwd, { recursive: true })
   const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), {

@@ -118,7 +118,7 @@ async function* carryOut(
   const result = yield* takeSteps(subject, steps, context)
   if (context.stop.aborted) return undefined
   yield { type: 'state', state: 'measuring' }
-  const measurement = yield* measureAgainst(original, result.subject, heldOut, context, goal.bounds)
+  const measurement = yield* measureAgainst(original, result.subject, heldOut, context, goal)
   return { what: nameOf(steps), result, measurement, goal }
 }
 
@@ -164,7 +164,7 @@ async function* search(
       }
       const what = nameOf(steps)
       yield { type: 'state', state: 'measuring' }
-      const measurement = yield* measureAgainst(original, result.subject, heldOut, context)
+      const measurement = yield* measureAgainst(original, result.subject, heldOut, context, goal)
       tried.push({ what, table: measurement.table, result, measurement })
     }
   }
@@ -206,7 +206,7 @@ async function* measureAgainst(
   subject: Subject,
   rows: readonly Example[],
   { folder: within, stop }: PassContext,
-  bounds?: Goal['bounds'],
+  goal: Goal,
 ): AsyncGenerator<TrainEvent, Measurement> {
   const folder = join(within, 'candidate')
   try {
@@ -215,7 +215,7 @@ async function* measureAgainst(
     return yield* withProgress((tell) =>
       measure(original, refined, rows, {
         stop,
-        ...(bounds && { bounds }),
+        goal,
         tell: (share) => tell('measuring', Math.round(share * 100), 100),
       }),
     )

@@ -53,13 +53,8 @@ export function lockHome(home: string): Lock {
   return lock
 }
 
-/**
- * Has all that this process, and those that it starts from now on, write for a while lie in a folder of its own, without what
- * a process that was killed has left there.
- */
-export function takeTemporary(folder: string) {
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
+/** Has all that this process, and those that it starts from now on, write for a while lie in a folder. */
+export function writeTemporaryIn(folder: string) {
   for (const name of ['TMPDIR', 'TEMP', 'TMP']) process.env[name] = folder
 }
 

@@ -3,7 +3,7 @@ import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { asAthanorError, fail } from '../base/errors.ts'
-import { type Lock, takeLock, takeTemporary } from '../store/home.ts'
+import { type Lock, takeLock, writeTemporaryIn } from '../store/home.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainResult } from './job.ts'
 
@@ -44,7 +44,7 @@ export function serveRun<Job extends RunJob>(
     let alone: Lock | undefined
     try {
       alone = await takeFolder(job)
-      takeTemporary(join(job.folder, 'tmp'))
+      writeTemporaryIn(job.folder)
       const events = work(job, stop.signal)
       let next = await events.next()
       for (; !next.done; next = await events.next()) await send({ type: 'event', event: next.value })

@@ -101,7 +101,7 @@ export class Tenure {
     try {
       for (const name of await readdir(this.#folder, { recursive: true })) {
         // what is made of the data is made again elsewhere: without its rows its description would only mislead
-        if (!/\.(safetensors|json)$/.test(name) || /^(data|tmp)$/.test(name.split(sep)[0])) continue
+        if (!/\.(safetensors|json)$/.test(name) || /^(data$|athanor-)/.test(name.split(sep)[0])) continue
         const path = join(this.#folder, name)
         const about = await stat(path).catch(() => undefined)
         if (!about) continue // removed meanwhile

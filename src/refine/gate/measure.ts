@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Manifest } from '../../bundle/manifest.ts'
 import { Engine } from '../../engine/engine.ts'
 import type { Example } from '../examples/example.ts'
-import type { Bound } from './goal.ts'
+import type { Goal } from './goal.ts'
 import { measurable, type Quality, type Tell } from './measurable.ts'
 import { type MeasureName, measured } from './measures.ts'
 
@@ -35,18 +35,13 @@ const QUALITY = 0.4
  * Measures a refined version against its source in the same run: both in engine processes as serving starts them,
  * quality on all rows, then at least `rounds` rounds in which they take turns, each beginning every other round. Ratios are
  * medians of the rounds' ratios, so that what disturbs the machine for longer than a turn disturbs both; the refined version's
- * own times are told as the source's times that ratio. `bounds` are what the ratios are held to.
+ * own times are told as the source's times that ratio. `goal` is what the ratios are held to.
  */
 export async function measure(
   source: Candidate,
   refined: Candidate,
   rows: readonly Example[],
-  {
-    rounds = 7,
-    bounds,
-    stop,
-    tell = () => {},
-  }: { rounds?: number; bounds?: readonly Bound[]; stop?: AbortSignal; tell?: Tell } = {},
+  { rounds = 7, goal, stop, tell = () => {} }: { rounds?: number; goal?: Goal; stop?: AbortSignal; tell?: Tell } = {},
 ): Promise<Measurement> {
   const threads = source.manifest.parameters > LARGE ? Math.min(8, availableParallelism()) : 1
   const engines = [source, refined].map(
@@ -62,7 +57,8 @@ export async function measure(
     const quality = await subject.quality(engines, [source, refined], (share) => tell(share * QUALITY))
     const [singles, batches] = [[], []] as number[][][]
     const { singles: count = SINGLES } = subject
-    const limit = (name: MeasureName) => bounds?.find(({ measure }) => measure === name)?.value ?? Number.NaN
+    const limit = (name: MeasureName) =>
+      (goal?.best !== name && goal?.bounds.find(({ measure }) => measure === name)?.value) || Number.NaN
     const limits = [limit('latency'), 1 / limit('throughput')]
     const unsteady = () =>
       [singles, batches].some((all, i) => {
