@@ -376,6 +376,10 @@ export class Deployments {
     return this.#engines.list()
   }
 
+  batches(name: string, version: number): number {
+    return this.#engines.batches(name, version)
+  }
+
   close(): Promise<void> {
     return this.#engines.close()
   }
