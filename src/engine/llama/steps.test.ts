@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { NativeContext } from './library.ts'
 import { keepBeginning, type Seat, Seats } from './seats.ts'
-import { Steps, share, type Text } from './steps.ts'
+import { paced, Steps, share, type Text } from './steps.ts'
 
 type Piece = { sequence: number; position: number; tokens: number[] }
 
@@ -196,9 +196,20 @@ test('a long beginning is left after the step in which its reader goes, and its 
 })
 
 test('beginnings share what a step has room for, and no text is without a token', () => {
-  assert.deepEqual(share(8, [100, 1, 3]), [5, 1, 2])
+  assert.deepEqual(share(8, [100, 1, 3]), [4, 1, 3])
+  assert.deepEqual(share(512, [1, 600, 1, 20]), [1, 490, 1, 20])
+  assert.deepEqual(share(10, [4, 9, 9]), [3, 3, 3])
   assert.deepEqual(share(8, Array(8).fill(2)), Array(8).fill(1))
   assert.deepEqual(share(4, Array(8).fill(2)), Array(8).fill(1))
+})
+
+test('a step that takes long makes the next ones shorter, until one that is full is quick', () => {
+  assert.equal(paced(512, 512, 512, 4_000), 256)
+  assert.equal(paced(64, 512, 64, 4_000), 64)
+  assert.equal(paced(64, 512, 8, 20), 64, 'it only wrote')
+  assert.equal(paced(64, 512, 64, 500), 64)
+  assert.equal(paced(64, 512, 50, 100), 128)
+  assert.equal(paced(512, 512, 512, 100), 512)
 })
 
 test('of what a seat has read the common beginning is kept, without the last token; all goes where memory cannot be cut', () => {

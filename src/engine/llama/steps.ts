@@ -44,6 +44,8 @@ interface Seated {
 
 interface Part {
   readonly text: Text
+  /** How many are read. */
+  readonly tokens: number
   /** Where its logits are, once all its tokens are read. */
   readonly logits: number | undefined
 }
@@ -91,8 +93,10 @@ export class Steps {
         continue
       }
       const started = monotonic()
+      let read = 0
       try {
         const parts = this.#begin()
+        read = parts.reduce((sum, { tokens }) => sum + tokens, 0)
         const running = this.#context.decodeBatch()
         const drawing = this.#options.inTurn ? this.#draw(parts) : running.then(() => this.#draw(parts))
         tell()
@@ -103,7 +107,7 @@ export class Steps {
         for (const one of this.#texts) this.#end(one, asAthanorError(error))
         this.#texts = []
       }
-      this.#paced(monotonic() - started)
+      this.#size = paced(this.#size, this.#options.size, read, monotonic() - started)
       this.count++
       this.#options.stepped()
     }
@@ -150,7 +154,7 @@ export class Steps {
       const wanted = granted[i] === left[i].length ? [piece.length - 1] : []
       const [logits] = this.#context.addToBatch(number, read.length, Uint32Array.from(piece), Uint32Array.from(wanted))
       for (const token of piece) read.push(token)
-      return { text, logits }
+      return { text, tokens: piece.length, logits }
     })
   }
 
@@ -169,21 +173,27 @@ export class Steps {
     )
     return drawn.filter((one) => one !== undefined)
   }
-
-  #paced(took: number) {
-    if (took > LONG) this.#size = Math.max(LEAST, this.#size >> 1)
-    else if (took < LONG / 4) this.#size = Math.min(this.#options.size, this.#size << 1)
-  }
 }
 
-/** How many of the tokens that each text has left are read in a step of `size`: one at least, and alike many as far as they have them. */
+/**
+ * How many tokens the next step has room for, at most `most`, after one with room for `size` read so many in `took` milliseconds.
+ * Only what filled its room tells that there may be more: a step that writes alone is short however large the model.
+ */
+export function paced(size: number, most: number, read: number, took: number): number {
+  if (took > LONG) return Math.max(LEAST, size >> 1)
+  return read > size / 2 && took < LONG / 3 ? Math.min(most, size << 1) : size
+}
+
+/**
+ * How many of the tokens that each text has left are read in a step of `size`: one at least, and alike many as far as they have
+ * them, since llama.cpp runs only as many of each text together.
+ */
 export function share(size: number, left: readonly number[]): number[] {
-  const even = Math.max(1, Math.floor(size / left.length))
-  const granted = left.map((count) => Math.min(count, even))
-  let room = size - granted.reduce((sum, count) => sum + count, 0)
-  return granted.map((count, i) => {
-    const more = Math.max(0, Math.min(room, left[i] - count))
-    room -= more
-    return count + more
-  })
+  let room = size
+  for (const [i, count] of left.toSorted((a, b) => a - b).entries()) {
+    const even = Math.max(1, Math.floor(room / (left.length - i)))
+    if (count > even) return left.map((all) => Math.min(all, even))
+    room -= count
+  }
+  return [...left]
 }
