@@ -29,6 +29,8 @@ export interface AnyEngine {
   readonly expectedWait?: number
   request(what: NewRequest, limits: Limits): Promise<{ output: EngineOutput; timings: Timings }>
   generate(generation: GenerationRequest, limits: Limits): AsyncGenerator<GenerationEvent, undefined>
+  /** Batches that its process had run when it last answered; absent for other servers'. */
+  readonly batches?: number
   stats(): Promise<EngineStats | undefined>
   /** Waits for what is in flight, up to `grace` milliseconds. */
   stop(grace?: number): Promise<void>

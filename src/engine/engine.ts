@@ -87,6 +87,8 @@ export class Engine {
   readonly loadedAt = new Date().toISOString()
   state: EngineState = 'starting'
   requests = 0
+  /** Batches that its process had run when it last answered. */
+  batches = 0
   #child: ChildProcess | undefined
   #ready: Promise<void>
   readonly #pending = new Map<number, Pending>()
@@ -285,6 +287,7 @@ export class Engine {
     }, this.#options.loadLimit)
     child.on('message', (message: FromEngine) => {
       if (message.type !== 'stats') this.#lastSign = monotonic() // those are told while a lane hangs, too
+      if (message.type === 'answers' || message.type === 'events') this.batches = message.batches
       if (message.type === 'answers') {
         this.#pace = paceAfter(this.#pace, (this.#lastSign - this.#workingSince) / message.answers.length)
         this.#workingSince = this.#lastSign

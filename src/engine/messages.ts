@@ -193,8 +193,9 @@ export type ToEngine =
 export type FromEngine =
   | { type: 'ready' }
   | { type: 'failed'; error: { code: string; details: Record<string, string | number> } }
-  | { type: 'answers'; answers: EngineAnswer[] }
-  | { type: 'events'; events: EngineEvent[] }
+  /** With how many batches its graph has run so far. */
+  | { type: 'answers'; answers: EngineAnswer[]; batches: number }
+  | { type: 'events'; events: EngineEvent[]; batches: number }
   | { type: 'stats'; id: number; stats: EngineStats }
   | { type: 'window'; window: Window }
   /** Work goes on, though nothing is ready. */

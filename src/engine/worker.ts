@@ -147,12 +147,12 @@ function flushEvents() {
   clearTimeout(patience)
   clearImmediate(flushing)
   patience = flushing = undefined
-  send({ type: 'events', events })
+  send({ type: 'events', events, batches: runner?.batches ?? 0 })
   events = []
 }
 
 function flush() {
-  send({ type: 'answers', answers })
+  send({ type: 'answers', answers, batches: runner?.batches ?? 0 })
   answers = []
 }
 

@@ -14,6 +14,7 @@ import type { Engines, Lease, LoadedEngine, Serving } from './engines.ts'
 import { standIn } from './fallback.ts'
 import { checkGeneration, type GenerationInput } from './generation.ts'
 import { checkHubInput } from './hub-input.ts'
+import { checkCount, checkTexts } from './limits.ts'
 import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
 import { checkTask, ofTexts } from './tasks.ts'
@@ -101,12 +102,7 @@ export class Deployments {
    * TEXT_TOO_LONG, OVERLOADED, DEADLINE_HOPELESS, DEADLINE_EXCEEDED, CANCELLED, MEMORY_FULL and what the registry throws.
    */
   async predict(ref: string, texts: readonly string[], options: TextCallOptions = {}): Promise<Prediction> {
-    const { batchLimit, textLimit } = this.#config
-    if (texts.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one text' })
-    if (texts.length > batchLimit)
-      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${texts.length}` })
-    for (const text of texts)
-      if (text.length > textLimit) throw fail('TEXT_TOO_LONG', { length: text.length, limit: textLimit })
+    checkTexts(this.#config, texts)
     const { topK } = options
     const request = { texts: [...texts], ...(topK !== undefined && { topK }) }
     const prediction = await this.#call(ref, ofTexts, () => request, options)
@@ -115,13 +111,9 @@ export class Deployments {
 
   /** Vectors of texts that come as token ids of the model's own; throws what `predict` throws, and BAD_REQUEST for other ids. */
   async embedIds(ref: string, ids: readonly number[][], options: CallOptions = {}): Promise<Prediction> {
-    const { batchLimit, textLimit } = this.#config
-    if (ids.length > batchLimit)
-      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} texts, got ${ids.length}` })
-    for (const { length } of ids) {
-      if (length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one token id' })
-      if (length > textLimit) throw fail('TEXT_TOO_LONG', { length, limit: textLimit })
-    }
+    checkTexts(this.#config, ids)
+    if (ids.some(({ length }) => length === 0))
+      throw fail('BAD_REQUEST', { message: 'inputs: expected at least one token id' })
     const texts = ids.map((one) => JSON.stringify(one))
     const request = { texts, ids: [...ids] }
     const prediction = await this.#call(ref, ['feature-extraction'], () => request, options)
@@ -130,10 +122,7 @@ export class Deployments {
 
   /** Class probabilities of images, as files or raw pixels; throws IMAGE_INVALID and IMAGE_TOO_LARGE besides what `predict` throws. */
   async classifyImages(ref: string, images: readonly ImageContent[], options: CallOptions = {}): Promise<Prediction> {
-    const { batchLimit } = this.#config
-    if (images.length === 0) throw fail('BAD_REQUEST', { message: 'inputs: expected at least one image' })
-    if (images.length > batchLimit)
-      throw fail('BAD_REQUEST', { message: `inputs: expected at most ${batchLimit} images, got ${images.length}` })
+    checkCount(this.#config, 'image', images.length)
     return this.#call(ref, ['image-classification'], () => ({ images: [...images] }), options)
   }
 
@@ -374,6 +363,10 @@ export class Deployments {
 
   list(): Promise<LoadedEngine[]> {
     return this.#engines.list()
+  }
+
+  batches(name: string, version: number): number {
+    return this.#engines.batches(name, version)
   }
 
   close(): Promise<void> {

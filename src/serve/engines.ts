@@ -149,6 +149,13 @@ export class Engines {
     return [...this.#places.values()].map(({ version }) => version).filter((version) => version.name === name)
   }
 
+  /** Batches that the engines of a version have run, as they last told: none is asked, so a busy one delays nothing. */
+  batches(model: string, version: number): number {
+    return this.running
+      .filter(({ spec }) => spec.name === model && spec.version === version)
+      .reduce((sum, { batches = 0 }) => sum + batches, 0)
+  }
+
   /** Those that answer requests now. */
   get running(): readonly AnyEngine[] {
     return [...this.#places.values()].flatMap(({ engines }) => engines.filter(({ state }) => state !== 'starting'))

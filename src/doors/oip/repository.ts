@@ -19,11 +19,8 @@ export async function repositoryIndex({ registry, deployments }: House) {
 export async function statisticsOf(house: House, ref?: string) {
   const { registry, deployments, metrics } = house
   const found = ref === undefined ? await registry.list() : [await findModel(house, ref)]
-  const loaded = await deployments.list()
   return found.map(({ name, version }) => ({
     ...metrics.statistics(name, version),
-    execution_count: loaded
-      .filter((one) => one.model === name && one.version === version)
-      .reduce((sum, { stats }) => sum + (stats?.batches ?? 0), 0),
+    execution_count: deployments.batches(name, version),
   }))
 }
