@@ -147,6 +147,12 @@ test('a model is chosen, the table of trials stays with the version; a kill lose
   assert.ok(run.metrics!.trainingSeconds >= inTrials && done.seconds >= inTrials, 'the time of all trials')
   assert.equal(table.metric, 'accuracy')
   assert.equal(table.trials.filter(({ state }) => state === 'chosen').length, 1)
+  const means = table.trials.filter(({ reason }) => /^the mean of what trials \d and \d answer/.test(reason ?? ''))
+  assert.deepEqual(
+    means.map(({ metrics }) => metrics!.accuracy > 0.9),
+    [true],
+    'once, also where it went on',
+  )
   for (const { state, reason } of table.trials) if (state === 'dropped') assert.match(reason!, /^behind others after/)
   const chosen = table.trials.find(({ state }) => state === 'chosen')!
   assert.ok(chosen.parameters! > 0 && chosen.latency! > 0 && chosen.minutes > 0)

@@ -143,7 +143,7 @@ class Blocked {
 const blockedOperators = new Set(['Conv', 'ReorderInput', 'ReorderOutput'])
 
 /** Nodes that are to take the place of one. */
-class Steps {
+export class Steps {
   readonly nodes: NodeProto[] = []
   readonly #edit: Edit
 

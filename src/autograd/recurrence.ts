@@ -18,8 +18,10 @@ export function recurrence(cell: Cell, x: Value, [w, r, b]: Layer, first: readon
   return x.graph.region([x, w, r, b, ...first], () => {
     const rows = cell.gates * hidden
     const [wb, rb] = o.split(o.unsqueeze(b, [1]), [rows, rows], 0) // (rows, 1)
-    const a = o.add(o.fusedMatMul(w, x, { transB: true }), cell.innerBias ? wb : o.add(wb, rb)) // (time, rows, batch)
     const batch = o.dimension(x, 1)
+    // one vector for each row of the batch: adding numbers along the last axis takes three times as long
+    const shift = o.expand(cell.innerBias ? wb : o.add(wb, rb), o.concat([o.ints(x, [rows]), batch], 0)) // (rows, batch)
+    const a = o.add(o.fusedMatMul(w, x, { transB: true }), shift) // (time, rows, batch)
     const zero = o.constantOfShape(o.concat([o.ints(x, [hidden]), batch], 0), 0) // (hidden, batch)
     const start = Array.from({ length: cell.states }, (_, i) => (first[i] ? turned(first[i]) : zero))
     const { states: finals, outputs } = o.scan(start, [a], (states, [at]) => {
@@ -52,7 +54,7 @@ export function recurrence(cell: Cell, x: Value, [w, r, b]: Layer, first: readon
         const before = first[0] ?? o.constantOfShape(o.concat([batch, o.ints(x, [hidden])], 0), 0) // (batch, hidden)
         const dwb = o.reduceSum(dA, [0])
         return [
-          o.matMul(daT ?? duT, w),
+          o.reshape(o.matMul(dA, w), o.shapeValue(x)),
           o.fusedMatMul(dA, matrix(x), { transA: true }),
           o.fusedMatMul(dU, matrix(delayed(result, before)), { transA: true }),
           o.concat([dwb, daT ? o.reduceSum(dU, [0]) : dwb], 0),

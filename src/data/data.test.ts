@@ -276,6 +276,21 @@ test('words: Chinese is segmented; ids survive saving', async () => {
   assert.throws(() => TextPipeline.load(pipeline.config, '{'), code('BUNDLE_INVALID'))
 })
 
+test('both: a text’s words and then its characters, of one vocabulary', async () => {
+  const pipeline = await trained('both', ['今天天气很好', '天 a walk'])
+  const { vocab } = JSON.parse(pipeline.tokenizerJson).model as { vocab: Record<string, number> }
+  const [ids] = await pipeline.encode(['今天 a 空气'])
+  const tokens = ['今天', 'a', '空气', ...'今天 a 空气']
+  assert.deepEqual(
+    [...ids],
+    tokens.map((token) => vocab[token] ?? 1),
+  )
+  assert.deepEqual(
+    tokens.map((token) => token in vocab),
+    tokens.map((token) => !token.includes('空')),
+  )
+})
+
 test('samples: held-out and training rows as text, within their limits, the same for a seed', async () => {
   const rows = Array.from({ length: 80 }, (_, i) => `"${long(i * 7919)}, ${i} ${'x'.repeat(i)}",${i % 2 ? 'a' : 'b'}`)
   const train = file('samples.csv', `text,label\n${rows.join('\n')}\n`)

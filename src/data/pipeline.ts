@@ -2,12 +2,12 @@ import { fail } from '../base/errors.ts'
 import { kerasTokenizer } from './keras-tokenizer.ts'
 import { PublishedTokenizer } from './published.ts'
 import { type Normalisation, normalise } from './text.ts'
-import { bpe, characters, type Tokenizer, words } from './tokenizers.ts'
+import { both, bpe, characters, type Tokenizer, words } from './tokenizers.ts'
 
 export interface PipelineConfig {
   normalise: Normalisation
   /** `keras` and `published` are tokenizers that came with a model; they are not trained here. */
-  tokenizer: 'character' | 'word' | 'bpe' | 'keras' | 'published'
+  tokenizer: 'character' | 'word' | 'both' | 'bpe' | 'keras' | 'published'
   /** Most tokens known, the two special ones (0 padding, 1 unknown) included. */
   vocabulary: number
   minimumCount: number
@@ -17,7 +17,7 @@ export interface PipelineConfig {
   truncate?: 'start' | 'end'
 }
 
-const kinds = { character: characters, word: words, bpe } as const
+const kinds = { character: characters, word: words, both, bpe } as const
 const published = {
   load: (json: string, { maxLength }: { maxLength: number }): Tokenizer => new PublishedTokenizer(json, { maxLength }),
 }
@@ -52,7 +52,7 @@ export class TextPipeline {
     if (config.tokenizer === 'keras' || config.tokenizer === 'published')
       throw fail('UNSUPPORTED', {
         what: `training a ${config.tokenizer} tokenizer`,
-        instead: 'Choose character, word or bpe.',
+        instead: 'Choose character, word, both or bpe.',
       })
     const kind = kinds[config.tokenizer]
     return new TextPipeline(config, await kind.train(normalised(), config))

@@ -103,13 +103,21 @@ export const characters = wordLevel((text) => text, {
 
 const segmenter = new Intl.Segmenter('zh', { granularity: 'word' })
 
+function* wordsOf(text: string): Generator<string> {
+  for (const { segment } of segmenter.segment(text)) if (segment.trim() !== '') yield segment
+}
+
 /**
  * Words by Unicode's rules and ICU's Chinese and Japanese dictionaries. Libraries that lack them can use tokenizer.json
  * on texts whose words are separated by blanks.
  */
-export const words = wordLevel(
+export const words = wordLevel(wordsOf, { type: 'WhitespaceSplit' })
+
+/** A text's words and then its characters: n-grams tell of phrases, and of what words that were never met are made of. */
+export const both = wordLevel(
   function* (text) {
-    for (const { segment } of segmenter.segment(text)) if (segment.trim() !== '') yield segment
+    yield* wordsOf(text)
+    yield* text
   },
   { type: 'WhitespaceSplit' },
 )

@@ -9,6 +9,33 @@ export const headsOf = (x: Value, heads: number, size: number): Value =>
 /** (batch, heads, time, size) → (batch, time, heads · size). */
 export const joined = (x: Value, width: number): Value => o.reshape(o.transpose(x, [0, 2, 1, 3]), [0, 0, width])
 
+/** What is added to the scores of `attention` so that nothing hears what is not `valid`, bool (batch, time). */
+export const silence = (network: Network, valid: Value): Value =>
+  o.within(network.graph, () =>
+    o.unsqueeze(o.mul(o.cast(o.not(valid), 'float32'), -1e30), network.training ? [0, 2] : [1, 2]),
+  )
+
+/**
+ * Attention by heads of a size: queries, keys and values (batch, time, heads · size) → the same. In training heads come
+ * before all else, so that products in blocks of columns give and take them as they lie (see `blockProducts`); what is
+ * exported is in the order that onnxruntime fuses.
+ */
+export function attention(network: Network, parts: readonly Value[], bias: Value, heads: number, size: number): Value {
+  const [into, back] = network.training
+    ? [
+        [2, 0, 1, 3],
+        [1, 2, 0, 3],
+      ]
+    : [HEADS_SECOND, HEADS_SECOND]
+  return o.within(network.graph, () => {
+    const [query, key, value] = parts.map((part) => o.transpose(o.reshape(part, [0, 0, heads, size]), into))
+    const context = o.transpose(attend(network, query, key, value, bias), back) // (batch, time, heads, size)
+    return o.reshape(context, [0, 0, heads * size])
+  })
+}
+
+const HEADS_SECOND = [0, 2, 1, 3]
+
 /**
  * Scaled dot-product attention (Vaswani et al. 2017): queries (batch, heads, time, size), keys and values (batch, heads,
  * total, size), what is added to the scores → (batch, heads, time, size). Training takes the fused product, whose

@@ -1,7 +1,7 @@
 import type { Init, Network } from '../autograd/training.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
-import { attend, headsOf, joined } from './attention.ts'
+import { attention, silence } from './attention.ts'
 import { count, headSizeOf } from './layers.ts'
 
 /** How an encoder of BERT's kind is laid out (Devlin et al. 2019; RoBERTa, Liu et al. 2019; DistilBERT, Sanh et al. 2019). */
@@ -64,7 +64,7 @@ export function encoder(
 ): { hidden: Value; words: Value } {
   const { graph } = network
   const { layers, width, epsilon } = config
-  const bias = o.within(graph, () => o.unsqueeze(o.mul(o.cast(o.not(valid), 'float32'), -1e30), [1, 2])) // (batch, 1, 1, time)
+  const bias = silence(network, valid)
   const trainable = (layer: number) =>
     tuning.mode === 'full' || (tuning.mode === 'last' && layer >= layers - tuning.layers)
 
@@ -97,22 +97,17 @@ function layer(
   const { graph } = network
   const { width, heads, inner, activation, epsilon } = config
   const size = headSizeOf(config)
-  const attention = network.scope('attention')
+  const hearing = network.scope('attention')
   const feedForward = network.scope('feedForward')
   const product = (at: Network, target: Target, input: Value, outputs: number) => {
     const adapter = tuning.mode === 'lora' && tuning.targets.has(target) ? tuning : undefined
     return linear(at.scope(target), input, outputs, { trainable, ...(adapter && { adapter }) })
   }
-  const [query, key, value] = (['query', 'key', 'value'] as const).map((name) =>
-    product(attention, name, x, heads * size),
-  )
-  const heard = o.within(graph, () => {
-    const [q, k, v] = [query, key, value].map((part) => headsOf(part, heads, size)) // (batch, heads, time, size)
-    return joined(attend(network, q, k, v, bias), heads * size)
-  })
-  const answer = drop(attention, product(attention, 'output', heard, width))
+  const parts = (['query', 'key', 'value'] as const).map((name) => product(hearing, name, x, heads * size))
+  const heard = attention(network, parts, bias, heads, size)
+  const answer = drop(hearing, product(hearing, 'output', heard, width))
   const attended = normalised(
-    attention.scope('norm'),
+    hearing.scope('norm'),
     o.within(graph, () => o.add(x, answer)),
     epsilon,
     trainable,

@@ -51,8 +51,8 @@ function recurrent(
       const y = o.recurrent(cell.operator, inputs, hidden, direction, cell.attributes) // (time, directions, batch, hidden)
       return o.reshape(o.transpose(y, [0, 2, 1, 3]), [0, 0, directions * hidden])
     }
-    const weights = (direction: number) =>
-      [w, r, b].map((all) => o.squeeze(o.slice(all, [direction], [direction + 1], [0]), [0])) as unknown as Layer
+    const each = [w, r, b].map((all) => o.split(all, Array<number>(directions).fill(1), 0))
+    const weights = (direction: number) => each.map((all) => o.squeeze(all[direction], [0])) as unknown as Layer
     const direction = (at: number, along: Value) => recurrence(cell, along, weights(at))[0]
     const forward = direction(0, x)
     if (!bidirectional) return forward

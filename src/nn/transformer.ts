@@ -3,7 +3,7 @@ import { fail } from '../base/errors.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { float32 } from '../graph/tensor.ts'
-import { attend, headsOf, joined } from './attention.ts'
+import { attention, silence } from './attention.ts'
 import type { Build } from './family.ts'
 import { affineParts, count, dense, denseParameters, embedding, normalise, shares, tokens, weighted } from './layers.ts'
 
@@ -18,7 +18,7 @@ export const transformer: Build = (network, ids, lengths, config) => {
   // one mask for all tokens of a text
   const drop = (at: Network, x: Value) => at.dropout(x, Number(config.dropout), [ids.shape[0], 1, width])
   const valid = o.within(graph, () => tokens(ids, lengths)) // (batch, time)
-  const bias = o.within(graph, () => o.unsqueeze(o.mul(o.cast(o.not(valid), 'float32'), -1e30), [1, 2])) // (batch, 1, 1, time)
+  const bias = silence(network, valid)
 
   const table = network.scope('embedding')
   const vectors = embedding(table, ids, config.vocabulary, width) // (batch, time, width)
@@ -29,9 +29,9 @@ export const transformer: Build = (network, ids, lengths, config) => {
   )
   for (let i = 0; i < layers; i++) {
     const layer = network.scope(`layer.${i}`)
-    const [attention, feedForward] = [layer.scope('attention'), layer.scope('feedForward')]
-    const heard = selfAttention(attention, normalise(attention, x), bias, heads, size)
-    const attended = o.within(graph, () => o.add(x, drop(attention, heard)))
+    const [hearing, feedForward] = [layer.scope('attention'), layer.scope('feedForward')]
+    const heard = selfAttention(hearing, normalise(hearing, x), bias, heads, size)
+    const attended = o.within(graph, () => o.add(x, drop(hearing, heard)))
     const widened = dense(feedForward.scope('in'), normalise(feedForward, attended), inner)
     const narrowed = dense(
       feedForward.scope('out'),
@@ -48,17 +48,13 @@ export const transformer: Build = (network, ids, lengths, config) => {
   return dense(head, head.dropout(pooled, Number(config.dropout)), config.classes) // (batch, classes)
 }
 
-/** Attention of x (batch, time, width) to itself by heads of a size; `bias` (batch, 1, 1, time) is added to the scores. */
+/** Attention of x (batch, time, width) to itself by heads of a size; `bias` is added to the scores. */
 function selfAttention(network: Network, x: Value, bias: Value, heads: number, size: number): Value {
   const width = Number(x.shape[2])
   const inner = heads * size // the width, unless heads were pruned
   const { weight, bias: shift } = denseParameters(network.scope('in'), x, 3 * inner)
   const parts = affineParts(network, x, weight, shift, 3) // each (batch, time, inner)
-  const context = o.within(network.graph, () => {
-    const [query, key, value] = parts.map((part) => headsOf(part, heads, size)) // (batch, heads, time, size)
-    return joined(attend(network, query, key, value, bias), inner)
-  })
-  return dense(network.scope('out'), context, width)
+  return dense(network.scope('out'), attention(network, parts, bias, heads, size), width)
 }
 
 /** What tells positions apart, (time, width): waves of falling frequency, or learnt vectors of the first `maxLength`. */

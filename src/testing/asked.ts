@@ -67,13 +67,17 @@ async function classes(bundle: Bundle, request: Request, count: number) {
 const texts = ['W1 sun　w2\tｓｕｎ w9', "don't w7 constructor, w8! 3.5", '', `${'w3 '.repeat(60)}`]
 const beyondPython = ['今天 rain w7']
 
-async function classifier(name: Parameters<typeof madeClassifier>[0], tokenizer: 'character' | 'word' | 'bpe') {
+async function classifier(
+  name: Parameters<typeof madeClassifier>[0],
+  tokenizer: NonNullable<Parameters<typeof madeClassifier>[2]>,
+) {
   const options: Record<string, number> = name === 'lstm' ? { width: 12, hidden: 10 } : { ngrams: 1 }
   const made = await madeClassifier(name, options, tokenizer)
   const bundle = bundled(made.manifest, { 'model.onnx': writeModel(made.model), ...made.files })
   const asked = [...texts, ...beyondPython]
   const answers = await classes(bundle, { kind: 'texts', texts: asked }, asked.length)
-  return { name: `${name} of a ${tokenizer}`, ...bundle, asked, answers, ...(tokenizer === 'word' && { beyondPython }) }
+  const cutsWords = tokenizer === 'word' || tokenizer === 'both'
+  return { name: `${name} of a ${tokenizer}`, ...bundle, asked, answers, ...(cutsWords && { beyondPython }) }
 }
 
 /** An import with a Keras tokenizer. */
@@ -220,6 +224,7 @@ export const askedEncoders = (layout: EncoderConfig['layout']) =>
 export const askedVersions = async (folder: string): Promise<Asked[]> => [
   await classifier('lstm', 'word'),
   await classifier('textcnn', 'character'),
+  await classifier('textcnn', 'both'),
   await classifier('bow', 'bpe'),
   await kerasTexts(),
   ...(await askedEncoders('bert')),

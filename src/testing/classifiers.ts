@@ -31,7 +31,7 @@ type TextFamilyName = {
 export async function madeClassifier(
   name: TextFamilyName,
   options: Record<string, number | string | boolean> = {},
-  tokenizer: 'character' | 'word' | 'bpe' = 'word',
+  tokenizer: 'character' | 'word' | 'both' | 'bpe' = 'word',
 ) {
   const samples = sentences(200)
   async function* texts() {

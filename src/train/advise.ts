@@ -12,12 +12,15 @@ import { estimateSeconds, measureSpeed } from './speed.ts'
 /** Texts that are looked at closely. */
 const SAMPLE = 400
 
+/** Ways to cut texts that are looked at. */
+type Cut = 'character' | 'word' | 'both'
+
 /** What a look at the texts tells. */
 interface Look {
   characters: Record<string, number>
-  /** Mean tokens a row, and different tokens, when texts are cut into characters or into words. */
-  perRow: Record<'character' | 'word', number>
-  different: Record<'character' | 'word', number>
+  /** Mean tokens a row, and different tokens, by how texts are cut. */
+  perRow: Record<Cut, number>
+  different: Record<Cut, number>
   /** Shares of the Chinese texts in one script and in the other. */
   simplified: number
   traditional: number
@@ -37,7 +40,7 @@ export async function advise(folder: string, cleaned: Cleaned, threads: number):
   const trained = Math.round(rows.length * 0.8)
   const estimate = (family: string, options: Options): number => {
     const all = optionsOf({ dataset: '', family, options: options as Record<string, number | string | boolean> })
-    const tokenizer = options.tokenizer as 'character' | 'word'
+    const tokenizer = options.tokenizer as Cut
     const tokens = trained * Math.min(look.perRow[tokenizer], Number(all.maxLength))
     const vocabulary = Math.min(Number(all.vocabulary), look.different[tokenizer])
     const epochs = all.epochs === null ? defaultEpochs(trained) : Number(all.epochs)
@@ -91,11 +94,16 @@ async function lookAt(folder: string, cleaned: Cleaned): Promise<Look> {
   }
   const sorted = lengths.sort((a, b) => a - b)
   const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]
+  // of all rows there are more, though not as many more as there are rows
+  const different = { character: characters.size * 1.5, word: words.size * Math.sqrt(every) }
   return {
     characters: { p5: at(0.05), p50: at(0.5), p95: at(0.95), max: at(1) },
-    perRow: { character: inCharacters / sampled, word: inWords / sampled },
-    // of all rows there are more, though not as many more as there are rows
-    different: { character: characters.size * 1.5, word: words.size * Math.sqrt(every) },
+    perRow: {
+      character: inCharacters / sampled,
+      word: inWords / sampled,
+      both: (inCharacters + inWords) / sampled,
+    },
+    different: { ...different, both: different.character + different.word },
     simplified: simplified / Math.max(1, chinese),
     traditional: traditional / Math.max(1, chinese),
   }
@@ -117,7 +125,7 @@ function sharedOptions({ problem }: Cleaned, look: Look, imbalance: number) {
 }
 
 /** Tokens that are kept of a text when nearly all texts are to be read to their end, within what is worth the time. */
-function lengthFor(look: Look, tokenizer: 'character' | 'word', most: number): number {
+function lengthFor(look: Look, tokenizer: Cut, most: number): number {
   const tokens = (look.characters.p95 * look.perRow[tokenizer]) / Math.max(1, look.perRow.character)
   return Math.min(most, Math.max(16, 8 * Math.ceil((1.2 * tokens) / 8)))
 }
@@ -138,17 +146,17 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
         Object.values(scripts).reduce((a, b) => a + b, 0),
       ) >
     0.5
-  const grams = chinese ? 'character' : suitableTokenizer
-  const cut = (tokenizer: 'character' | 'word', most: number) => ({
+  const cut = (tokenizer: Cut, most: number) => ({
     tokenizer,
     maxLength: lengthFor(look, tokenizer, most),
   })
   const tokens = cut(suitableTokenizer, 200)
+  const grams = chinese ? cut('both', 640) : cut(suitableTokenizer, 400)
   const list: Omit<Candidate, 'seconds'>[] = [
     {
       family: 'bow',
       options: {
-        ...cut(grams, 400),
+        ...grams,
         ngrams: 3,
         buckets: count < 20_000 ? 524_288 : 1_048_576,
         width: 8,
@@ -157,15 +165,15 @@ function proposals({ rows, scripts, suitableTokenizer }: Cleaned, look: Look): O
       },
       reasons: [
         'the baseline to beat: n-grams are hard to do better than on short texts, and train in seconds',
-        grams === 'character'
-          ? 'n-grams of characters: parts of words count too'
+        chinese
+          ? 'n-grams of words and of characters: parts of words count too, and words that were never met'
           : 'n-grams of words: short phrases count too',
       ],
     },
     {
       family: 'wide',
       options: {
-        ...tokens,
+        ...(chinese ? { ...grams, ngrams: 3 } : tokens),
         ...(count >= SOME && { epochs: 5 }),
         ...(count < FEW && { width: 64, filters: 64 }),
       },

@@ -2,13 +2,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import ort from 'onnxruntime-node'
 import { blockConvolutions } from '../autograd/blocked.ts'
+import { blockProducts } from '../autograd/blocked-products.ts'
 import { trainingGraph } from '../autograd/training.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import * as o from '../graph/ops.ts'
-import { families } from '../nn/families.ts'
+import { classifierInputs, families } from '../nn/families.ts'
 import { pixelsInput } from '../nn/images.ts'
+import { dense } from '../nn/layers.ts'
 import { classifierLoss } from '../nn/losses.ts'
 import { blockSize } from './block.ts'
 
@@ -76,6 +78,69 @@ test('the gradients of a residual network are the plain graph’s, with rows tha
   for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], name)
 })
 
+const config = { vocabulary: 20, width: 256, layers: 1, heads: 4, inner: 256, positions: 'waves', pooling: 'mean' }
+const encoder = () =>
+  trainingGraph((network) => {
+    const { ids, lengths } = classifierInputs(network.graph)
+    const labels = network.graph.input('labels', 'int64', ['batch'])
+    return classifierLoss(
+      families.transformer.build(network, ids, lengths, { classes: 3, dropout: 0, ...config }),
+      labels,
+    )
+  })
+const textsOf = (rows: number, time: number) =>
+  [
+    ['ids', [rows, time], (i: number) => i % 20],
+    ['lengths', [rows], (i: number) => time - i],
+    ['labels', [rows], (i: number) => i % 3],
+  ] as const
+
+test('the gradients of a Transformer are the plain graph’s where all its products run in blocks of columns', async () => {
+  const graph = encoder()
+  const block = await blockSize()
+  const blocked = blockProducts(graph.model, block)
+  assert.equal(blockProducts(graph.model, 1), graph.model)
+  if (block === 1) return
+  const count = (opType: string) => blocked.graph!.node.filter((node) => node.opType === opType).length
+  // six products of weights: forwards, for what comes before, and, if the tokens are whole blocks, for the weights
+  assert.deepEqual(['Conv', 'If'].map(count), [12, 10])
+  for (const [rows, time] of [
+    [4, 12],
+    [3, 7],
+  ]) {
+    const feeds: Record<string, ort.Tensor> = { share: new ort.Tensor('float32', Float32Array.of(1), []) }
+    for (const [name, dims, value] of textsOf(rows, time))
+      feeds[name] = new ort.Tensor(
+        'int64',
+        BigInt64Array.from({ length: dims.reduce((a, b) => a * b) }, (_, i) => BigInt(value(i))),
+        dims,
+      )
+    for (const [i, { name, dims }] of graph.parameters.entries())
+      feeds[name] = wave(dims, i + 1, 1 / Math.sqrt(dims.at(-1)!))
+    const [expected, actual] = [await run(graph.model, feeds), await run(blocked, feeds)]
+    for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], `${name} of ${rows} x ${time}`)
+  }
+})
+
+test('of two chains whose values would meet in the gradient of a weight, one is left as it was', async () => {
+  const graph = trainingGraph((network) => {
+    const layers = ['a', 'b', 'c'].map((name) => network.scope(name))
+    const x = network.graph.input('x', 'float32', ['batch', 32])
+    const wide = layers.reduce((y, at) => o.relu(dense(at, y, 48)), x)
+    return classifierLoss(dense(network, wide, 3), network.graph.input('labels', 'int64', ['batch']))
+  })
+  const blocked = blockProducts(graph.model, await blockSize())
+  const feeds: Record<string, ort.Tensor> = {
+    share: new ort.Tensor('float32', Float32Array.of(1), []),
+    x: wave([32, 32], 0),
+    labels: new ort.Tensor('int64', new BigInt64Array(32), [32]),
+  }
+  for (const [i, { name, dims }] of graph.parameters.entries()) feeds[name] = wave(dims, i + 1, 0.2)
+  const [expected, actual] = [await run(graph.model, feeds), await run(blocked, feeds)]
+  assert.ok(blocked === graph.model || blocked.graph!.node.some(({ opType }) => opType === 'Conv'))
+  for (const name of Object.keys(expected)) assertClose(actual[name], expected[name], name)
+})
+
 function wave(dims: readonly number[], k: number, height = 1): ort.Tensor {
   const length = dims.reduce((x, y) => x * y, 1)
   return new ort.Tensor(
@@ -96,6 +161,7 @@ async function run(model: ModelProto, feeds: Record<string, ort.Tensor>) {
 function assertClose(actual: ort.Tensor, expected: ort.Tensor, name: string) {
   assert.deepEqual(actual.dims, expected.dims, name)
   const [a, e] = [actual, expected].map(({ data }) => Array.from(data as Float32Array, Number))
-  const difference = Math.max(...e.map((value, i) => Math.abs(a[i] - value)))
-  assert.ok(difference <= 1e-5 * Math.max(...e.map(Math.abs)), `${name} differs by ${difference}`)
+  const largest = (values: number[]) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  const difference = largest(e.map((value, i) => a[i] - value))
+  assert.ok(difference <= 1e-5 * largest(e), `${name} differs by ${difference}`)
 }

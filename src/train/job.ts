@@ -85,7 +85,7 @@ export function withBase(spec: RunSpec, filename: string, base: TrainJob['from']
   if (family !== manifest.family || !Object.hasOwn(families, manifest.family))
     throw fail('UNSUPPORTED', {
       what: `training ${base!.ref}, a text classifier of the family ${manifest.family}, further as ${family}`,
-      instead: 'Versions that were trained here can be, as what they are; of others, train a new one.',
+      instead: 'Versions of one family that were trained here can be, as what they are; of others, train a new one.',
     })
   const several = spec.folds !== undefined ? 'folds' : spec.search ? 'search' : undefined
   if (several) throw fail('OPTION_INVALID', { option: several, reason: 'not for a version that is trained further' })

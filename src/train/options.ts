@@ -19,8 +19,9 @@ export const textOptions = {
   tokenizer: {
     type: 'string',
     default: 'auto',
-    choices: ['auto', 'character', 'word', 'bpe'],
-    description: 'how a text is cut into tokens; auto takes characters for texts of several scripts, words otherwise',
+    choices: ['auto', 'character', 'word', 'both', 'bpe'],
+    description:
+      'how a text is cut into tokens: both gives its words and then its characters; auto takes characters for texts of several scripts, words otherwise',
   },
   vocabulary: { type: 'integer', default: 20_000, minimum: 16, maximum: 1_000_000, description: 'most tokens known' },
   minimumCount: {

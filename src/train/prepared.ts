@@ -27,7 +27,7 @@ import { withProgress } from './progress.ts'
 const HELD = 0.1
 
 /** What a pipeline is asked for by options. */
-const wishOf = (options: Options): PipelineWish => ({
+export const wishOf = (options: Options): PipelineWish => ({
   normalise: {
     unicode: 'NFKC',
     lowercase: true,

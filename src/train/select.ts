@@ -18,7 +18,8 @@ const PROBE = { epochs: 1 / 4, time: 0.4 }
 /**
  * Chooses a model: all candidates train for a quarter of their epochs; in the order in which they then stand on the validation
  * split, all go on to their end for which there is time (after successive halving, Jamieson & Talwalkar 2016, though families
- * learn at different paces, and none is given up for which time is left); the best is measured once on what was held out.
+ * learn at different paces, and none is given up for which time is left); the best, or the mean of two where that is better, is
+ * measured once on what was held out.
  * Each goes on from its own checkpoint, so that nothing is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
@@ -64,6 +65,9 @@ export async function* selectModel(
     yield* trials.advance(trial, (all) => all, { stop, over: AbortSignal.timeout(Math.ceil(left())) })
     if (stop.aborted) return undefined
   }
+  const mean = trials.list.some(({ members }) => members) ? undefined : trials.addMean()
+  if (mean) yield* trials.advance(mean, (all) => all, { stop })
+  if (stop.aborted) return undefined
   const [chosen] = trials.ranked(open())
   return yield* trials.conclude(chosen)
 }

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { blockConvolutions } from '../autograd/blocked.ts'
+import { blockProducts } from '../autograd/blocked-products.ts'
 import { AVERAGE, keptBy, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
@@ -55,7 +56,8 @@ export class TrainingSession {
 
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const ways = waysOf(graph, options)
-    const model = blockConvolutions(graph.model, await blockSize(), Math.ceil(options.batchSize / ways))
+    const block = await blockSize()
+    const model = blockProducts(blockConvolutions(graph.model, block, Math.ceil(options.batchSize / ways)), block)
     const shared = layOut(graph, ways, writeModel(model), options)
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))

@@ -175,10 +175,15 @@ export class Training {
     return 'done'
   }
 
+  /** Takes weights that were learnt elsewhere for its best, and validates them. */
+  async *take(weights: Weights): AsyncGenerator<TrainEvent, Halt> {
+    yield* this.#validate(this.epochs - 1, weights)
+    return 'done'
+  }
+
   /** The best weights so far; undefined before the first epoch's end. */
   best(): { weights: Weights; metrics: Metrics } | undefined {
-    const saved = readCheckpoint<{ metrics: Metrics }>(join(this.#job.folder, BEST))
-    return saved && { weights: saved.weights, metrics: saved.state.metrics }
+    return bestIn(this.#job.folder)
   }
 
   /** Measures the best weights on the held-out split and writes the bundle, with what else is to be said of both. */
@@ -222,10 +227,9 @@ export class Training {
     await this.#closed
   }
 
-  async *#validate(epoch: number): AsyncGenerator<TrainEvent> {
+  async *#validate(epoch: number, weights = this.#session.averages()): AsyncGenerator<TrainEvent> {
     const progress = this.#progress
     const { metric, better } = this.learner.chosenBy
-    const weights = this.#session.averages()
     const { metrics } = await this.learner.evaluate(weights, 'validation')
     const score = metrics[metric]
     const best =
@@ -255,6 +259,12 @@ export class Training {
 
 const CHECKPOINT = 'checkpoint.safetensors'
 const BEST = 'best.safetensors'
+
+/** The best weights of the training in a folder; undefined before its first epoch's end. */
+export function bestIn(folder: string): { weights: Weights; metrics: Metrics } | undefined {
+  const saved = readCheckpoint<{ metrics: Metrics }>(join(folder, BEST))
+  return saved && { weights: saved.weights, metrics: saved.state.metrics }
+}
 
 /** Which parameters decay, by a pattern for their paths; undefined where the network says. Throws OPTION_INVALID. */
 function decayingBy(pattern: string): ((parameter: Parameter) => boolean) | undefined {

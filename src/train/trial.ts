@@ -3,13 +3,18 @@ import { join } from 'node:path'
 import { asAthanorError, fail } from '../base/errors.ts'
 import { type Cleaned, clean, openCleaned } from '../data/cleaned.ts'
 import { charactersFor } from '../data/prepare.ts'
+import type { TextFamily } from '../nn/family.ts'
+import { meanOf, memberScope } from '../nn/mean.ts'
+import type { Weights } from './checkpoint.ts'
 import type { TrainEvent, TrialReport } from './events.ts'
-import type { TrainJob } from './job.ts'
+import { familyOf, optionsOf, type TrainJob } from './job.ts'
+import type { Task } from './learner.ts'
 import type { Options } from './options.ts'
-import { openSources, partingOf } from './prepared.ts'
+import { openSources, partingOf, wishOf } from './prepared.ts'
 import { problemOf } from './problem.ts'
 import { withProgress } from './progress.ts'
-import { type Extra, type Halt, Training } from './training.ts'
+import { textClassification } from './tasks/text-classification.ts'
+import { bestIn, type Extra, type Halt, Training } from './training.ts'
 
 /** A trial with what choosing needs beside what is told of it. */
 export interface Trial extends TrialReport {
@@ -18,6 +23,8 @@ export interface Trial extends TrialReport {
   scores: number[]
   /** Epochs that it would have in all. */
   planned?: number
+  /** The trials whose mean it is, by number; it learns nothing of its own. */
+  members?: number[]
 }
 
 /** Most tokens of a text that any trial can look at. */
@@ -73,7 +80,7 @@ export class Trials {
     return dataFolder(this.#job)
   }
 
-  add(family: string, options: Options, reason?: string): Trial {
+  add(family: string, options: Options, reason?: string, members?: number[]): Trial {
     const trial: Trial = {
       trial: this.list.length + 1,
       family,
@@ -83,10 +90,24 @@ export class Trials {
       minutes: 0,
       scores: [],
       ...(reason !== undefined && { reason }),
+      ...(members && { members }),
     }
     this.list.push(trial)
     this.save()
     return trial
+  }
+
+  /** Adds the mean of the best two trials that cut texts alike; undefined where there are none. */
+  addMean(): Trial | undefined {
+    const best = this.ranked().filter(({ state }) => state !== 'dropped')
+    const cut = (trial: Trial) => JSON.stringify(wishOf(optionsOf(this.jobOf(trial).spec)))
+    for (const [at, one] of best.entries()) {
+      const other = best.slice(at + 1).find((trial) => cut(trial) === cut(one))
+      if (!other) continue
+      const reason = `the mean of what trials ${one.trial} and ${other.trial} answer, which cut texts alike`
+      return this.add(`${one.family}+${other.family}`, {}, reason, [one.trial, other.trial])
+    }
+    return undefined
   }
 
   save() {
@@ -145,11 +166,13 @@ export class Trials {
     const began = performance.now()
     let training: Training | undefined
     try {
-      training = yield* this.#told(trial, Training.open(this.jobOf(trial)))
+      training = yield* this.#open(trial)
       const { metric, better } = training.learner.chosenBy
       Object.assign(this, { metric, better })
       trial.planned = training.epochs
-      const steps = training.advance(all, typeof until === 'number' ? until : until(training.epochs))
+      const steps = trial.members
+        ? training.take(this.#weightsOf(this.#membersOf(trial)))
+        : training.advance(all, typeof until === 'number' ? until : until(training.epochs))
       let next = await steps.next()
       for (; !next.done; next = await steps.next()) {
         const event = next.value
@@ -185,7 +208,7 @@ export class Trials {
   /** Measures the chosen trial on what nothing was chosen by, and writes its bundle with the table of all; throws SELECTION_EMPTY. */
   async *conclude(chosen: Trial | undefined, extra: Extra = {}) {
     if (!chosen) throw fail('SELECTION_EMPTY', { reason: this.list.at(-1)?.reason ?? 'there was none' })
-    const training = yield* this.#told(chosen, Training.open(this.jobOf(chosen)))
+    const training = yield* this.#open(chosen)
     try {
       chosen.state = 'chosen'
       this.save()
@@ -198,6 +221,35 @@ export class Trials {
     } finally {
       await training.close()
     }
+  }
+
+  /** Opens a trial's training; that of a mean as its first member's, with the network of all. */
+  #open(trial: Trial): AsyncGenerator<TrainEvent, Training> {
+    if (!trial.members) return this.#told(trial, Training.open(this.jobOf(trial)))
+    const members = this.#membersOf(trial)
+    const family = meanOf(
+      members.map((member) => {
+        const { spec } = this.jobOf(member)
+        return { family: familyOf(spec).family as TextFamily, options: optionsOf(spec) }
+      }),
+    )
+    const job = this.jobOf({ ...members[0], trial: trial.trial })
+    const open: Task['open'] = (context) => textClassification.open({ ...context, name: trial.family, family })
+    return this.#told(trial, Training.open(job, open))
+  }
+
+  #membersOf = ({ members }: Trial): Trial[] => members!.map((number) => this.list[number - 1])
+
+  /** The best weights of members where the network of their mean has them. */
+  #weightsOf(members: readonly Trial[]): Weights {
+    return Object.fromEntries(
+      members.flatMap((member, at) =>
+        Object.entries(bestIn(this.jobOf(member).folder)!.weights).map(([path, weight]) => [
+          `${memberScope(at)}/${path}`,
+          weight,
+        ]),
+      ),
+    )
   }
 
   /** Of what opening a trial tells, what those who follow the run want to hear. */
@@ -218,7 +270,14 @@ const FILE = 'trials.json'
 const dataFolder = (job: TrainJob) => join(job.folder, 'data')
 
 /** A trial as it is told of. */
-function report({ score: _score, scores: _scores, planned: _planned, minutes, ...told }: Trial): TrialReport {
+function report({
+  score: _score,
+  scores: _scores,
+  planned: _planned,
+  members: _members,
+  minutes,
+  ...told
+}: Trial): TrialReport {
   return { ...told, minutes: Number(minutes.toFixed(2)) }
 }
 

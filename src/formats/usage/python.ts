@@ -68,18 +68,21 @@ function cutterOf({ pipeline: { tokenizer, normalise, truncate } }: Asked): Cutt
     .filter(Boolean)
     .join('\n')
   const own = { imports: 'import re\nimport unicodedata', open: vocabulary }
-  return {
-    character: { ...own, encode: `${normal}\n${cut('[vocabulary.get(token, 1) for token in text]')}` },
-    word: {
-      ...own,
-      install: ' uniseg',
-      imports: `${own.imports}\nfrom uniseg.wordbreak import words`,
-      // what is written without blanks is cut by dictionaries that Python lacks
-      encode: `${normal}
+  const known = 'vocabulary.get(token, 1)'
+  const inWords = (ids: string): Cutter => ({
+    ...own,
+    install: ' uniseg',
+    imports: `${own.imports}\nfrom uniseg.wordbreak import words`,
+    // what is written without blanks is cut by dictionaries that Python lacks
+    encode: `${normal}
 if re.search('(CJK UNIFIED|HIRAGANA|KATAKANA|THAI|LAO|KHMER|MYANMAR) ', ' '.join(unicodedata.name(c, '') for c in text)):
     raise ValueError('words of this script are found by the dictionaries of ICU: use usage.ts of an ONNX export')
-${cut('[vocabulary.get(token, 1) for token in words(text) if token.strip()]')}`,
-    },
+${cut(ids)}`,
+  })
+  return {
+    character: { ...own, encode: `${normal}\n${cut(`[${known} for token in text]`)}` },
+    word: inWords(`[${known} for token in words(text) if token.strip()]`),
+    both: inWords(`[${known} for token in [*filter(str.strip, words(text)), *text]]`),
     bpe: {
       ...library,
       imports: `${own.imports}\n${library.imports}`,

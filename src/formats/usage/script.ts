@@ -65,6 +65,9 @@ interface Cutter {
 }
 
 const vocabulary = `const vocabulary = new Map(Object.entries((await json('tokenizer.json')).model.vocab))`
+const segmenter = `${vocabulary}\nconst words = new Intl.Segmenter('zh', { granularity: 'word' })`
+const words = `Array.from(words.segment(text), ({ segment }) => segment)
+  .filter((token) => token.trim() !== '')`
 const library = {
   install: ' @huggingface/tokenizers',
   imports: `import { Tokenizer } from '@huggingface/tokenizers'`,
@@ -92,13 +95,8 @@ function cutterOf({ pipeline: { tokenizer, normalise, truncate } }: Asked): Cutt
   })
   return {
     character: () => own(vocabulary, 'Array.from(text, (token) => vocabulary.get(token) ?? 1)'),
-    word: () =>
-      own(
-        `${vocabulary}\nconst words = new Intl.Segmenter('zh', { granularity: 'word' })`,
-        `Array.from(words.segment(text), ({ segment }) => segment)
-  .filter((token) => token.trim() !== '')
-  .map((token) => vocabulary.get(token) ?? 1)`,
-      ),
+    word: () => own(segmenter, `${words}\n  .map((token) => vocabulary.get(token) ?? 1)`),
+    both: () => own(segmenter, `${words}\n  .concat(Array.from(text))\n  .map((token) => vocabulary.get(token) ?? 1)`),
     bpe: () => own(library.open, 'tokenizer.encode(text).ids', library),
     keras: () => ({
       open: `const { config } = await json('tokenizer.json')
