@@ -341,9 +341,9 @@ test('a published folder goes in and out through API and CLI, and is trained on 
   )
   assert.equal((await client.models.show(trained.model)).manifest.lineage.parent, 'out@1')
 
-  symlinkSync(join(folder, 'config.json'), join(folder, 'link.json'))
+  symlinkSync(film, join(folder, 'link.json'))
   const told = (part: RegExp) => (error: unknown) => part.test(String((error as { stdout?: string }).stdout))
-  await assert.rejects(cli('import', folder), told(/is a link/))
+  await assert.rejects(cli('import', folder), told(/is a link out of the folder/))
   rmSync(join(folder, 'link.json'))
   const pickle = {
     'config.json': readFileSync(join(folder, 'config.json')),
