@@ -1,17 +1,10 @@
 import { once } from 'node:events'
-import {
-  createReadStream,
-  createWriteStream,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { finished } from 'node:stream/promises'
 import type { Problem } from '../base/problem.ts'
+import { writeWhole } from '../base/whole.ts'
 import type { Removals } from './clean.ts'
 import { type CleanRows, openRows } from './clean-rows.ts'
 import { Collector } from './collector.ts'
@@ -108,7 +101,7 @@ export async function clean(options: CleanOptions, onProgress: (read: number) =>
     digest: digests.join('+'),
     ...(heldOut && { heldOut: heldOut.source }),
   }
-  writeFileSync(join(folder, META), JSON.stringify(about)) // last: its presence says that all is there
+  writeWhole(join(folder, META), JSON.stringify(about)) // last: its presence says that all is there
   return openCleaned(folder)!
 }
 

@@ -1,8 +1,9 @@
-import { createWriteStream, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createWriteStream, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { fail } from '../base/errors.ts'
 import type { Problem } from '../base/problem.ts'
+import { writeWhole } from '../base/whole.ts'
 import { type Cleaned, clean, cleanTexts, removeSpool } from './cleaned.ts'
 import type { Dataset } from './dataset.ts'
 import { type EncodedSplit, openSplit, SplitWriter } from './encoded.ts'
@@ -205,7 +206,7 @@ export async function encode(
     config: pipeline.config,
     tokenizer: pipeline.tokenizerJson,
   }
-  writeFileSync(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
+  writeWhole(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
   return openPrepared(folder)!
 }
 

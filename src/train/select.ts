@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fail } from '../base/errors.ts'
+import { writeWhole } from '../base/whole.ts'
 import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
@@ -109,6 +110,6 @@ async function adviceFor(job: TrainJob, trials: Trials): Promise<Advice> {
   const path = join(job.folder, 'advice.json')
   if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as Advice
   const advice = await advise(trials.folder, trials.cleaned, Math.min(8, availableParallelism()))
-  writeFileSync(path, JSON.stringify(advice))
+  writeWhole(path, JSON.stringify(advice))
   return advice
 }

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
-import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
+import { writeWhole } from '../base/whole.ts'
 import { LEASE, type RunRecords } from '../store/runs.ts'
 import type { Store } from '../store/store.ts'
 
@@ -74,7 +75,7 @@ export class Tenure {
       await copyFile(await this.#store.blobs.verify(digest), path)
       this.#known.set(name, digest)
     }
-    await this.#note()
+    this.#note()
   }
 
   /** Removes what another process had no use for any more. */
@@ -83,8 +84,8 @@ export class Tenure {
     this.#known.delete(name)
   }
 
-  async #note() {
-    await writeFile(this.#ledger, JSON.stringify(Object.fromEntries(this.#known)))
+  #note() {
+    writeWhole(this.#ledger, JSON.stringify(Object.fromEntries(this.#known)))
   }
 
   /** Keeps checkpoints and what was tried, as far as it changed; not more often than every few seconds. */
@@ -120,7 +121,7 @@ export class Tenure {
     }
     for (const name of gone) this.#known.delete(name)
     for (const { name, digest } of changed) this.#known.set(name, digest)
-    await this.#note()
+    this.#note()
   }
 
   async end() {

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { asAthanorError, fail } from '../base/errors.ts'
+import { writeWhole } from '../base/whole.ts'
 import { type Cleaned, clean, openCleaned } from '../data/cleaned.ts'
 import { charactersFor } from '../data/prepare.ts'
 import type { TextFamily } from '../nn/family.ts'
@@ -112,9 +113,7 @@ export class Trials {
 
   save() {
     const { list, seconds, metric, better, rounds } = this
-    const path = join(this.#job.folder, FILE)
-    writeFileSync(`${path}.partial`, JSON.stringify({ list, seconds, metric, better, rounds }))
-    renameSync(`${path}.partial`, path)
+    writeWhole(join(this.#job.folder, FILE), JSON.stringify({ list, seconds, metric, better, rounds }))
   }
 
   /** The trials with a score, best first; the earlier of equals. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../../base/errors.ts'
+import { writeWhole } from '../../base/whole.ts'
 import { ChatTemplate, chatMl, stretches, TRAINING_LIMIT } from '../chat.ts'
 import { TextCodec } from '../codec.ts'
 import { type EncodedSplit, openRun, openSplit, SplitWriter, type TokenRun } from '../encoded.ts'
@@ -129,7 +130,7 @@ export async function prepareCorpus(
   if (held.tokens < 2) throw fail('SPLIT_IMPOSSIBLE', { reason: 'there is too little text to hold some out' })
   report.charactersPerToken = train.characters / train.tokens
   const digest = validation ? `${await corpus.digest()}+${await validation.digest()}` : await corpus.digest()
-  writeFileSync(join(folder, META), JSON.stringify({ kind: corpus.kind, tokenizer: json, config, report, digest }))
+  writeWhole(join(folder, META), JSON.stringify({ kind: corpus.kind, tokenizer: json, config, report, digest }))
   return openPreparedCorpus(folder)!
 }
 

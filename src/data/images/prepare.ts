@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../../base/errors.ts'
+import { writeWhole } from '../../base/whole.ts'
 import { noRemovals, type Reason, type Removals, recordRemoval } from '../clean.ts'
 import { type Part, splitRows } from '../split.ts'
 import { type ImagePipelineConfig, measure, toPixels } from './pixels.ts'
@@ -130,7 +131,7 @@ export async function prepareImages(
       size: { height: target.height, width: target.width, channels: target.channels },
     },
   }
-  writeFileSync(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
+  writeWhole(join(folder, META), JSON.stringify(meta)) // last: its presence says that all is there
   return openPreparedImages(folder)!
 }
 
