@@ -128,6 +128,6 @@ test('what is reckoned with is no less than a run takes from its first step to i
     const name = { gpt: 'x.txt', resnet: 'idx' }[spec.family] ?? 'x.csv'
     const { memory, peak } = await measured(folder, name, spec).finally(() => rmSync(folder, { recursive: true }))
     const told = `${spec.family}: reckoned ${Math.round(memory / 1e6)} MB, took ${Math.round(peak / 1e6)} MB`
-    assert.ok(memory >= peak && memory <= 1.3 * peak, told)
+    assert.ok(memory >= peak && memory <= 1.4 * peak, told)
   }
 })

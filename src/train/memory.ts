@@ -13,7 +13,7 @@ import type { Learner } from './learner.ts'
 const views = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity'])
 
 /** What is added beside vectors and values when training begins: threads with their code, sessions without their values. */
-const START = 104e6
+const START = 112e6
 /** What onnxruntime's arena holds of what values take, since it leaves gaps. */
 const SLACK = 1.2
 /**
