@@ -8,8 +8,8 @@ import { writeTemporaryIn } from '../store/home.ts'
  * a process that was killed.
  */
 export async function startOwn(...how: Parameters<typeof startApp>): Promise<App> {
-  const { startApp } = await import('../app.ts')
-  const app = await startApp(...how)
+  const house = await import('../app.ts')
+  const app = await house.startApp(...how)
   const folder = join(app.config.home, 'tmp') // this process's by now
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder)
