@@ -1,5 +1,6 @@
 // Our side of a training race: `node ours.ts train-lstm` answers lines on stdin as bench/peers/trainer.py does.
 import { createInterface } from 'node:readline'
+import { blockSize } from '../../src/train/block.ts'
 import { isPlanned } from '../../src/train/memory.ts'
 import { TrainingSession, waysOf } from '../../src/train/session.ts'
 import { fills, valuesOf, type Work } from './work.ts'
@@ -13,7 +14,10 @@ const session = await TrainingSession.create(graph, {
   seed: 1,
   threads: 2,
   batchSize: work.rows,
-  planned: isPlanned(graph, work.batch(0), waysOf(graph, { threads: 2, batchSize: work.rows })),
+  planned: isPlanned(graph, work.batch(0), {
+    ways: waysOf(graph, { threads: 2, batchSize: work.rows }),
+    block: await blockSize(),
+  }),
 })
 session.restore(
   Object.fromEntries(fills(graph).map((fill, k) => [fill.name, { dims: fill.dims, data: valuesOf(fill, k) }])),

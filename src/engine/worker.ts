@@ -97,8 +97,8 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
 }
 
 /**
- * Works off what is waiting, each lane no more than its share of all that is there. A run takes a while, so whatever arrives meanwhile becomes
- * the next round: batches grow with load, and nobody waits for a timer.
+ * Works off what is waiting, each lane no more than its share of all that is there. A run takes a while, so whatever arrives
+ * meanwhile becomes the next round: batches grow with load, and nobody waits for a timer.
  */
 function work() {
   if (waiting.length > 1) runner?.widen?.()

@@ -21,6 +21,16 @@ const text = (shape: Shape | undefined) => `[${shape?.join(', ') ?? '…'}]`
 
 const same: ShapeRule = (c) => [{ dtype: input(c, 0).dtype, shape: input(c, 0).shape }]
 
+/** (batch, channels, height, width), or the channels last, in the other order. */
+function reordered(c: Context, before: boolean, after: boolean): Type {
+  const { dtype, shape } = input(c, 0)
+  if (shape?.length !== 4) return { dtype, shape: undefined }
+  const [batch, a, b, d] = shape
+  const [channels, height, width] = before ? [d, a, b] : [a, b, d]
+  const all = intOf(c.node, 'channels', 0) || channels
+  return { dtype, shape: after ? [batch, height, width, all] : [batch, all, height, width] }
+}
+
 /** Integer arithmetic on known elements, so that shapes computed by Mul, Add, … are followed. */
 const arithmetic: Record<string, (a: number, b: number) => number> = {
   Add: (a, b) => a + b,
@@ -612,7 +622,9 @@ export const operators: Record<string, ShapeRule> = {
     const [data, , , mean, variance] = c.inputs
     return [data, mean, variance].slice(0, c.node.output.length).map((t) => t && { dtype: t.dtype, shape: t.shape })
   },
-  'com.microsoft.nchwc:ReorderInput': same,
+  'com.microsoft.nchwc:ReorderInput': (c) => [reordered(c, intOf(c.node, 'channels_last', 0) === 1, false)],
+  'com.microsoft.nchwc:ReorderOutput': (c) => [reordered(c, false, intOf(c.node, 'channels_last', 0) === 1)],
+  'com.microsoft.nchwc:Conv': conv,
   Conv: conv,
   ConvTranspose: convTranspose,
   Scan: scan,

@@ -1,6 +1,9 @@
 import ort from 'onnxruntime-node'
+import { blockConvolutions } from '../autograd/blocked.ts'
+import { blockProducts } from '../autograd/blocked-products.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
+import type { ModelProto } from '../graph/gen/onnx_pb.js'
 
 let known: Promise<number> | undefined
 
@@ -9,6 +12,10 @@ export function blockSize(): Promise<number> {
   known ??= probe()
   return known
 }
+
+/** A model as it is run for `rows` rows at once: in the layout of blocks of this size. */
+export const inBlocks = (model: ModelProto, block: number, rows: number): ModelProto =>
+  blockProducts(blockConvolutions(model, block, rows), block)
 
 /** A tensor of four channels, the fewest that are taken, is filled up to one block. */
 async function probe(): Promise<number> {

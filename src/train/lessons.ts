@@ -2,6 +2,7 @@ import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:
 import { createInterface } from 'node:readline'
 import type { Network } from '../autograd/training.ts'
 import { fail } from '../base/errors.ts'
+import { writeWhole } from '../base/whole.ts'
 import type { Value } from '../graph/builder.ts'
 import * as o from '../graph/ops.ts'
 import { dense, shares, tokens, weighted } from '../nn/layers.ts'
@@ -97,7 +98,7 @@ export async function* lessons(
     states = ofLengthOne(centred(states, width), width / layered.layers)
     writeFileSync(paths.states, new Uint8Array(states.buffer))
   }
-  writeFileSync(paths.soft, new Uint8Array(soft.buffer))
+  writeWhole(paths.soft, new Uint8Array(soft.buffer)) // last: its presence says that all is there
   return lessonsOf(soft, vectors, states)
 }
 

@@ -29,7 +29,7 @@ const batch = (rows: number, time: number): Batch => {
   const tensors = { ids: tensor(rows, time), lengths: tensor(rows), labels: tensor(rows) }
   return { tensors, rows, sizes: { time } }
 }
-const work = { ways: 2, kept: 3 }
+const work = { ways: 2, kept: 3, block: 1 }
 
 test('what is alive between forward and backward pass grows with rows and, through attention, with the square of time', () => {
   const memory = (rows: number, time: number) => memoryOfStep(graph, batch(rows, time), work)
@@ -128,6 +128,6 @@ test('what is reckoned with is no less than a run takes from its first step to i
     const name = { gpt: 'x.txt', resnet: 'idx' }[spec.family] ?? 'x.csv'
     const { memory, peak } = await measured(folder, name, spec).finally(() => rmSync(folder, { recursive: true }))
     const told = `${spec.family}: reckoned ${Math.round(memory / 1e6)} MB, took ${Math.round(peak / 1e6)} MB`
-    assert.ok(memory >= peak && memory <= 1.4 * peak, told)
+    assert.ok(memory >= peak && memory <= 1.3 * peak, told)
   }
 })

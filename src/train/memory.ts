@@ -7,13 +7,14 @@ import type { Type } from '../graph/shape.ts'
 import { tensorInput } from '../graph/signature.ts'
 import { dataTypes } from '../graph/tensor.ts'
 import type { Batch } from './batch.ts'
+import { inBlocks } from './block.ts'
 import type { Learner } from './learner.ts'
 
 /** Operators whose output lies where their input does. */
 const views = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity'])
 
 /** What is added beside vectors and values when training begins: threads with their code, sessions without their values. */
-const START = 112e6
+const START = 96e6
 /** What onnxruntime's arena holds of what values take, since it leaves gaps. */
 const SLACK = 1.2
 /**
@@ -26,10 +27,14 @@ const COPIES = 4
 /** Batches of an epoch that are looked at for the largest. */
 const LOOKED_AT = 32
 
-/** How a batch is worked on: by how many threads, and how many vectors of all parameters are kept, gradients left out. */
+/** How a batch is worked on. */
 interface Work {
+  /** Threads that share it. */
   readonly ways: number
+  /** Vectors of all parameters that are kept, gradients left out. */
   readonly kept: number
+  /** Channels or columns of a block in the layout that graphs are run in; 1 for none. */
+  readonly block: number
 }
 
 /** Bytes that a process takes more, at most, when it begins to train on batches of this size; by the graph's shapes. */
@@ -37,20 +42,23 @@ export const memoryOf = (graph: TrainingGraph, batch: Batch, work: Work): number
   memoryOfStep(graph, batch, work) + memoryBetween(graph, batch, work)
 
 /** The same of one that only takes steps. */
-export function memoryOfStep(graph: TrainingGraph, batch: Batch, { ways, kept }: Work): number {
+export function memoryOfStep(graph: TrainingGraph, batch: Batch, work: Work): number {
+  const { ways, kept } = work
   // gradients: what the optimizer reads, what the graph makes of them, and the binding's copy
   const vectors = sizeOf(graph.parameters) * (kept + 3 * ways) + sizeOf(graph.frozen)
-  const values = valuesOf(graph, batch, ways)
+  const values = valuesOf(graph, batch, work)
   return START + vectors + ways * SLACK * values * (values <= PLANNED ? 2 : 1)
 }
 
 /** Whether a session should plan its memory when it is to work on batches of this size. */
-export const isPlanned = (graph: TrainingGraph, batch: Batch, ways: number): boolean =>
-  valuesOf(graph, batch, ways) <= PLANNED
+export const isPlanned = (graph: TrainingGraph, batch: Batch, work: Omit<Work, 'kept'>): boolean =>
+  valuesOf(graph, batch, work) <= PLANNED
 
 /** Bytes of values that lie there at once in a way's part of a step. */
-const valuesOf = (graph: TrainingGraph, batch: Batch, ways: number): number =>
-  mostAlive(sized(graph.model, batch, Math.ceil(batch.rows / ways)))
+function valuesOf({ model }: TrainingGraph, batch: Batch, { ways, block }: Omit<Work, 'kept'>): number {
+  const rows = Math.ceil(batch.rows / ways)
+  return mostAlive(sized(inBlocks(model, block, rows), batch, rows))
+}
 
 /** What comes on top between steps: the copies that a checkpoint is written from, or an evaluation of as many rows. */
 function memoryBetween(graph: TrainingGraph, batch: Batch, { kept }: Work): number {
@@ -93,7 +101,7 @@ export function assertFits(learner: Learner, work: Work, available = process.ava
   if (needed <= available)
     return {
       resident: Math.round(process.memoryUsage.rss() + needed),
-      planned: isPlanned(graph, largest, work.ways),
+      planned: isPlanned(graph, largest, work),
     }
   const mb = (bytes: number) => Math.round(bytes / 1e6)
   throw fail('TRAINING_MEMORY', { needed: mb(needed), available: mb(available), instead: fitting() })

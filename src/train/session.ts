@@ -1,14 +1,12 @@
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { blockConvolutions } from '../autograd/blocked.ts'
-import { blockProducts } from '../autograd/blocked-products.ts'
 import { AVERAGE, keptBy, type Optimizer, vectorsOf } from '../autograd/optimizers.ts'
 import type { Init, Parameter, TrainingGraph } from '../autograd/training.ts'
 import { normalAt, streamOf, uniformAt } from '../base/counter.ts'
 import { alignUp, vectors, view } from '../base/simd.ts'
 import { writeModel } from '../graph/codec.ts'
 import { type Batch, partsOf } from './batch.ts'
-import { blockSize } from './block.ts'
+import { blockSize, inBlocks } from './block.ts'
 import type { Weights } from './checkpoint.ts'
 import { type Place, type Shared, STARTED, Way, within } from './way.ts'
 
@@ -57,7 +55,7 @@ export class TrainingSession {
   static async create(graph: TrainingGraph, options: SessionOptions): Promise<TrainingSession> {
     const ways = waysOf(graph, options)
     const block = await blockSize()
-    const model = blockProducts(blockConvolutions(graph.model, block, Math.ceil(options.batchSize / ways)), block)
+    const model = inBlocks(graph.model, block, Math.ceil(options.batchSize / ways))
     const shared = layOut(graph, ways, writeModel(model), options)
     const all = view(shared.vectors, 'parameter')
     const place = new Map(shared.places.map((one) => [one.name, one]))

@@ -8,6 +8,7 @@ import { version as code } from '../base/version.ts'
 import { writeBundle } from '../bundle/bundle.ts'
 import type { Manifest, Metrics } from '../bundle/manifest.ts'
 import { countParameters } from '../nn/families.ts'
+import { blockSize } from './block.ts'
 import { readCheckpoint, type Weights, writeCheckpoint } from './checkpoint.ts'
 import type { TrainEvent } from './events.ts'
 import { familyOf, optionsOf, type TrainJob, type TrainResult } from './job.ts'
@@ -89,7 +90,11 @@ export class Training {
     const decays = decayingBy(String(options.decayOf))
     const [optimizer, average, batchSize] = [options.optimizer as Optimizer, number('average'), number('batchSize')]
     const ways = waysOf(learner.graph, { threads, batchSize })
-    const { resident: memory, planned } = assertFits(learner, { ways, kept: 1 + keptBy(optimizer, average > 0).length })
+    const { resident: memory, planned } = assertFits(learner, {
+      ways,
+      kept: 1 + keptBy(optimizer, average > 0).length,
+      block: await blockSize(),
+    })
     const session = await TrainingSession.create(learner.graph, {
       optimizer,
       weightDecay: number('weightDecay'),

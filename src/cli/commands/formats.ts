@@ -116,7 +116,10 @@ export async function importFolder(context: Context, folder: string): Promise<st
   return `${name}@${version}`
 }
 
-/** From the last part of a path, of the model whose snapshot in a Hugging Face cache it is, of `npm:<package>@<version>#<path>`, or of `hf:OWNER/NAME@<revision>`. */
+/**
+ * From the last part of a path, of the model whose snapshot in a Hugging Face cache it is, of
+ * `npm:<package>@<version>#<path>`, or of `hf:OWNER/NAME@<revision>`.
+ */
 const nameOf = (path: string) => {
   const [, published] = /^(?:npm|hf):(.*)$/.exec(path) ?? []
   if (published === undefined) {

@@ -17,16 +17,16 @@ function saved(t: TestContext, files: Record<string, Uint8Array>) {
   return Object.fromEntries(Object.keys(files).map((name) => [name, join(folder, name)]))
 }
 
-async function opened(t: TestContext, paths: Record<string, string>, threads: number) {
+async function opened(paths: Record<string, string>, threads: number) {
   const lanes = await Lanes.open((name) => readFileSync(paths[name]), { threads, paths })
-  t.after(() => lanes.close())
   lanes.widen()
   return lanes
 }
 
 test('lanes give what all threads together give, and an error of one leaves it open', async (t) => {
   const paths = saved(t, (await tinyEmbedder()).files)
-  const lanes = await opened(t, paths, 2)
+  const lanes = await opened(paths, 2)
+  t.after(() => lanes.close())
   assert.equal(lanes.count, 1, 'they are opened in the background')
   while (lanes.count === 1) await wait(5)
   const feeds = (...ids: bigint[]) => ({
@@ -49,8 +49,8 @@ test('lanes give what all threads together give, and an error of one leaves it o
 
 test('a graph is whole with one thread, and where it reads texts step by step', async (t) => {
   const [embedder, classifier] = [saved(t, (await tinyEmbedder()).files), saved(t, (await tinyClassifier()).files)]
-  for (const lanes of [await opened(t, embedder, 1), await opened(t, classifier, 2)]) {
-    await wait(300)
+  for (const lanes of [await opened(embedder, 1), await opened(classifier, 2)]) {
+    await lanes.close() // which waits for lanes that are being opened
     assert.equal(lanes.count, 1)
   }
 })

@@ -82,7 +82,12 @@ export class Lanes {
     const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
     const workerData = { ...mapped, threads: Math.floor(this.#threads / LANES) }
     const lanes = Array.from({ length: LANES }, () => new Worker(new URL(file, import.meta.url), { workerData }))
-    await Promise.all(lanes.map((lane) => once(lane, 'message')))
+    try {
+      await Promise.all(lanes.map((lane) => once(lane, 'message')))
+    } catch (error) {
+      await Promise.all(lanes.map((lane) => lane.terminate()))
+      throw error
+    }
     this.#lanes = lanes
     this.#free = [...lanes]
   }

@@ -52,8 +52,8 @@ interface Part {
 
 /**
  * Steps in which texts are read and written together: each is one batch of llama.cpp, with a token of each text that is being
- * written and as much of the beginnings of others as there is room for. Texts come and go between steps; who finds no seat waits, first come first served. What follows from a
- * token for its reader is done while the next step runs.
+ * written and as much of the beginnings of others as there is room for. Texts come and go between steps; who finds no seat
+ * waits, first come first served. What follows from a token for its reader is done while the next step runs.
  */
 export class Steps {
   readonly #context: NativeContext

@@ -20,10 +20,10 @@ export type Measurement = Quality
 const [SINGLES, TURN] = [24, 4]
 /** Rounds go on, up to a number and milliseconds, while the middle half of their ratios spans more than this. */
 const [STEADY, MOST_ROUNDS, LONGEST] = [0.1, 21, 20_000]
-/** Sources of more parameters are measured on all cores, others on one, where rounds differ less. */
-const LARGE = 8_000_000
 /** They need not where the ratio is so many times above its bound, or below it. */
 const FAR = 4
+/** Sources of more parameters are measured on all cores, others on one, where rounds differ less. */
+const LARGE = 8_000_000
 
 /** A batch may take long on a busy machine, and nobody waits for its answer: milliseconds until an engine is taken for hung. */
 const HANG = 300_000
@@ -32,7 +32,7 @@ const HANG = 300_000
 const QUALITY = 0.4
 
 /**
- * Measures a refined version against its source in the same run: both in engine processes as serving starts them,
+ * Measures a refined version against its source in the same run: both in engine processes like those that serve,
  * quality on all rows, then at least `rounds` rounds in which they take turns, each beginning every other round. Ratios are
  * medians of the rounds' ratios, so that what disturbs the machine for longer than a turn disturbs both; the refined version's
  * own times are told as the source's times that ratio. `goal` is what the ratios are held to.
