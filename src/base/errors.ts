@@ -294,6 +294,11 @@ export const errors = {
     'Use that server, stop it, or set ATHANOR_HOME to another folder.',
   ],
   HOME_UNUSABLE: [500, 'the data folder cannot be used: {reason}', 'Check its permissions, or set ATHANOR_HOME.'],
+  DATABASE_NEWER: [
+    500,
+    'the database was used by a later version of Athanor, which this one cannot read ({migration})',
+    'Go on with that version, or set ATHANOR_HOME to another folder and restore a backup of this version there.',
+  ],
   STORAGE_UNAVAILABLE: [
     503,
     '{what} cannot be reached; nothing was changed',

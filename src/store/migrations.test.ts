@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { after, test } from 'node:test'
+import { sql } from 'kysely'
 import { backends, removeBackends } from '../testing/backends.ts'
 import { openStore, openTarget } from './store.ts'
 
@@ -46,5 +47,19 @@ for (const { name, skip, fresh } of backends) {
     assert.equal((await store.db.selectFrom('models').select('name').executeTakeFirstOrThrow()).name, 'kept')
     assert.deepEqual(await store.db.selectFrom('audit').select('outcome').execute(), [])
     await store.close()
+  })
+
+  test(`a database of a later version is named as such, and left as it is: ${name}`, { skip }, async () => {
+    const { home, places } = await fresh()
+    const { db, close } = await openStore(home, places)
+    const table = sql.ref(places.schema === undefined ? 'kysely_migration' : `${places.schema}.kysely_migration`)
+    await sql`insert into ${table} (name, timestamp) values ('9999_later', '2999-01-01')`.execute(db)
+    await close()
+    const told = { code: 'DATABASE_NEWER', message: /by a later version of Athanor.*9999_later/ }
+    await assert.rejects(openStore(home, places), told)
+    const { migrator, close: closeTarget } = await openTarget(home, places)
+    const { error } = await migrator.migrateToLatest()
+    assert.match(String(error), /9999_later is missing/)
+    await closeTarget()
   })
 }

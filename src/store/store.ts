@@ -74,7 +74,7 @@ export async function openTarget(
 
 /**
  * Opens (and makes, if need be) a data folder and what is configured beside it. Throws HOME_BUSY, HOME_UNUSABLE,
- * DISK_FULL, OPTION_INVALID or STORAGE_UNAVAILABLE.
+ * DATABASE_NEWER, DISK_FULL, OPTION_INVALID or STORAGE_UNAVAILABLE.
  */
 export async function openStore(home: string, options: Places & { files?: Files } = {}): Promise<Store> {
   const lock = lockHome(home)
@@ -83,7 +83,7 @@ export async function openStore(home: string, options: Places & { files?: Files 
     const shared = Boolean(options.database)
     db = await openDatabase(home, options)
     const { error } = await migratorOf(db, options).migrateToLatest()
-    if (error) throw error
+    if (error) throw ofLaterVersion(error) ?? error
     if (!shared) await db.deleteFrom('leases').execute() // of a process that was killed
     const blobs = await openBlobs(home, options)
     const opened = db
@@ -143,6 +143,12 @@ const migratorOf = (db: Kysely<Schema>, { schema }: Places) =>
     provider: { getMigrations: async () => migrations },
     ...(schema !== undefined && { migrationTableSchema: schema }),
   })
+
+/** What the migrator says of a database in which more was done than it knows of. */
+function ofLaterVersion(error: unknown): AthanorError | undefined {
+  const [, migration] = /previously executed migration (\S+) is missing/.exec(String(error)) ?? []
+  return migration === undefined ? undefined : fail('DATABASE_NEWER', { migration }, { cause: error })
+}
 
 async function openBlobs(home: string, { blobs: address, files }: Places & { files?: Files }): Promise<Blobs> {
   const disk = new DiskBlobs(join(home, 'blobs'), files)

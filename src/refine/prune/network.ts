@@ -41,7 +41,7 @@ export const unprunable = (family: string) =>
   fail('UNSUPPORTED', {
     what: `structured pruning of a version of the family ${family}`,
     instead:
-      'Classifiers of texts and images, encoders and decoders that were trained or imported here, and not yet quantized, can be pruned.',
+      'Classifiers of one family and of images, encoders and decoders that were trained or imported here, and not yet quantized, can be pruned. A mean of several networks can be quantized, or taught to one (--distil).',
   })
 
 export const countOf = (weights: Weights, names: Iterable<string>) =>

@@ -34,6 +34,8 @@ const networks: Record<string, () => Promise<Prunable>> = {
     const sizes = { width: 32, layers: 3, heads: 4, inner: 64, headSize: 8 }
     return ownClassifier(await madeClassifier('transformer', sizes))
   },
+  wide: async () =>
+    ownClassifier(await madeClassifier('wide', { width: 16, filters: 16, windows: 2, bagWidth: 4, buckets: 64 })),
   'encoder of vectors': async () =>
     encoderNetwork(subjectOf(bundleEncoder(tinyEncoder(texts, undefined, { sizes: { layers: 3 } })))),
   'encoder that classifies': async () => {

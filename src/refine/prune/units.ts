@@ -166,6 +166,7 @@ const kinds: Record<string, readonly UnitKind[]> = {
   gru: [hidden('gru')],
   rnn: [hidden('rnn')],
   textcnn: [filters],
+  wide: [filters],
   transformer: [inner(['in'], 'out'), heads(['in'], 'out')],
   encoder: [inner(['up'], 'down'), heads(['query', 'key', 'value'], 'output')],
   gpt: [inner(['in'], 'out'), heads(['in'], 'out')],
