@@ -7,7 +7,7 @@ import type { Advice } from './advice.ts'
 import { advise } from './advise.ts'
 import type { TrainEvent } from './events.ts'
 import type { TrainJob, TrainResult } from './job.ts'
-import { rankAlike } from './standing.ts'
+import { behind, wants } from './standing.ts'
 import { type Trial, Trials } from './trial.ts'
 
 /** Seconds that choosing a model takes where nothing is said. */
@@ -19,8 +19,8 @@ const PROBE = { epochs: 1 / 4, time: 0.4 }
 /**
  * Chooses a model: all candidates train for a quarter of their epochs; in the order in which they then stand on the validation
  * split, all go on to their end for which there is time (after successive halving, Jamieson & Talwalkar 2016, though families
- * learn at different paces, and none is given up for which time is left); the best, or the mean of two where that is better, is
- * measured once on what was held out.
+ * learn at different paces, and none is given up for which time is left), then those that a quarter was too short for; the best,
+ * or the mean of two where that is better, is measured once on what was held out.
  * Each goes on from its own checkpoint, so that nothing is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
@@ -57,7 +57,8 @@ export async function* selectModel(
       yield* trials.advance(trial, target, { stop, over })
       if (stop.aborted) return undefined
     }
-    yield* dropBehind(trials, left())
+    for (const trial of behind(open(), trials.better, left()))
+      yield trials.drop(trial, `behind others after ${trial.epochs} epochs, and no time for all`)
     trials.rounds = 1
     trials.save()
   }
@@ -66,6 +67,7 @@ export async function* selectModel(
     yield* trials.advance(trial, (all) => all, { stop, over: AbortSignal.timeout(Math.ceil(left())) })
     if (stop.aborted) return undefined
   }
+  for (const trial of open()) if (trial.score === undefined) yield trials.drop(trial, 'not one epoch within the budget')
   const mean = trials.list.some(({ members }) => members) ? undefined : trials.addMean()
   if (mean) yield* trials.advance(mean, (all) => all, { stop })
   if (stop.aborted) return undefined
@@ -73,24 +75,8 @@ export async function* selectModel(
   return yield* trials.conclude(chosen)
 }
 
-/** Milliseconds that a trial still wants, at the pace that it had. */
-const wants = ({ minutes, epochs, planned = epochs }: Trial) => (60_000 * minutes * (planned - epochs)) / epochs
-
-/** Ends the probe: of the trials, compared at the share of their epochs that all have reached, the best stays, and each next that can end in time. */
-function* dropBehind(trials: Trials, left: number): Generator<TrainEvent> {
-  for (const trial of trials.list)
-    if (trial.state !== 'dropped' && trial.score === undefined)
-      yield trials.drop(trial, 'not one epoch within its share of the budget')
-  const open = trials.list.filter(({ state }) => state !== 'dropped')
-  let taken = 0
-  for (const [at, { trial }] of rankAlike(open, trials.better).entries()) {
-    if (at > 0 && taken + wants(trial) > left)
-      yield trials.drop(trial, `behind others after ${trial.epochs} epochs, and no time for all`)
-    else taken += wants(trial)
-  }
-}
-
-const byWants = (trials: readonly Trial[]) => trials.toSorted((a, b) => wants(a) - wants(b))
+/** Those that end soonest first; those that have had no epoch yet last, as they were advised. */
+const byWants = (trials: readonly Trial[]) => trials.toSorted((a, b) => wants(a) - wants(b) || 0)
 
 /** Lets a trial go on over its time until it has finished an epoch. */
 function firstEpoch(trial: Trial, slice: number): AbortSignal {

@@ -6,6 +6,27 @@ export interface Standing {
   readonly scores: readonly number[]
 }
 
+/** Milliseconds that a training still wants, at the pace that it had; Infinity before its first epoch. */
+export const wants = ({ minutes, epochs, planned = epochs }: Timed): number =>
+  epochs === 0 ? Number.POSITIVE_INFINITY : (60_000 * minutes * (planned - epochs)) / epochs
+
+type Timed = Pick<Standing, 'epochs' | 'planned'> & { readonly minutes: number }
+
+/**
+ * Those that are given up when all have had their share of the time: the best stays, and each next that can end in what of
+ * `left` milliseconds is left; so does one without an epoch yet, which nothing is known of.
+ */
+export function behind<T extends Standing & Timed>(among: readonly T[], better: Better, left: number): T[] {
+  const known = among.filter(({ epochs }) => epochs > 0)
+  let taken = 0
+  const gone = rankAlike(known, better).filter(({ trial }, at) => {
+    if (at > 0 && taken + wants(trial) > left) return true
+    taken += wants(trial)
+    return false
+  })
+  return gone.map(({ trial }) => trial)
+}
+
 export type Better = 'higher' | 'lower'
 
 /** Trainings with their best scores within the share of their epochs that all of them have reached, best first; the earlier of equals. */
