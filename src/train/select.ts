@@ -19,8 +19,8 @@ const PROBE = { epochs: 1 / 4, time: 0.4 }
 /**
  * Chooses a model: all candidates train for a quarter of their epochs; in the order in which they then stand on the validation
  * split, all go on to their end for which there is time (after successive halving, Jamieson & Talwalkar 2016, though families
- * learn at different paces, and none is given up for which time is left), then those that a quarter was too short for; the best,
- * or the mean of two where that is better, is measured once on what was held out.
+ * learn at different paces, and none is given up for which time is left), then those whose share of the
+ * time was too short for an epoch; the best, or the mean of two where that is better, is measured once on what was held out.
  * Each goes on from its own checkpoint, so that nothing is trained twice. Within the budget as far as there is a model at its end.
  */
 export async function* selectModel(
@@ -75,7 +75,7 @@ export async function* selectModel(
   return yield* trials.conclude(chosen)
 }
 
-/** Those that end soonest first; those that have had no epoch yet last, as they were advised. */
+/** Those that end soonest first; those without an epoch yet last, in the order of advice (Infinity - Infinity is NaN). */
 const byWants = (trials: readonly Trial[]) => trials.toSorted((a, b) => wants(a) - wants(b) || 0)
 
 /** Lets a trial go on over its time until it has finished an epoch. */

@@ -6,15 +6,18 @@ export interface Standing {
   readonly scores: readonly number[]
 }
 
+export type Better = 'higher' | 'lower'
+
+/** How far a training is, and how long that took. */
+type Timed = Pick<Standing, 'epochs' | 'planned'> & { readonly minutes: number }
+
 /** Milliseconds that a training still wants, at the pace that it had; Infinity before its first epoch. */
 export const wants = ({ minutes, epochs, planned = epochs }: Timed): number =>
   epochs === 0 ? Number.POSITIVE_INFINITY : (60_000 * minutes * (planned - epochs)) / epochs
 
-type Timed = Pick<Standing, 'epochs' | 'planned'> & { readonly minutes: number }
-
 /**
- * Those that are given up when all have had their share of the time: the best stays, and each next that can end in what of
- * `left` milliseconds is left; so does one without an epoch yet, which nothing is known of.
+ * Those that are given up when all have had their share of the time: the best stays, and each next that can end in what remains
+ * of `left` milliseconds; so does one without an epoch yet, of which nothing is known.
  */
 export function behind<T extends Standing & Timed>(among: readonly T[], better: Better, left: number): T[] {
   const known = among.filter(({ epochs }) => epochs > 0)
@@ -26,8 +29,6 @@ export function behind<T extends Standing & Timed>(among: readonly T[], better: 
   })
   return gone.map(({ trial }) => trial)
 }
-
-export type Better = 'higher' | 'lower'
 
 /** Trainings with their best scores within the share of their epochs that all of them have reached, best first; the earlier of equals. */
 export function rankAlike<T extends Standing>(among: readonly T[], better: Better): { trial: T; score: number }[] {
