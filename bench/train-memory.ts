@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { trainingGraph } from '../src/autograd/training.ts'
 import { FULL } from '../src/nn/bert.ts'
 import { encoderLoss } from '../src/nn/encoders.ts'
-import { Racer } from './lib/racer.ts'
+import { asTrainer, Racer } from './lib/racer.ts'
 import { median } from './lib/statistics.ts'
 import { fills, textWork, type Work } from './lib/work.ts'
 import type { Result } from './main.ts'
@@ -62,8 +63,7 @@ export async function run(log: (line: string) => void): Promise<Result[]> {
 
 /** Resident memory of a process that does nothing but train, at each hundredth of the steps. */
 async function residentOf(name: string, tell: (step: number, mb: number) => void): Promise<number[]> {
-  const script = new URL('./lib/steps.ts', import.meta.url).pathname
-  const child = spawn(process.execPath, [script, name, String(STEPS)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...asTrainer('./steps.ts', name, String(STEPS)), { stdio: ['ignore', 'pipe', 'inherit'] })
   const resident: number[] = []
   for await (const line of createInterface(child.stdout)) {
     resident.push(Number(line))
@@ -76,15 +76,14 @@ async function residentOf(name: string, tell: (step: number, mb: number) => void
 /** The most memory during ten steps, ours and PyTorch's. */
 async function peaksOf(name: string, log: (line: string) => void): Promise<Result[]> {
   const { work } = (await import(`./${name}.ts`)) as { work: Work }
-  const file = (path: string) => new URL(path, import.meta.url).pathname
-  const ours = new Racer(process.execPath, [file('./lib/ours.ts'), name])
+  const ours = new Racer(...asTrainer('./ours.ts', name))
   await ours.ask()
   await ours.ask('losses 10')
   const value = ours.peakMemory
   ours.end()
   const python = process.env.ATHANOR_PYTHON
   if (!python) return [{ measure: `${name}: peak of ten steps`, value, unit: 'MB' }]
-  const peer = new Racer(python, [file(`./peers/${work.peer}`)])
+  const peer = new Racer(python, [fileURLToPath(new URL(`./peers/${work.peer}`, import.meta.url))])
   const { config, learningRate } = work
   await peer.ask(
     JSON.stringify({ ...config, rows: work.rows, learningRate, optimizer: 'default', parameters: fills(work.graph()) }),

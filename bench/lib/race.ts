@@ -1,10 +1,11 @@
 import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import ort from 'onnxruntime-node'
 import { GraphBuilder } from '../../src/graph/builder.ts'
 import { writeModel } from '../../src/graph/codec.ts'
 import * as o from '../../src/graph/ops.ts'
 import type { Result } from '../main.ts'
-import { Racer } from './racer.ts'
+import { asTrainer, Racer } from './racer.ts'
 import { median } from './statistics.ts'
 import { fills, type Work } from './work.ts'
 
@@ -13,14 +14,13 @@ const SIZE = 1024
 
 /** Steps of one work by us and by PyTorch with its default and its fused Adam, in turns, two threads each. */
 export async function race(name: string, work: Work, log: (line: string) => void): Promise<Result[]> {
-  const file = (path: string) => new URL(path, import.meta.url).pathname
-  const ours = new Racer(process.execPath, [file('./ours.ts'), name])
+  const ours = new Racer(...asTrainer('./ours.ts', name))
   await ours.ask()
   const peers: Racer[] = []
   const python = process.env.ATHANOR_PYTHON
   if (!python) log('peer left out: set ATHANOR_PYTHON to a Python that has torch')
   for (const optimizer of python ? ['default', 'fused'] : []) {
-    const peer = new Racer(python!, [file(`../peers/${work.peer}`)])
+    const peer = new Racer(python!, [fileURLToPath(new URL(`../peers/${work.peer}`, import.meta.url))])
     const { config, learningRate } = work
     const told = { ...config, rows: work.rows, learningRate, optimizer, parameters: fills(work.graph()) }
     log(`peer: torch ${(await peer.ask<{ torch: string }>(JSON.stringify(told))).torch}, ${optimizer} Adam`)

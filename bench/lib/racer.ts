@@ -1,12 +1,18 @@
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { trainerFlags } from '../../src/train/trainer.ts'
 
 /** The most memory that a process ever had resident, in MB. */
 export function peakMemory(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024
 }
+
+/** Runs one of our scripts here as processes of training run: its path and arguments. */
+export const asTrainer = (script: string, ...args: string[]) =>
+  [process.execPath, [...trainerFlags, fileURLToPath(new URL(script, import.meta.url)), ...args]] as const
 
 /** A process that trains when asked: one line to it, one line of JSON from it. */
 export class Racer {
