@@ -101,6 +101,12 @@ test('the house has no cycles', () => {
   for (const name of Object.keys(house)) visit(name, [])
 })
 
+test('onnxruntime comes through base, with its telemetry off', () => {
+  for (const [file, source] of text)
+    if (file !== join('src', 'base', 'onnxruntime.ts'))
+      assert.doesNotMatch(source, /^import .*'onnxruntime-node'$/m, `${file} imports onnxruntime-node itself`)
+})
+
 test('every test that opens a house can open it in PostgreSQL and S3 (npm run test:stores)', () => {
   for (const file of tests) {
     const source = text.get(file)!

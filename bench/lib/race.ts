@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import ort from 'onnxruntime-node'
+import ort from '../../src/base/onnxruntime.ts'
 import { GraphBuilder } from '../../src/graph/builder.ts'
 import { writeModel } from '../../src/graph/codec.ts'
 import * as o from '../../src/graph/ops.ts'

@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 
 /** Size of one layer's keys or values: heads and elements a head. */
 export interface CacheShape {

@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
+import ort from '../base/onnxruntime.ts'
 
 /** How a session is opened: by how many threads a run is made, and in which folder the weights lie that are mapped. */
 export interface SessionOptions {

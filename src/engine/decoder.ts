@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
+import ort from '../base/onnxruntime.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { type Cache, type CacheShape, cacheTensor, emptyCache, gatherRows } from './cache.ts'
 

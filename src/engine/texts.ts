@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
+import ort from '../base/onnxruntime.ts'
 import type { Lanes } from './lanes/lanes.ts'
 import { type EngineAnswer, type EngineOutput, type EngineRequest, monotonic } from './messages.ts'
 import type { Runner } from './runner.ts'

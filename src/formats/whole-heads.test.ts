@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'
 import { decoderGraph } from '../nn/decoder.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import ort from 'onnxruntime-node'
 import { trainingGraph } from '../autograd/training.ts'
+import ort from '../base/onnxruntime.ts'
 import { writeModel } from '../graph/codec.ts'
 import { classifierInputs, families, inferenceGraph } from './families.ts'
 import type { TextFamily } from './family.ts'

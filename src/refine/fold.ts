@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import type ort from 'onnxruntime-node'
+import type ort from '../base/onnxruntime.ts'
 import { openSession } from '../engine/session.ts'
 import { writeModel } from '../graph/codec.ts'
 import { Edit, reads } from '../graph/edit.ts'

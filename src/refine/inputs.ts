@@ -1,5 +1,5 @@
-import type ort from 'onnxruntime-node'
 import { fail } from '../base/errors.ts'
+import type ort from '../base/onnxruntime.ts'
 import { random } from '../base/random.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { TextCodec } from '../data/codec.ts'

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import ort from 'onnxruntime-node'
 import sharp from 'sharp'
+import ort from '../base/onnxruntime.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import { PublishedTokenizer } from '../data/published.ts'
 import type { EngineRequest } from '../engine/messages.ts'

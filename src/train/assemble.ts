@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import type { EncodedSplit } from '../data/encoded.ts'
 import type { Batch, BatchTensor } from './batch.ts'
 

@@ -1,6 +1,6 @@
-import ort from 'onnxruntime-node'
 import { blockConvolutions } from '../autograd/blocked.ts'
 import { blockProducts } from '../autograd/blocked-products.ts'
+import ort from '../base/onnxruntime.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import type { ModelProto } from '../graph/gen/onnx_pb.js'

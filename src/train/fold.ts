@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import { writeModel } from '../graph/codec.ts'
 import { GraphProtoSchema, type ModelProto, ValueInfoProtoSchema } from '../graph/gen/onnx_pb.js'
 import type { DataType, TypedArray } from '../graph/tensor.ts'

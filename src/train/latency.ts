@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 
 const RUNS = 15
 

@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import type { Manifest } from '../bundle/manifest.ts'
 import type { Measured } from '../drift/measures.ts'
 import { measuredReference, type Reference } from '../drift/reference.ts'

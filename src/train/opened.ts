@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 
 /**
  * A graph opened to be measured. Batches of many lengths come by, and a plan of memory for each, which onnxruntime makes

@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import type { TextPipeline } from '../data/pipeline.ts'
 import type { Sample } from '../data/samples.ts'
 import { type Observed, scriptOf } from '../drift/features.ts'

@@ -1,4 +1,4 @@
-import ort from 'onnxruntime-node'
+import ort from '../base/onnxruntime.ts'
 import { GraphBuilder } from '../graph/builder.ts'
 import { writeModel } from '../graph/codec.ts'
 import * as o from '../graph/ops.ts'

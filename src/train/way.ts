@@ -1,7 +1,7 @@
-import ort from 'onnxruntime-node'
 import { gradientVector, type Optimizer, type OptimizerStep, optimizerStep } from '../autograd/optimizers.ts'
 import { gradientName, indicesName, type Mask, nextName } from '../autograd/training.ts'
 import { streamOf, uniformAt } from '../base/counter.ts'
+import ort from '../base/onnxruntime.ts'
 import { alignUp, type Vectors, view } from '../base/simd.ts'
 import type { Shape } from '../graph/shape.ts'
 import type { Part } from './batch.ts'

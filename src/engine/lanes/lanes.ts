@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import type ort from 'onnxruntime-node'
+import type ort from '../../base/onnxruntime.ts'
 import { createSession } from '../create-session.ts'
 import { type Mapped, readGraph } from '../session.ts'
 

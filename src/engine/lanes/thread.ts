@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import ort from 'onnxruntime-node'
+import ort from '../../base/onnxruntime.ts'
 import { createSession, type SessionOptions } from '../create-session.ts'
 import type { LaneAnswer, LaneRun } from './lanes.ts'
 

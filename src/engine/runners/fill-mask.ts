@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node'
 import { fail } from '../../base/errors.ts'
+import ort from '../../base/onnxruntime.ts'
 import { PublishedTokenizer } from '../../data/published.ts'
 import { scriptOf } from '../../drift/features.ts'
 import { Sketch } from '../../drift/sketch.ts'

@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node'
 import { asAthanorError } from '../../base/errors.ts'
+import ort from '../../base/onnxruntime.ts'
 import { type ImagePipelineConfig, standardise, toPixels } from '../../data/images/pixels.ts'
 import { imageMeasures } from '../../drift/measures.ts'
 import { Sketch } from '../../drift/sketch.ts'

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type Sharp from 'sharp'
+import '../../base/no-telemetry.ts' // it brings an onnxruntime of its own
 import { fail } from '../../base/errors.ts'
 
 /** What is used of transformers.js 4, which is not part of the installation. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import ort from 'onnxruntime-node'
 import { AthanorError, type ErrorCode } from '../../base/errors.ts'
+import ort from '../../base/onnxruntime.ts'
 import { TextPipeline } from '../../data/pipeline.ts'
 import { GraphBuilder } from '../../graph/builder.ts'
 import { readModel, writeModel } from '../../graph/codec.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import ort from 'onnxruntime-node'
+import ort from '../../base/onnxruntime.ts'
 import { GraphBuilder, type Value } from '../builder.ts'
 import { writeModel } from '../codec.ts'
 import type { ModelProto } from '../gen/onnx_pb.js'

@@ -1,6 +1,6 @@
-import ort from 'onnxruntime-node'
 import { buildImported, openImported, pathOf } from '../../autograd/imported.ts'
 import { gradientName, trainingGraph } from '../../autograd/training.ts'
+import ort from '../../base/onnxruntime.ts'
 import { openSession } from '../../engine/session.ts'
 import { writeModel } from '../../graph/codec.ts'
 import type { ModelProto } from '../../graph/gen/onnx_pb.js'

@@ -1,4 +1,4 @@
-import type ort from 'onnxruntime-node'
+import type ort from '../../base/onnxruntime.ts'
 import { openSession } from '../../engine/session.ts'
 import { GraphBuilder } from '../../graph/builder.ts'
 import { writeModel } from '../../graph/codec.ts'

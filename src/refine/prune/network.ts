@@ -1,6 +1,6 @@
-import type ort from 'onnxruntime-node'
 import type { Network } from '../../autograd/training.ts'
 import { fail } from '../../base/errors.ts'
+import type ort from '../../base/onnxruntime.ts'
 import type { Value } from '../../graph/builder.ts'
 import type { Weights } from '../../train/checkpoint.ts'
 import type { TrainEvent } from '../../train/events.ts'

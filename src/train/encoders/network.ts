@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
-import type ort from 'onnxruntime-node'
 import { type TrainingGraph, trainingGraph } from '../../autograd/training.ts'
+import type ort from '../../base/onnxruntime.ts'
 import { bundleEncoder } from '../../formats/huggingface/bundle.ts'
 import type { PublishedEncoder } from '../../formats/huggingface/folder.ts'
 import { writeModel } from '../../graph/codec.ts'

@@ -1,7 +1,7 @@
-import ort from 'onnxruntime-node'
 import { buildImported, exportImported, type Imported } from '../../autograd/imported.ts'
 import { trainingGraph } from '../../autograd/training.ts'
 import { fail } from '../../base/errors.ts'
+import ort from '../../base/onnxruntime.ts'
 import type { Metrics } from '../../bundle/manifest.ts'
 import { splitRows } from '../../data/split.ts'
 import { readTensors, type TensorColumn, type TensorRows } from '../../data/tensors.ts'

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import ort from 'onnxruntime-node'
 import { trainingGraph } from '../../autograd/training.ts'
 import { streamOf, uniformAt } from '../../base/counter.ts'
 import { fail } from '../../base/errors.ts'
+import ort from '../../base/onnxruntime.ts'
 import type { Manifest, Metrics } from '../../bundle/manifest.ts'
 import { openCorpus } from '../../data/corpus/corpus.ts'
 import {
