@@ -3,7 +3,7 @@ import { fail } from '../base/errors.ts'
 import type { DumpPart, Row } from './dump.ts'
 import { migrations } from './migrations.ts'
 import type { Schema } from './schema.ts'
-import type { Target } from './store.ts'
+import { checkMigrated, type Target } from './store.ts'
 
 /** Values that one statement takes at most. */
 const VALUES = 30_000
@@ -13,7 +13,7 @@ const invalid = (reason: string) => fail('BACKUP_INVALID', { reason })
 /**
  * Puts a dump into stores that nothing is in. Rows become visible all at once, with the last part; what is interrupted
  * has left nothing but files that nothing refers to. A dump of an older version is brought up to this one. Throws
- * NOT_EMPTY or BACKUP_INVALID.
+ * NOT_EMPTY, BACKUP_INVALID or DATABASE_NEWER.
  */
 export async function load(
   { db, shared, blobs, migrator }: Omit<Target, 'close'>,
@@ -26,9 +26,9 @@ export async function load(
     const { migration, tables } = first.value.header
     if (!(migration in migrations)) throw invalid(`it was made by a newer version, ${first.value.header.code}`)
     const done = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt !== undefined)
-    if (done.length === 0) check(await migrator.migrateTo(migration))
-    else if (done.at(-1)!.name !== migration)
-      throw invalid(`it is of another version (${migration}) than this database (${done.at(-1)!.name})`)
+    const there = done.at(-1)?.name ?? migration
+    if (there !== migration) throw invalid(`it is of another version (${migration}) than this database (${there})`)
+    checkMigrated(await migrator.migrateTo(migration))
     const counts = await db.transaction().execute(async (tx) => {
       await checkEmpty(tx)
       for (const table of tables.toReversed()) await sql`delete from ${sql.table(table)}`.execute(tx)
@@ -51,15 +51,11 @@ export async function load(
       }
       throw invalid('it ends too early')
     })
-    check(await migrator.migrateToLatest())
+    checkMigrated(await migrator.migrateToLatest())
     return counts
   } finally {
     await reader.return?.()
   }
-}
-
-function check({ error }: { error?: unknown }) {
-  if (error) throw error
 }
 
 async function checkEmpty(tx: Transaction<Schema>) {

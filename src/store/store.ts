@@ -82,8 +82,7 @@ export async function openStore(home: string, options: Places & { files?: Files 
   try {
     const shared = Boolean(options.database)
     db = await openDatabase(home, options)
-    const { error } = await migratorOf(db, options).migrateToLatest()
-    if (error) throw ofLaterVersion(error) ?? error
+    checkMigrated(await migratorOf(db, options).migrateToLatest())
     if (!shared) await db.deleteFrom('leases').execute() // of a process that was killed
     const blobs = await openBlobs(home, options)
     const opened = db
@@ -144,10 +143,11 @@ const migratorOf = (db: Kysely<Schema>, { schema }: Places) =>
     ...(schema !== undefined && { migrationTableSchema: schema }),
   })
 
-/** What the migrator says of a database in which more was done than it knows of. */
-function ofLaterVersion(error: unknown): AthanorError | undefined {
+/** Throws what a migrator failed by; DATABASE_NEWER of a database in which more was done than it knows of. */
+export function checkMigrated({ error }: { error?: unknown }) {
+  if (!error) return
   const [, migration] = /previously executed migration (\S+) is missing/.exec(String(error)) ?? []
-  return migration === undefined ? undefined : fail('DATABASE_NEWER', { migration }, { cause: error })
+  throw migration === undefined ? error : fail('DATABASE_NEWER', { migration }, { cause: error })
 }
 
 async function openBlobs(home: string, { blobs: address, files }: Places & { files?: Files }): Promise<Blobs> {
