@@ -103,7 +103,9 @@ async function load({ manifest, files, threads, tokenBudget, library }: Extract<
 function work() {
   if (waiting.length > 1) runner?.widen?.()
   const lanes = runner?.lanes ?? 1
-  const share = Math.ceil([...rounds, waiting].flat().length / lanes)
+  let all = waiting.length
+  for (const round of rounds) all += round.length
+  const share = Math.ceil(all / lanes)
   while (waiting.length > 0 && rounds.size < lanes) void run(waiting.splice(0, share))
 }
 
@@ -115,6 +117,7 @@ async function run(round: EngineRequest[]) {
     answers.push(answer)
     if (answers.length === 1) setImmediate(flush)
   }
+  flush() // now: another turn of the event loop would add to each answer
   // let the channel be read before the next round is formed
   await new Promise((resolve) => setImmediate(resolve))
   rounds.delete(round)
@@ -152,6 +155,7 @@ function flushEvents() {
 }
 
 function flush() {
+  if (answers.length === 0) return
   send({ type: 'answers', answers, batches: runner?.batches ?? 0 })
   answers = []
 }

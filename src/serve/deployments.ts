@@ -221,19 +221,9 @@ export class Deployments {
     { deadline = this.#config.deadline, signal, key }: CallOptions,
   ): Promise<{ output: EngineOutput; timings: Timings }> {
     const until = monotonic() + deadline
-    const { manifest } = version
-    if (manifest.composition && 'texts' in request) {
-      const { texts } = request
-      const began = monotonic()
-      const probabilities = await runComposition(manifest.composition, manifest.labels, texts, async (ref, some) => {
-        const left = { deadline: Math.max(1, Math.round(until - monotonic())), signal, key }
-        const said = await this.#call(ref, ['text-classification'], () => ({ texts: [...some] }), left, true)
-        if (said.output.kind !== 'texts') throw new TypeError(`a classifier answered ${said.output.kind}`)
-        return { labels: said.manifest.labels, probabilities: said.output.probabilities }
-      })
-      const timings = { queue: 0, pre: 0, run: monotonic() - began, post: 0, batch: texts.length }
-      return { output: { kind: 'texts', probabilities }, timings }
-    }
+    const { composition } = version.manifest
+    if (composition && 'texts' in request)
+      return this.#compose(version.manifest, composition, request.texts, { until, signal, key })
     const { engine, release } = await this.#admit(version, deadline, signal)
     try {
       const left = Math.max(1, Math.round(until - monotonic()))
@@ -241,6 +231,24 @@ export class Deployments {
     } finally {
       release()
     }
+  }
+
+  /** What a pipeline says: each of its models is asked within what is left of the time, `until` then. */
+  async #compose(
+    { labels }: Manifest,
+    composition: NonNullable<Manifest['composition']>,
+    texts: readonly string[],
+    { until, signal, key }: Pick<CallOptions, 'signal' | 'key'> & { until: number },
+  ): Promise<{ output: EngineOutput; timings: Timings }> {
+    const began = monotonic()
+    const probabilities = await runComposition(composition, labels, texts, async (ref, some) => {
+      const left = { deadline: Math.max(1, Math.round(until - monotonic())), signal, key }
+      const said = await this.#call(ref, ['text-classification'], () => ({ texts: [...some] }), left, true)
+      if (said.output.kind !== 'texts') throw new TypeError(`a classifier answered ${said.output.kind}`)
+      return { labels: said.manifest.labels, probabilities: said.output.probabilities }
+    })
+    const timings = { queue: 0, pre: 0, run: monotonic() - began, post: 0, batch: texts.length }
+    return { output: { kind: 'texts', probabilities }, timings }
   }
 
   /** Has what was answered compared with what other versions say, where a deployment wants that. */

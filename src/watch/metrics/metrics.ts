@@ -16,7 +16,8 @@ export class Metrics {
   readonly #drifted = new Map<string, Drifted>()
   readonly #crashes = new Map<string, number>()
   readonly #http = new Map<string, Buckets>()
-  readonly #delay = monitorEventLoopDelay({ resolution: 10 })
+  /** Milliseconds between two looks: each wakes the process, and a hundred a second took most of what an idle server does. */
+  readonly #delay = monitorEventLoopDelay({ resolution: 50 })
 
   constructor() {
     this.#delay.enable()
