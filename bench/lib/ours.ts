@@ -19,10 +19,9 @@ const session = await TrainingSession.create(graph, {
     block: await blockSize(),
   }),
 })
-session.restore(
-  Object.fromEntries(fills(graph).map((fill, k) => [fill.name, { dims: fill.dims, data: valuesOf(fill, k) }])),
-  0,
-)
+const byFormula = () =>
+  Object.fromEntries(fills(graph).map((fill, k) => [fill.name, { dims: fill.dims, data: valuesOf(fill, k) }]))
+session.restore((await work.weights?.()) ?? byFormula(), 0)
 const step = async () => {
   const batch = work.batch(session.step)
   const started = performance.now()

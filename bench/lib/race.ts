@@ -22,7 +22,8 @@ export async function race(name: string, work: Work, log: (line: string) => void
   for (const optimizer of python ? ['default', 'fused'] : []) {
     const peer = new Racer(python!, [fileURLToPath(new URL(`../peers/${work.peer}`, import.meta.url))])
     const { config, learningRate } = work
-    const told = { ...config, rows: work.rows, learningRate, optimizer, parameters: fills(work.graph()) }
+    const parameters = work.weights ? [] : fills(work.graph())
+    const told = { ...config, rows: work.rows, learningRate, optimizer, parameters }
     log(`peer: torch ${(await peer.ask<{ torch: string }>(JSON.stringify(told))).torch}, ${optimizer} Adam`)
     peers.push(peer)
   }

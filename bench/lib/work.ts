@@ -3,6 +3,7 @@ import { classifierInputs, families } from '../../src/nn/families.ts'
 import type { TextFamily } from '../../src/nn/family.ts'
 import { classifierLoss } from '../../src/nn/losses.ts'
 import type { Batch } from '../../src/train/batch.ts'
+import type { Weights } from '../../src/train/checkpoint.ts'
 
 /** What both sides of a race do at each step, defined so that they can compute it by formula. */
 export interface Work {
@@ -18,6 +19,8 @@ export interface Work {
   /** How long a turn takes, in seconds. */
   readonly turn: number
   graph(): TrainingGraph
+  /** Initial values that the peer has from elsewhere; else those of `fills`. */
+  weights?(): Promise<Weights>
   batch(step: number): Batch
 }
 
