@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { trainerFlags } from '../../src/train/trainer.ts'
 
 /** The most memory that a process ever had resident, in MB. */
-export function peakMemory(pid: number): number {
+function peakMemory(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024
 }
