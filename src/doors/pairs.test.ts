@@ -93,6 +93,12 @@ test('rerank puts the best document first', async () => {
   assert.deepEqual(results.map(({ index }) => index).toSorted(), [...documents.keys()])
 })
 
+test('TEI tells a reranker', async () => {
+  const response = await fetch(`${server.url}/tei/bert/info`)
+  const { model_type: type } = (await response.json()) as { model_type: object }
+  assert.deepEqual(Object.keys(type), ['reranker'])
+})
+
 test('single texts for a model of pairs, pairs for another, and both at once are refused with the next step', async () => {
   const single = await post<{ detail: string }>('/api/models/bert/predict', { inputs: 'the fox' }, 400)
   assert.match(JSON.stringify(single), /scores pairs of texts.*rerank and score/)

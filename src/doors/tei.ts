@@ -114,7 +114,7 @@ const routes = [
         model_type:
           task === 'text-classification'
             ? {
-                classifier: {
+                [manifest.pipeline?.pairs === true ? 'reranker' : 'classifier']: {
                   id2label: Object.fromEntries(labels.map(index)),
                   label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
                 },
