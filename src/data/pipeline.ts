@@ -15,6 +15,8 @@ export interface PipelineConfig {
   maxLength: number
   /** Which end of a longer text is cut off: the end, unless it says otherwise. */
   truncate?: 'start' | 'end'
+  /** Whether the model judges pairs of texts, and no single ones. */
+  pairs?: boolean
 }
 
 const kinds = { character: characters, word: words, both, bpe } as const
@@ -71,11 +73,11 @@ export class TextPipeline {
     return this.#tokenizer.size
   }
 
-  /** Token ids of each text, at least one and at most `maxLength`. */
-  async encode(texts: readonly string[]): Promise<Int32Array[]> {
+  /** Token ids of each text, or of it and its second text, at least one and at most `maxLength`. */
+  async encode(texts: readonly string[], pairs?: readonly (string | undefined)[]): Promise<Int32Array[]> {
     const { maxLength, normalise: how, truncate } = this.config
     // it cuts texts itself, where it may keep the tokens that frame them
-    if (this.config.tokenizer === 'published') return this.#tokenizer.encode(texts)
+    if (this.config.tokenizer === 'published') return this.#tokenizer.encode(texts, pairs)
     const { raw } = this.#tokenizer
     // four UTF-16 units a token is plenty for characters and words; a huge text is not normalised whole
     const limit =

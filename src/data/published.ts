@@ -19,6 +19,7 @@ interface Encoding {
   getSpecialTokensMask(): number[]
 }
 interface Library {
+  encode(text: string, pair: string): Promise<Encoding>
   encodeBatch(texts: string[]): Promise<Encoding[]>
   decode(ids: number[], skipSpecial: boolean): Promise<string>
   setTruncation(length: number): void
@@ -63,13 +64,19 @@ export class PublishedTokenizer implements Tokenizer {
     return this.#added.find(({ content }) => content === '[MASK]' || content === '<mask>')
   }
 
+  /** The token that ends a text. */
+  get separator(): number | undefined {
+    return this.#added.find(({ content }) => content === '[SEP]' || content === '</s>')?.id
+  }
+
   /** Ids of tokens that are no part of any text. */
   get special(): ReadonlySet<number> {
     return new Set(this.#added.map(({ id }) => id))
   }
 
-  async encode(texts: readonly string[]): Promise<Int32Array[]> {
-    return (await this.#encodings(texts)).map((encoding) => Int32Array.from(encoding.getIds()))
+  /** With `pairs`, second texts by the same places: both together are cut, the longer first. */
+  async encode(texts: readonly string[], pairs: readonly (string | undefined)[] = []): Promise<Int32Array[]> {
+    return (await this.#encodings(texts, pairs)).map((encoding) => Int32Array.from(encoding.getIds()))
   }
 
   async spans(texts: readonly string[]): Promise<Spans[]> {
@@ -93,11 +100,17 @@ export class PublishedTokenizer implements Tokenizer {
     return text || (library.idToToken(id) ?? '')
   }
 
-  async #encodings(texts: readonly string[]): Promise<Encoding[]> {
+  async #encodings(texts: readonly string[], pairs: readonly (string | undefined)[] = []): Promise<Encoding[]> {
     if (texts.length === 0) return []
     const library = await this.#open()
-    const cut = texts.map((text) => text.slice(0, this.#maxLength * UNITS_A_TOKEN))
-    return library.encodeBatch(cut).catch((error: unknown) => {
+    const short = (text: string) => text.slice(0, this.#maxLength * UNITS_A_TOKEN)
+    const cut = texts.map(short)
+    const one = async (text: string) => (await library.encodeBatch([text]))[0]
+    // the library's batches end the process where they hold pairs
+    const encodings = pairs.some((pair) => pair !== undefined)
+      ? Promise.all(cut.map((text, i) => (pairs[i] === undefined ? one(text) : library.encode(text, short(pairs[i])))))
+      : library.encodeBatch(cut)
+    return encodings.catch((error: unknown) => {
       throw fail('BUNDLE_INVALID', { reason: 'tokenizer.json cannot cut a text' }, { cause: error })
     })
   }

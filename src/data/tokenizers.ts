@@ -11,7 +11,7 @@ export interface Tokenizer {
   readonly json: string
   /** Whether texts are cut as they came, not normalised; a text without tokens is then padding alone. */
   readonly raw?: boolean
-  encode(texts: readonly string[]): Promise<Int32Array[]>
+  encode(texts: readonly string[], pairs?: readonly (string | undefined)[]): Promise<Int32Array[]>
 }
 interface Kind {
   train(texts: AsyncIterable<string>, limits: { vocabulary: number; minimumCount: number }): Promise<Tokenizer>

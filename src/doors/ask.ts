@@ -3,7 +3,7 @@ import { AthanorError, asAthanorError, fail } from '../base/errors.ts'
 import { suggest } from '../base/suggest.ts'
 import type { GenerationEvent } from '../engine/messages.ts'
 import type { Version } from '../registry/registry.ts'
-import { askRef, type CallOptions, type Prediction, type Resolved } from '../serve/deployments.ts'
+import { askRef, type CallOptions, type Prediction, type Resolved, type TextCallOptions } from '../serve/deployments.ts'
 import type { GenerationInput } from '../serve/generation.ts'
 import { type Ranked, rank } from '../serve/rank.ts'
 import { isCallerError } from '../watch/log.ts'
@@ -48,7 +48,7 @@ export interface Classified {
 
 /** Labels of texts by a classifier; throws what `findModel` and `Deployments.predict` throw. */
 export async function classify(
-  { house, door, requestId, ...call }: Caller,
+  { house, door, requestId, ...call }: Caller & TextCallOptions,
   ref: string,
   texts: readonly string[],
   topK?: number,

@@ -35,6 +35,9 @@ const Body = Type.Object(
     inputs: Type.Union([
       Type.String(),
       Type.Array(Type.String(), { minItems: 1 }),
+      Type.Array(Type.Object({ text: Type.String(), text_pair: Type.String() }, { additionalProperties: false }), {
+        minItems: 1,
+      }),
       Type.Record(Type.String(), JsonTensor),
     ]),
     parameters: Type.Optional(
@@ -68,7 +71,10 @@ export const predictRoutes = [
       const prediction = await counted(house, 'native', ref, request.id, async () => {
         const { name, manifest } = await house.deployments.resolve(ref)
         if (typeof inputs === 'string' || Array.isArray(inputs)) {
-          const texts = typeof inputs === 'string' ? [inputs] : inputs
+          const given = typeof inputs === 'string' ? [inputs] : inputs
+          const texts = given.map((one) => (typeof one === 'string' ? one : one.text))
+          const pairs = given.flatMap((one) => (typeof one === 'string' ? [] : [one.text_pair]))
+          if (pairs.length > 0) return house.deployments.predict(ref, texts, { ...call, pairs })
           if (manifest.task !== 'image-classification') return house.deployments.predict(ref, texts, call)
           const images = texts.map((text, i) => imageFromText(text, `inputs[${i}]`))
           return house.deployments.classifyImages(ref, images, call)

@@ -4,7 +4,7 @@ import { version as code } from '../base/version.ts'
 import { type Caller, callerOf, classify, findModel } from './ask.ts'
 import type { Door } from './door.ts'
 import { route } from './route.ts'
-import { embed, likeness, ranking, unit } from './vectors.ts'
+import { embed, likeness, ranking, relevance, unit } from './vectors.ts'
 
 const tag = 'text embeddings inference'
 const ByModel = Type.Object({ model: Type.String() })
@@ -22,6 +22,13 @@ function textsOf(value: unknown, field: string, single = false): string[] {
 function textOf(value: unknown, field: string): string {
   if (typeof value === 'string') return value
   throw fail('BAD_REQUEST', { message: `${field}: expected a text` })
+}
+
+/** Second texts, if these are pairs; throws BAD_REQUEST where only some are. */
+function pairsOf(rows: readonly string[][]): string[] | undefined {
+  if (rows.every(({ length }) => length === 1)) return undefined
+  if (rows.every(({ length }) => length === 2)) return rows.map(([, pair]) => pair)
+  throw fail('BAD_REQUEST', { message: 'inputs: expected single texts or pairs, not both' })
 }
 
 const summaries = {
@@ -46,9 +53,11 @@ const actions = {
     const given = textsOf(sentences, 'inputs.sentences')
     return (await likeness(caller, model, textOf(source, 'inputs.source_sentence'), given)).scores
   },
-  async rerank(caller: Caller, model: string, { query, texts, return_text: shown }: Body) {
+  async rerank(caller: Caller, model: string, { query, texts, return_text: shown, raw_scores: raw }: Body) {
     const given = textsOf(texts, 'texts')
-    const { scores } = await likeness(caller, model, textOf(query, 'query'), given)
+    const asked = textOf(query, 'query')
+    const pairs = given.map((text) => [asked, text] as const)
+    const { scores } = await relevance(caller, model, pairs, raw === true)
     return ranking(scores).map(({ index, score }) => ({ index, score, ...(shown === true && { text: given[index] }) }))
   },
 }
@@ -63,7 +72,7 @@ const routes = [
         inputs: Type.Unsafe<string | (string | string[])[]>({
           type: ['string', 'array'],
           minItems: 1,
-          items: { type: ['string', 'array'], items: { type: 'string' }, minItems: 1, maxItems: 1 },
+          items: { type: ['string', 'array'], items: { type: 'string' }, minItems: 1, maxItems: 2 },
         }),
         raw_scores: Type.Optional(Type.Literal(false)),
         truncate: Type.Optional(Type.Unsafe<boolean | null>({ type: ['boolean', 'null'] })),
@@ -71,8 +80,12 @@ const routes = [
     },
     async (house, call) => {
       const { inputs } = call.body
-      const texts = typeof inputs === 'string' ? [inputs] : inputs.flat()
-      const { ranked } = await classify(callerOf('tei', house, call), call.params.model, texts)
+      const rows =
+        typeof inputs === 'string' ? [[inputs]] : inputs.map((one) => (typeof one === 'string' ? [one] : one))
+      const pairs = pairsOf(rows)
+      const caller = { ...callerOf('tei', house, call), ...(pairs && { pairs }) }
+      const texts = rows.map(([text]) => text)
+      const { ranked } = await classify(caller, call.params.model, texts)
       const scores = ranked.map((list) => list.map(({ label, score }) => ({ score, label })))
       return typeof inputs === 'string' ? scores[0] : scores
     },
@@ -101,7 +114,7 @@ const routes = [
         model_type:
           task === 'text-classification'
             ? {
-                classifier: {
+                [manifest.pipeline?.pairs === true ? 'reranker' : 'classifier']: {
                   id2label: Object.fromEntries(labels.map(index)),
                   label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
                 },

@@ -55,7 +55,7 @@ export function unit(vector: Float32Array): Float32Array {
 }
 
 /** Cosine of the angle between two vectors; 0 where one is nothing. */
-export function cosine(a: Float32Array, b: Float32Array): number {
+function cosine(a: Float32Array, b: Float32Array): number {
   let [dot, aa, bb] = [0, 0, 0]
   for (let i = 0; i < a.length; i++) {
     dot += a[i] * b[i]
@@ -69,6 +69,28 @@ export function cosine(a: Float32Array, b: Float32Array): number {
 export async function likeness(caller: Caller, ref: string, query: string, documents: readonly string[]) {
   const { vectors, tokens } = await embed(caller, ref, [query, ...documents])
   return { tokens, scores: vectors.slice(1).map((vector) => cosine(vectors[0], vector)) }
+}
+
+/** How well each pair goes together: by the model itself where it scores pairs, else the cosine of their vectors. */
+export async function relevance(
+  caller: Caller,
+  ref: string,
+  pairs: readonly (readonly [string, string])[],
+  raw = false,
+): Promise<{ tokens: number; scores: number[] }> {
+  const [left, right] = [0, 1].map((side) => pairs.map((pair) => pair[side]))
+  const { manifest } = await findModel(caller.house, ref)
+  if (manifest.pipeline?.pairs === true) {
+    const options = { ...caller, pairs: right, raw }
+    const { output, timings } = await askTexts(options, ref, left, ['text-classification'])
+    if (output.kind !== 'texts') throw new TypeError(`a classifier answered ${output.kind}`)
+    return { tokens: timings.tokens ?? 0, scores: Array.from(output.probabilities) }
+  }
+  if (raw) throw fail('BAD_REQUEST', { message: 'raw_scores: only models that score pairs have them' })
+  const firsts = left.every((text) => text === left[0]) ? left.slice(0, 1) : left
+  const { vectors, tokens } = await embed(caller, ref, [...firsts, ...right])
+  const scores = right.map((_, i) => cosine(vectors[firsts.length === 1 ? 0 : i], vectors[firsts.length + i]))
+  return { tokens, scores }
 }
 
 /** Places of scores, the best first. */

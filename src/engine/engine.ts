@@ -61,7 +61,7 @@ interface Pending {
 }
 
 export type NewRequest =
-  | { texts: string[]; topK?: number; ids?: number[][] }
+  | { texts: string[]; pairs?: string[]; raw?: boolean; topK?: number; ids?: number[][] }
   | { images: Extract<EngineRequest, { kind: 'images' }>['images'] }
   | { inputs: Extract<EngineRequest, { kind: 'tensors' }>['inputs'] }
   | { input: HubInput }

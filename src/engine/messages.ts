@@ -114,12 +114,13 @@ export type GenerationEvent =
     }
 
 /**
- * One request to an engine: texts to judge (`topK`: how many words for each mask; `ids`: what they are as tokens, which
+ * One request to an engine: texts to judge (`pairs`: the second text of each; `raw`:
+ * logits of them; `topK`: how many words for each mask; `ids`: what they are as tokens, which
  * models of vectors take instead), images to classify, tensors for a plain graph, or a text to write. `at` is the monotonic time it came; once `withdrawn`, it need not be run or answered. A canary is
  * asked to see that the engine answers, and is no part of what is counted for drift.
  */
 export type EngineRequest = { id: number; at: number; withdrawn?: boolean; canary?: true } & (
-  | { kind: 'texts'; texts: string[]; topK?: number; ids?: number[][] }
+  | { kind: 'texts'; texts: string[]; pairs?: string[]; raw?: boolean; topK?: number; ids?: number[][] }
   | { kind: 'images'; images: ImageContent[] }
   | { kind: 'tensors'; inputs: Record<string, Tensor> }
   /** Inputs of a task of the hub, by name. */

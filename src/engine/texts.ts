@@ -7,7 +7,8 @@ import { failure } from './session.ts'
 
 /** How texts become answers: `Row` is a text made ready for the graph, `Result` what the graph says of it. */
 export interface TextTask<Row extends { readonly ids: ArrayLike<number> }, Result> {
-  encode(texts: readonly string[]): Promise<Row[]>
+  /** With the second text of each that has one. */
+  encode(texts: readonly string[], pairs: readonly (string | undefined)[]): Promise<Row[]>
   /** A text that came as token ids; throws BAD_REQUEST. */
   fromIds?(ids: readonly number[]): Row
   /** Runs rows as one batch, the longest last; a result for each. `alone`: no other batch is to be run meanwhile. */
@@ -42,7 +43,12 @@ export function textRunner<Row extends { readonly ids: ArrayLike<number> }, Resu
   async function* run(all: EngineRequest[], alone = true): AsyncGenerator<EngineAnswer> {
     const started = monotonic()
     const requests = all.filter((request) => request.kind === 'texts')
-    const encoded = await task.encode(requests.flatMap(({ texts, ids }) => (ids ? [] : texts)))
+    const given = requests.filter(({ ids }) => !ids)
+    const pairs = given.flatMap(({ texts, pairs }): (string | undefined)[] => texts.map((_, i) => pairs?.[i]))
+    const encoded = await task.encode(
+      given.flatMap(({ texts }) => texts),
+      pairs,
+    )
     const ready = monotonic()
     let at = 0
     const rows: Placed<Row>[] = []

@@ -11,7 +11,8 @@ import { classifierLoss } from './losses.ts'
 
 /** What an encoder is for, and what its head needs to know. */
 export type EncoderHead =
-  | { readonly task: 'text-classification'; readonly classes: number }
+  /** One class: how well two texts go together. `separator` is the token after which the second type begins. */
+  | { readonly task: 'text-classification'; readonly classes: number; readonly separator?: number }
   | { readonly task: 'token-classification'; readonly classes: number }
   | { readonly task: 'fill-mask' }
   | { readonly task: 'feature-extraction'; readonly pooling: TextPooling; readonly unit: boolean }
@@ -150,7 +151,8 @@ export function encoderModel(config: EncoderConfig, head: EncoderHead, weights: 
   const network = inferenceNetwork(graph, weights)
   const { ids, lengths } = classifierInputs(graph)
   const valid = tokens(ids, lengths)
-  const { hidden, words } = encoder(network, { ids, valid }, config)
+  const types = 'separator' in head && head.separator !== undefined ? typesOf(ids, head.separator) : undefined
+  const { hidden, words } = encoder(network, { ids, valid, ...(types && { types }) }, config)
   if (head.task === 'feature-extraction') {
     graph.output(embedding(hidden, valid, head.pooling, head.unit), 'embeddings')
     return graph.build('encoder')
@@ -164,8 +166,15 @@ export function encoderModel(config: EncoderConfig, head: EncoderHead, weights: 
   } else if (head.task === 'text-classification') logits = classifierHead(network, hidden, config, head.classes)
   else logits = tokenHead(network, hidden, head.classes)
   graph.output(logits, 'logits')
-  graph.output(o.softmax(logits), 'probabilities')
+  const alone = head.task === 'text-classification' && head.classes === 1
+  graph.output(alone ? o.sigmoid(logits) : o.softmax(logits), 'probabilities')
   return graph.build('encoder')
+}
+
+/** Types of tokens (batch, time): 1 after the first separator. */
+function typesOf(ids: Value, separator: number): Value {
+  const ends = o.cast(o.equal(ids, o.ints(ids, [separator])), 'int64')
+  return o.min(o.cumSum(ends, 1, { exclusive: true }), o.ints(ids, [1]))
 }
 
 /** The graph as Hugging Face's libraries name its inputs and outputs: input_ids, attention_mask and, where it has them, token_type_ids. */

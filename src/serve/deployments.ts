@@ -17,7 +17,7 @@ import { checkHubInput } from './hub-input.ts'
 import { checkCount, checkTexts } from './limits.ts'
 import { Mirror } from './mirror.ts'
 import type { Rollouts } from './rollouts.ts'
-import { checkTask, ofTexts } from './tasks.ts'
+import { checkPairs, checkTask, ofTexts } from './tasks.ts'
 import { checkTensors } from './tensors.ts'
 import type { Outcome } from './trial.ts'
 import { type Tuning, tune } from './tune.ts'
@@ -43,6 +43,10 @@ export interface CallOptions {
 export interface TextCallOptions extends CallOptions {
   /** Most words for each mask. */
   topK?: number
+  /** The second text of each. */
+  pairs?: readonly string[]
+  /** Logits of pairs, not probabilities. */
+  raw?: boolean
 }
 
 /** A version as a ref means it; `via` is the ref if it is a deployment, whose other versions may answer as well. */
@@ -103,10 +107,16 @@ export class Deployments {
    */
   async predict(ref: string, texts: readonly string[], options: TextCallOptions = {}): Promise<Prediction> {
     checkTexts(this.#config, texts)
-    const { topK } = options
-    const request = { texts: [...texts], ...(topK !== undefined && { topK }) }
+    const { topK, pairs, raw } = options
+    if (pairs) checkTexts(this.#config, pairs)
+    const request = {
+      texts: [...texts],
+      ...(pairs && { pairs: [...pairs] }),
+      ...(raw && { raw }),
+      ...(topK !== undefined && { topK }),
+    }
     const prediction = await this.#call(ref, ofTexts, () => request, options)
-    return { ...prediction, texts }
+    return { ...prediction, texts: pairs ? texts.map((text, i) => `${text}\n${pairs[i]}`) : texts }
   }
 
   /** Vectors of texts that come as token ids of the model's own; throws what `predict` throws, and BAD_REQUEST for other ids. */
@@ -200,6 +210,7 @@ export class Deployments {
       if (within && manifest.composition)
         throw fail('UNSUPPORTED', { what: 'a pipeline within a pipeline', instead: 'Use its models in their place.' })
       const what = request(version)
+      checkPairs(version, what)
       const began = monotonic()
       try {
         const { output, timings } = await this.#run(version, what, { deadline, signal, key })

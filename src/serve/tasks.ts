@@ -16,6 +16,17 @@ const takes: Record<Exclude<Manifest['task'], HubTaskName>, string> = {
 /** Tasks whose models answer texts. */
 export const ofTexts = ['text-classification', 'token-classification', 'feature-extraction', 'fill-mask'] as const
 
+/** Throws BAD_REQUEST where a model of pairs is given single texts, or another one pairs. */
+export function checkPairs({ name, manifest }: Version, request: object) {
+  if (!('texts' in request)) return
+  const wanted = manifest.pipeline?.pairs === true
+  if (wanted === 'pairs' in request) return
+  const message = wanted
+    ? `model "${name}" scores pairs of texts: give each text its pair, or use the routes rerank and score`
+    : `model "${name}" takes single texts, not pairs`
+  throw fail('BAD_REQUEST', { message })
+}
+
 /** Throws BAD_REQUEST, saying what a model is for, where it is for none of the tasks. */
 export function checkTask({ name, manifest }: Version, tasks: readonly Manifest['task'][]) {
   if (tasks.includes(manifest.task)) return

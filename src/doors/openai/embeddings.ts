@@ -3,7 +3,7 @@ import { newId } from '../../base/ids.ts'
 import { Type } from '../../base/schema.ts'
 import { callerOf } from '../ask.ts'
 import { route } from '../route.ts'
-import { cosine, embed, likeness, ranking } from '../vectors.ts'
+import { embed, ranking, relevance } from '../vectors.ts'
 import { now } from './generation.ts'
 import { tag } from './models.ts'
 import { integer, listOf, TextsOrIds, texts, textsOrIds } from './schema.ts'
@@ -66,7 +66,11 @@ export const embeddingRoutes = [
       async (house, call) => {
         const { model, query, documents, top_n: top, return_documents: shown = true } = call.body
         const given = documents.map(textOf)
-        const { tokens, scores } = await likeness(callerOf('openai', house, call), model, query, given)
+        const { tokens, scores } = await relevance(
+          callerOf('openai', house, call),
+          model,
+          given.map((text) => [query, text]),
+        )
         return {
           id: newId('rerank'),
           model,
@@ -95,17 +99,14 @@ export const embeddingRoutes = [
             message: `text_1: expected one text, or as many as text_2 has (${right.length}); got ${left.length}`,
             param: 'text_1',
           })
-        const { vectors, tokens } = await embed(callerOf('openai', house, call), model, [...left, ...right])
+        const pairs = right.map((text, i) => [left[left.length === 1 ? 0 : i], text] as const)
+        const { tokens, scores } = await relevance(callerOf('openai', house, call), model, pairs)
         return {
           id: newId('score'),
           object: 'list',
           created: now(),
           model,
-          data: right.map((_, index) => ({
-            index,
-            object: 'score',
-            score: cosine(vectors[left.length === 1 ? 0 : index], vectors[left.length + index]),
-          })),
+          data: scores.map((score, index) => ({ index, object: 'score', score })),
           usage: usageOf(tokens),
         }
       },

@@ -13,24 +13,25 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
   const json = Buffer.from(read('tokenizer.json')).toString('utf8')
   const pipeline = TextPipeline.load(manifest.pipeline as unknown as PipelineConfig, json)
   const classes = manifest.labels.length
-  const output = outputOf[manifest.problem ?? 'classification']
+  const scored = pipeline.config.pairs === true
+  const output = scored ? 'logits' : outputOf[manifest.problem ?? 'classification']
   const sketch = onWindow && manifest.reference && Sketch.ofTexts(manifest.reference)
   return textRunner<{ ids: Int32Array; script: number }, Float32Array>(
     {
-      encode: async (texts) =>
-        (await pipeline.encode(texts)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
+      encode: async (texts, pairs) =>
+        (await pipeline.encode(texts, pairs)).map((ids, i) => ({ ids, script: sketch ? scriptOf(texts[i]) : 0 })),
       async infer(batch, alone) {
         const values = (await lanes.run(textFeeds(batch), [output], alone))[output].data as Float32Array
         return batch.map((_, row) => values.subarray(row * classes, (row + 1) * classes))
       },
-      observe({ ids, script }, probabilities) {
-        const window = sketch?.add({ ids, script, probabilities })
+      observe({ ids, script }, scores) {
+        const window = sketch?.add({ ids, script, probabilities: scored ? scores.map(sigmoid) : scores })
         if (window) onWindow?.(window)
       },
-      answer(results) {
+      answer(results, { raw }) {
         const probabilities = new Float32Array(results.length * classes)
         results.forEach((scores, row) => {
-          probabilities.set(scores, row * classes)
+          probabilities.set(scored && !raw ? scores.map(sigmoid) : scores, row * classes)
         })
         return { kind: 'texts', probabilities }
       },
@@ -39,3 +40,5 @@ export const textClassificationRunner: OpenRunner = async (manifest, read, optio
     lanes,
   )
 }
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))

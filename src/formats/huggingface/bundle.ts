@@ -38,6 +38,7 @@ export function bundleEncoder(encoder: PublishedEncoder) {
       labels,
       pipeline: {
         ...TextPipeline.published(tokenizerJson, maxLength).config,
+        ...(head.task === 'text-classification' && head.classes === 1 && { pairs: true }),
         ...(head.task === 'fill-mask' && { mask: new PublishedTokenizer(tokenizerJson, { maxLength }).mask?.content }),
       } as Record<string, unknown>,
       encoder: card as unknown as Record<string, unknown>,

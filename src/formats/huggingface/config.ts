@@ -88,7 +88,7 @@ export function readConfig(json: unknown): PublishedConfig {
   if (task === 'fill-mask' && json.tie_word_embeddings === false)
     throw unsupported('a masked-word head with a table of its own')
   const labels = task.endsWith('classification') ? labelsOf(json) : []
-  if (task === 'text-classification' && (json.problem_type === 'regression' || labels.length < 2))
+  if (task === 'text-classification' && (json.problem_type === 'regression' || labels.length < 1))
     throw unsupported('a head that gives one number')
   if (json.problem_type === 'multi_label_classification') throw unsupported('a head of several labels at once')
   return { config, task, labels }

@@ -51,11 +51,12 @@ const invalid = (reason: string) => fail('FORMAT_INVALID', { format: 'Hugging Fa
  */
 export async function readFolder(folder: Folder): Promise<PublishedEncoder> {
   const given = readConfig(await json(folder, 'config.json'))
-  const head = await headOf(folder, given)
   const { config } = given
   const tokenizerJson = await text(folder, 'tokenizer.json')
   const maxLength = await lengthOf(folder, config)
-  const { size } = new PublishedTokenizer(tokenizerJson, { maxLength })
+  const tokenizer = new PublishedTokenizer(tokenizerJson, { maxLength })
+  const head = ofPairs(await headOf(folder, given), config, tokenizer)
+  const { size } = tokenizer
   if (size > config.vocabulary)
     throw invalid(`tokenizer.json has ${size} tokens, the model's vocabulary ${config.vocabulary}`)
   const weights = take(await tensorsOf(folder, config, head), config, head)
@@ -118,6 +119,13 @@ async function headOf(folder: Folder, { task, labels }: PublishedConfig): Promis
       instead: 'The mean of tokens and the first token are.',
     })
   return { task: 'feature-extraction', pooling: mode, unit: types.includes('Normalize') }
+}
+
+/** A head of one label judges pairs; where the second text has a type of its own, the token that ends the first is known. */
+function ofPairs(head: EncoderHead, { types }: EncoderConfig, { separator }: PublishedTokenizer): EncoderHead {
+  if (head.task !== 'text-classification' || head.classes > 1 || types < 2) return head
+  if (separator === undefined) throw invalid('tokenizer.json has no [SEP], which ends the first text of a pair')
+  return { ...head, separator }
 }
 
 /** The least of what the tokenizer, sentence-transformers and the table of positions allow. */

@@ -32,6 +32,8 @@ export function writeFolder(encoder: PublishedEncoder): Map<string, Uint8Array |
       'tokenizer_config.json',
       json({
         ...specialTokens(tokenizerJson),
+        // transformers leaves types out of what it makes of pairs unless told
+        ...('separator' in head && { model_input_names: ['input_ids', 'token_type_ids', 'attention_mask'] }),
         ...parsed(companions['tokenizer_config.json']),
         model_max_length: maxLength,
       }),
