@@ -64,7 +64,7 @@ function furthest(faults: readonly Fault[]): Fault {
   const within = faults
     .slice(0, -1)
     .find((fault) => fault.keyword !== 'type' || fault.instancePath !== union.instancePath)
-  if (!within) return { ...union, message: `must be ${types.join(' or ')}` }
+  if (!within) return { ...union, message: `must be ${[...new Set(types)].join(' or ')}` }
   const values = told('const', 'allowedValue')
   return values.length > 1 ? { ...union, message: `must be one of ${values.join(', ')}` } : within
 }
